@@ -1,0 +1,4 @@
+//! `aurad`.
+fn main() -> std::process::ExitCode {
+    aura_daemon::main()
+}

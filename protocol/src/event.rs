@@ -1,0 +1,122 @@
+//! Accepted events: the delivery as it came, what became of it, and the acknowledgement.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EventId, RunId};
+use crate::value::{Map, Value};
+
+/// One delivery, byte-exact. What `trigger` shows in expressions is derived from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The event it became.
+    pub event: EventId,
+    /// Trigger id.
+    pub trigger: String,
+    /// HTTP method; `MANUAL` for manual runs.
+    pub method: String,
+    /// Query string without `?`.
+    #[serde(default)]
+    pub query: String,
+    /// Headers in their order, names in lower case; secrets like `authorization` are left out.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The raw body.
+    #[serde(with = "serde_bytes", default)]
+    pub body: Vec<u8>,
+    /// When it was accepted.
+    pub received_ms: i64,
+}
+
+impl Delivery {
+    /// The `trigger` object of expressions: `id`, `event`, `method`, `query`, `headers`, `body`, `received_at`.
+    ///
+    /// The body is parsed as JSON if it is JSON, as an object of fields for a form, else it is text.
+    #[must_use]
+    pub fn to_trigger(&self) -> Value {
+        let headers: Map =
+            self.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))).collect();
+        let content_type = self.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value);
+        let body = if content_type.starts_with("application/x-www-form-urlencoded") {
+            Value::Map(form(&String::from_utf8_lossy(&self.body)))
+        } else if self.body.is_empty() {
+            Value::Null
+        } else {
+            Value::from_json(&self.body)
+                .unwrap_or_else(|_| Value::Str(String::from_utf8_lossy(&self.body).into_owned()))
+        };
+        Value::object([
+            ("id", Value::from(self.trigger.clone())),
+            ("event", Value::from(self.event.to_string())),
+            ("method", Value::from(self.method.clone())),
+            ("query", Value::Map(form(&self.query))),
+            ("headers", Value::Map(headers)),
+            ("body", body),
+            ("received_at", Value::from(timestamp(self.received_ms))),
+        ])
+    }
+}
+
+/// RFC 3339 text in UTC of Unix milliseconds.
+#[must_use]
+pub fn timestamp(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(|_| unix_ms.to_string(), |time| time.to_string())
+}
+
+fn form(text: &str) -> Map {
+    form_urlencoded::parse(text.as_bytes())
+        .map(|(key, value)| (key.into_owned(), Value::from(value.into_owned())))
+        .collect()
+}
+
+/// What became of an accepted event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventState {
+    /// A run began.
+    Started,
+    /// A run waits behind its concurrency key.
+    Queued,
+    /// A held row will become a run.
+    Held,
+    /// Recorded, no run: filter or `when_full: drop`.
+    Dropped,
+    /// The same dedupe key came before.
+    Duplicate,
+}
+
+/// The acknowledgement: given only after the commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The event (of a duplicate: the first one).
+    pub event_id: EventId,
+    /// The run, if there is one.
+    pub run_id: Option<RunId>,
+    /// What became of it.
+    pub state: EventState,
+    /// When a held row will fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<String>,
+}
+
+/// An event that has a row of its own: held or dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// The event.
+    pub event: EventId,
+    /// The flow's name.
+    pub flow: String,
+    /// Trigger id.
+    pub trigger: String,
+    /// Held or dropped (and started, once its held row has fired).
+    pub state: EventState,
+    /// Why, in words: the filter, or the run that was in the way.
+    pub reason: String,
+    /// When a held row fires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at_ms: Option<i64>,
+    /// The run it became part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// The delivery itself.
+    pub delivery: Delivery,
+}

@@ -1,0 +1,25 @@
+//! The leaf crate: the words of AURA and nothing that acts.
+//!
+//! Ids, values, the flow file, expressions, signature schemes, run records, the rpc service and the
+//! wire. It knows no socket, no database, no connector and no clock; everything that two other crates
+//! must agree on stands here once. Start with [`flow`] (what people write), [`run`] (what happens) and
+//! [`rpc`] (what clients may ask).
+
+pub mod descriptor;
+pub mod error;
+pub mod event;
+pub mod expr;
+pub mod flow;
+pub mod ids;
+pub mod rpc;
+pub mod run;
+pub mod signature;
+pub mod text;
+pub mod value;
+pub mod version;
+pub mod watch;
+pub mod wire;
+
+pub use error::{Code, WireError};
+pub use ids::{ConnectionId, EventId, FlowId, HeldId, RequestId, RunId, TenantId};
+pub use value::{Map, Value};

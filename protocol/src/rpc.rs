@@ -1,0 +1,458 @@
+//! The rpc service: one list of methods, each with its request, reply and minimum role.
+//!
+//! The macro below makes from one line the tarpc method, the [`Operation`], its role and the dispatch
+//! that refuses before the handler runs. A method without a role does not parse, so none can be forgotten.
+
+use serde::{Deserialize, Serialize};
+
+use crate::descriptor::Connector;
+use crate::error::{Code, WireError};
+use crate::flow::Finding;
+use crate::ids::{ConnectionId, EventId, FlowId, RequestId, RunId, TenantId};
+use crate::run::{Resolution, RunHead, RunState, Transition};
+use crate::value::Value;
+use crate::watch::{WatchReply, WatchRequest};
+
+/// The roles, weakest first. Order is rank for the operations below; `auditor` reads without payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads states and audit, no payloads.
+    Auditor,
+    /// Reads.
+    Viewer,
+    /// Runs, cancels, resolves.
+    Operator,
+    /// Edits flows.
+    Editor,
+    /// Publishes, connects.
+    Admin,
+    /// Everything, keys and backup included.
+    Owner,
+}
+
+/// Who calls, for which tenant; with an id that makes a repeat safe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Who says so, for the record; the daemon trusts only the socket's peer.
+    pub actor: String,
+    /// Same id, same answer (mutating calls).
+    pub request: RequestId,
+}
+
+/// Who was found to call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Account name.
+    pub name: String,
+    /// Role in the tenant.
+    pub role: Role,
+    /// Tenant.
+    pub tenant: TenantId,
+    /// The request.
+    pub request: RequestId,
+}
+
+macro_rules! service {
+    ($($(#[$doc:meta])* $method:ident / $operation:ident ($request:ty) -> $reply:ty : $role:ident;)*) => {
+        /// The tarpc service. Clients use `AuraClient`.
+        #[tarpc::service]
+        pub trait Aura {
+            $($(#[$doc])* async fn $method(call: Call, request: $request) -> Result<$reply, WireError>;)*
+        }
+
+        /// Every operation, as audit and the role table name it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Operation { $($(#[$doc])* $operation,)* }
+
+        impl Operation {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$operation,)*];
+            /// The weakest role that may.
+            #[must_use]
+            pub fn role(self) -> Role { match self { $(Self::$operation => Role::$role,)* } }
+            /// The method's name on the wire.
+            #[must_use]
+            pub fn method(self) -> &'static str { match self { $(Self::$operation => stringify!($method),)* } }
+        }
+
+        /// What the daemon implements: called only after the role was checked.
+        pub trait Handler: Clone + Send + Sync + 'static {
+            /// Who is calling, from the socket's peer and the call.
+            fn actor(&self, call: &Call) -> Result<Actor, WireError>;
+            $($(#[$doc])* fn $method(&self, actor: Actor, request: $request) -> impl Future<Output = Result<$reply, WireError>> + Send;)*
+        }
+
+        /// A [`Handler`] as the tarpc service.
+        #[derive(Clone)]
+        pub struct Guarded<H>(pub H);
+
+        impl<H: Handler> Aura for Guarded<H> {
+            $(async fn $method(self, _: tarpc::context::Context, call: Call, request: $request) -> Result<$reply, WireError> {
+                let actor = self.0.actor(&call)?;
+                allow(&actor, Operation::$operation)?;
+                self.0.$method(actor, request).await
+            })*
+        }
+    };
+}
+
+fn allow(actor: &Actor, operation: Operation) -> Result<(), WireError> {
+    if actor.role >= operation.role() {
+        return Ok(());
+    }
+    Err(WireError::new(
+        Code::Forbidden,
+        format!("{} has the role {:?} and {} needs {:?}", actor.name, actor.role, operation.method(), operation.role()),
+    ))
+}
+
+service! {
+    /// Handshake: the first call on a connection.
+    hello / Hello(HelloRequest) -> HelloReply: Auditor;
+    /// What the daemon is and how it is.
+    status / Status(()) -> StatusReply: Auditor;
+    /// Checks of the installation; deep reads everything stored.
+    doctor / Doctor(DoctorRequest) -> Vec<DoctorFinding>: Viewer;
+    /// All flows.
+    flow_list / FlowList(()) -> Vec<FlowRow>: Viewer;
+    /// One flow with its text.
+    flow_show / FlowShow(String) -> FlowDetail: Viewer;
+    /// Checks a text with what the daemon knows.
+    flow_check / FlowCheck(String) -> Vec<Finding>: Viewer;
+    /// Stores a text as the flow's draft, creating the flow if needed.
+    flow_apply / FlowApply(FlowApply) -> FlowRow: Editor;
+    /// Makes the draft the published version.
+    flow_publish / FlowPublish(String) -> FlowRow: Editor;
+    /// Starts or stops taking events.
+    flow_enable / FlowEnable(FlowEnable) -> FlowRow: Operator;
+    /// Starts a run by hand.
+    flow_run / FlowRun(FlowRun) -> RunHead: Operator;
+    /// Runs, newest first, in windows.
+    run_list / RunList(RunQuery) -> Vec<RunHead>: Viewer;
+    /// One run with its journal (large payloads cut, see `run_payload`).
+    run_show / RunShow(RunRef) -> RunDetail: Viewer;
+    /// A window of one payload of a run as JSON text.
+    run_payload / RunPayload(PayloadQuery) -> PayloadWindow: Viewer;
+    /// Asks a run to end.
+    run_cancel / RunCancel(RunCancel) -> RunHead: Operator;
+    /// Decides about a step in doubt.
+    run_resolve / RunResolve(RunResolve) -> RunHead: Operator;
+    /// News since a cursor.
+    watch / Watch(WatchRequest) -> WatchReply: Viewer;
+    /// The endpoints of triggers.
+    webhook_list / WebhookList(()) -> Vec<Webhook>: Viewer;
+    /// All connections, never a secret value.
+    connection_list / ConnectionList(()) -> Vec<Connection>: Viewer;
+    /// Adds or replaces a connection.
+    connection_add / ConnectionAdd(ConnectionAdd) -> Connection: Admin;
+    /// What connectors this daemon has.
+    connector_list / ConnectorList(()) -> Vec<Connector>: Viewer;
+    /// Moves the demo's clock (only a demo daemon has one).
+    demo_advance / DemoAdvance(u64) -> i64: Operator;
+}
+
+/// What the client speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloRequest {
+    /// Protocol number of the client.
+    pub protocol: u32,
+    /// Build of the client.
+    pub build: String,
+}
+
+/// What the daemon speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloReply {
+    /// Protocol number of the daemon.
+    pub protocol: u32,
+    /// Build of the daemon.
+    pub build: String,
+    /// What it offers beyond the number.
+    pub capabilities: Vec<String>,
+    /// Who you are to it.
+    pub account: String,
+    /// Your role.
+    pub role: Role,
+}
+
+/// What `aura status` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReply {
+    /// Build.
+    pub build: String,
+    /// Process id.
+    pub pid: u32,
+    /// `ready` or `locked`, with the reason.
+    pub state: String,
+    /// Name of this daemon on screen (`demo` for a demo).
+    pub profile: String,
+    /// Address of the HTTP door.
+    pub listen: String,
+    /// Data directory.
+    pub data_dir: String,
+    /// Up for this many milliseconds.
+    pub up_ms: u64,
+    /// The daemon's clock.
+    pub now_ms: i64,
+    /// Bytes of the database file.
+    pub store_bytes: u64,
+    /// Newest cursor of the tail.
+    pub cursor: u64,
+    /// Unfinished runs by state.
+    pub live: Vec<(RunState, u64)>,
+    /// Held event groups.
+    pub held: u64,
+}
+
+/// `aura doctor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorRequest {
+    /// Read and verify everything stored.
+    pub deep: bool,
+}
+
+/// One line of `aura doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorFinding {
+    /// `ok`, `warn` or `fail`.
+    pub level: String,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// A flow in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// Id.
+    pub id: FlowId,
+    /// Name.
+    pub flow: String,
+    /// Title.
+    pub title: String,
+    /// Takes events.
+    pub enabled: bool,
+    /// Published version hash.
+    pub published: Option<String>,
+    /// Draft hash, if it differs from the published one.
+    pub draft: Option<String>,
+    /// What starts it, as `id: on`.
+    pub triggers: Vec<String>,
+    /// When it was last changed.
+    pub changed_ms: i64,
+}
+
+/// A flow with its texts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowDetail {
+    /// The row.
+    pub row: FlowRow,
+    /// Authored text of the published version.
+    pub published: Option<String>,
+    /// Authored text of the draft.
+    pub draft: Option<String>,
+}
+
+/// `aura flow apply`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowApply {
+    /// The flow file.
+    pub text: String,
+}
+
+/// `aura flow enable` and `disable`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowEnable {
+    /// Name.
+    pub flow: String,
+    /// Take events?
+    pub enabled: bool,
+}
+
+/// `aura flow run`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowRun {
+    /// Name.
+    pub flow: String,
+    /// Becomes `input` and `trigger.body`.
+    pub input: Value,
+}
+
+/// Which runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunQuery {
+    /// Only of this flow.
+    pub flow: Option<String>,
+    /// Only in these states (empty: all).
+    pub states: Vec<RunState>,
+    /// Older than this run.
+    pub before: Option<RunId>,
+    /// At most this many (≤ 500).
+    pub limit: u32,
+}
+
+/// A run by id, or by a unique prefix or suffix of at least four characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRef(pub String);
+
+/// A run with everything but large payloads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunDetail {
+    /// Its row.
+    pub head: RunHead,
+    /// Its journal; payloads over 16 KiB stand as the text `… N bytes …`.
+    pub journal: Vec<Transition>,
+    /// Step ids of its version in written order, with depth, kind and title for the timeline.
+    pub outline: Vec<OutlineRow>,
+    /// Cut: the journal is longer than one frame; this is its end.
+    pub cut: bool,
+}
+
+/// One step of a flow in written order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutlineRow {
+    /// Step id.
+    pub step: String,
+    /// Nesting, from 0.
+    pub depth: u32,
+    /// Kind, or the action for `uses`.
+    pub kind: String,
+    /// `steps`, `on_error`, `finally`, or the arm as `when …` / `else`.
+    pub scope: String,
+}
+
+/// A window of a payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadQuery {
+    /// Run.
+    pub run: RunRef,
+    /// Step; empty for the trigger.
+    pub step: String,
+    /// `input`, `output` or `error`.
+    pub part: String,
+    /// Byte offset.
+    pub offset: u64,
+    /// At most this many bytes (≤ 256 KiB).
+    pub limit: u32,
+}
+
+/// A piece of pretty-printed JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadWindow {
+    /// The piece.
+    pub text: String,
+    /// Whole length in bytes.
+    pub total: u64,
+}
+
+/// `aura run cancel`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCancel {
+    /// Run.
+    pub run: RunRef,
+    /// Why.
+    pub reason: String,
+}
+
+/// `aura run resolve`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResolve {
+    /// Run.
+    pub run: RunRef,
+    /// The step in doubt.
+    pub step: String,
+    /// How.
+    pub resolution: Resolution,
+}
+
+/// An endpoint of a trigger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// Flow name.
+    pub flow: String,
+    /// Trigger id.
+    pub trigger: String,
+    /// What it listens for.
+    pub on: String,
+    /// Full URL, `…/hooks/{26 characters}`.
+    pub url: String,
+    /// Alias, if the trigger has a scheme or token.
+    pub alias: Option<String>,
+    /// Scheme, `bearer` or `none`.
+    pub auth: String,
+    /// Its secret is set.
+    pub secret_set: bool,
+    /// Takes events.
+    pub enabled: bool,
+    /// Last event, if any.
+    pub last_event: Option<EventId>,
+}
+
+/// A connection, never with a secret value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Id.
+    pub id: ConnectionId,
+    /// Name used in flows.
+    pub name: String,
+    /// Connector.
+    pub connector: String,
+    /// Settings that are no secrets.
+    pub settings: Vec<(String, String)>,
+    /// Names of the secrets that are set.
+    pub secrets: Vec<String>,
+    /// When it was last changed.
+    pub changed_ms: i64,
+}
+
+/// `aura connection add`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionAdd {
+    /// Name used in flows.
+    pub name: String,
+    /// Connector; `secret` for a bare named secret (one field `value`).
+    pub connector: String,
+    /// Settings and secrets by field name.
+    pub fields: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for ConnectionAdd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.fields.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("ConnectionAdd")
+            .field("name", &self.name)
+            .field("connector", &self.connector)
+            .field("fields", &names)
+            .finish()
+    }
+}
+
+/// Frames of MessagePack with field names, at most [`crate::wire::FRAME_MAX`] bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Codec;
+
+impl<T: Serialize> tokio_serde::Serializer<T> for Codec {
+    type Error = std::io::Error;
+    fn serialize(self: std::pin::Pin<&mut Self>, item: &T) -> Result<tokio_util::bytes::Bytes, Self::Error> {
+        crate::wire::encode(item).map(Into::into).map_err(std::io::Error::other)
+    }
+}
+
+impl<T: serde::de::DeserializeOwned> tokio_serde::Deserializer<T> for Codec {
+    type Error = std::io::Error;
+    fn deserialize(self: std::pin::Pin<&mut Self>, bytes: &tokio_util::bytes::BytesMut) -> Result<T, Self::Error> {
+        crate::wire::decode(bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+    }
+}
+
+/// The framing both sides use around [`Codec`].
+#[must_use]
+pub fn framing() -> tokio_util::codec::LengthDelimitedCodec {
+    tokio_util::codec::LengthDelimitedCodec::builder().max_frame_length(crate::wire::FRAME_MAX).new_codec()
+}

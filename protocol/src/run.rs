@@ -1,0 +1,496 @@
+//! Runs: states, journal records, and what a list row shows.
+//!
+//! A run's journal is a sequence of [`Transition`]s, each one commit; its state is the fold of its
+//! records (`daemon::engine::core`). Times are Unix milliseconds of the daemon's clock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Delivery;
+use crate::flow::Effect;
+use crate::ids::{EventId, FlowId, RunId};
+use crate::value::Value;
+
+/// The state of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waits for its concurrency key.
+    Queued,
+    /// A step is at work.
+    Running,
+    /// Sleeps or waits for somebody.
+    Waiting,
+    /// Waits for the next attempt of a step.
+    Retrying,
+    /// A person paused it.
+    Paused,
+    /// The outcome of a call is unknown and a person must decide.
+    InDoubt,
+    /// Ended well.
+    Succeeded,
+    /// Ended by an unhandled error.
+    Failed,
+    /// Ended by a person or by a newer run.
+    Cancelled,
+}
+
+impl RunState {
+    /// Whether the run has ended.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The word people see.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
+            Self::Paused => "paused",
+            Self::InDoubt => "in doubt",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The state of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Its turn has not come.
+    Queued,
+    /// At work.
+    Running,
+    /// Sleeps or waits.
+    Waiting,
+    /// Waits for its next attempt.
+    Retrying,
+    /// Outcome unknown.
+    InDoubt,
+    /// Done.
+    Succeeded,
+    /// Failed (perhaps handled).
+    Failed,
+    /// Ended by cancel.
+    Cancelled,
+    /// Not taken.
+    Skipped,
+}
+
+impl StepState {
+    /// The word people see.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
+            Self::InDoubt => "in doubt",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// Why something failed, in the classes that decide what happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// May go away by itself.
+    Transient,
+    /// The peer said: slower.
+    RateLimited,
+    /// Took too long.
+    Timeout,
+    /// The peer does not accept our credentials.
+    Auth,
+    /// The request is wrong.
+    Invalid,
+    /// The thing is not there.
+    NotFound,
+    /// The thing is in another state.
+    Conflict,
+    /// Nobody knows whether it happened.
+    InDoubt,
+    /// Cancelled.
+    Cancelled,
+    /// A fault of ours.
+    Internal,
+}
+
+impl ErrorClass {
+    /// Whether a repeat can help at all.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        matches!(self, Self::Transient | Self::RateLimited | Self::Timeout)
+    }
+    /// The word in journals and on screen.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::RateLimited => "rate_limited",
+            Self::Timeout => "timeout",
+            Self::Auth => "auth",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::InDoubt => "in_doubt",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// What is known about a call that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// No byte of it left: repeating is safe.
+    Unsent,
+    /// The peer refused it: nothing happened there.
+    Refused,
+    /// Lost, timed out or 5xx after bytes left: nobody knows.
+    Unknown,
+}
+
+/// What failed, as `error` in expressions and on screen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct StepError {
+    /// Class.
+    pub class: ErrorClass,
+    /// One sentence.
+    pub message: String,
+    /// The step that failed; empty for the run itself.
+    #[serde(default)]
+    pub step: String,
+    /// HTTP status or the vendor's code, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What the peer said, cut to 4 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Value>,
+    /// The peer asked to wait this long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl StepError {
+    /// An error of a class with its sentence.
+    #[must_use]
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), step: String::new(), code: None, detail: None, retry_after_ms: None }
+    }
+
+    /// As an object for expressions.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        Value::object([
+            ("class", Value::from(self.class.word())),
+            ("message", Value::from(self.message.clone())),
+            ("step", Value::from(self.step.clone())),
+            ("code", Value::from(self.code.clone())),
+            ("detail", self.detail.clone().unwrap_or_default()),
+        ])
+    }
+}
+
+/// The outcome of one attempt of a call, as the driver reports it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum CallOutcome {
+    /// The peer did it and this is its answer.
+    Done(Value),
+    /// It did not succeed.
+    Failed(StepError, Reach),
+}
+
+/// How a person resolves a step in doubt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// It happened; go on with this output.
+    Done(Value),
+    /// Send it again with the same key.
+    Retry,
+    /// It failed; handlers take over.
+    Fail,
+}
+
+/// One scope of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeKind {
+    /// An arm of a branch, by its position.
+    Arm(u32),
+    /// The handler of a step.
+    OnError,
+    /// The flow's handler (`path` is empty).
+    FlowOnError,
+    /// The flow's last steps (`path` is empty).
+    Finally,
+}
+
+/// One journal record. `path` names a step instance: its id, later with map keys before it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// The run began.
+    RunStarted(Box<RunStarted>),
+    /// A call may be sent; its input never changes again.
+    Scheduled {
+        /// The step.
+        path: String,
+        /// Resolved input.
+        input: Value,
+        /// SHA-256 of the canonical input, hex.
+        input_hash: String,
+        /// Stable idempotency key.
+        key: String,
+        /// What a repeat does outside.
+        effect: Effect,
+        /// Values that `now`, `uuid` and `random` gave, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        draws: Vec<Value>,
+    },
+    /// The bytes of an attempt are about to leave.
+    Started {
+        /// The step.
+        path: String,
+        /// From 1.
+        attempt: u32,
+        /// Fence of the worker that holds it.
+        lease: u64,
+        /// Start number of the daemon.
+        epoch: u64,
+    },
+    /// A step ended well.
+    Completed {
+        /// The step.
+        path: String,
+        /// Attempt that did it; 0 for pure steps.
+        attempt: u32,
+        /// Its output.
+        output: Value,
+    },
+    /// An attempt failed; with `retry_at` another one follows.
+    Failed {
+        /// The step.
+        path: String,
+        /// From 1; 0 for pure steps.
+        attempt: u32,
+        /// Why.
+        error: StepError,
+        /// When the next attempt is due.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_at_ms: Option<i64>,
+    },
+    /// A step was not taken.
+    Skipped {
+        /// The step.
+        path: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// The steps of a scope begin.
+    ScopeOpened {
+        /// The step that owns the scope; empty for the flow's own.
+        path: String,
+        /// Which scope.
+        scope: ScopeKind,
+    },
+    /// A step waits for a time.
+    WaitCreated {
+        /// The step.
+        path: String,
+        /// When it goes on.
+        until_ms: i64,
+    },
+    /// The time came: of a sleep, of a retry, or of the run (`path` empty).
+    TimerFired {
+        /// The step, or empty for the run's timeout.
+        path: String,
+    },
+    /// The outcome of a call is unknown.
+    InDoubt {
+        /// The step.
+        path: String,
+        /// From 1.
+        attempt: u32,
+        /// Why nobody knows.
+        error: StepError,
+    },
+    /// Somebody decided about a step in doubt.
+    Resolved {
+        /// The step.
+        path: String,
+        /// How.
+        resolution: Resolution,
+        /// Who.
+        by: String,
+    },
+    /// Somebody wants the run to end.
+    CancelRequested {
+        /// Who: an account, or the run that replaces this one.
+        by: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The answer to the sender, exactly as it will be sent.
+    Responded {
+        /// The step.
+        path: String,
+        /// HTTP status.
+        status: u16,
+        /// Headers.
+        headers: Vec<(String, String)>,
+        /// Body.
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+    /// A line for people.
+    Log {
+        /// The step, or empty.
+        path: String,
+        /// `info`, `warn` or `error`.
+        level: String,
+        /// Text.
+        message: String,
+    },
+    /// The run ended.
+    RunFinished {
+        /// How.
+        state: RunState,
+        /// The unhandled error, with those of `finally` added.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<StepError>,
+        /// The reason of `stop`, or the last step's output.
+        output: Value,
+    },
+}
+
+impl Record {
+    /// The step this record is about, if any.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::RunStarted(_) | Self::CancelRequested { .. } | Self::RunFinished { .. } => None,
+            Self::Scheduled { path, .. }
+            | Self::Started { path, .. }
+            | Self::Completed { path, .. }
+            | Self::Failed { path, .. }
+            | Self::Skipped { path, .. }
+            | Self::ScopeOpened { path, .. }
+            | Self::WaitCreated { path, .. }
+            | Self::TimerFired { path }
+            | Self::InDoubt { path, .. }
+            | Self::Resolved { path, .. }
+            | Self::Responded { path, .. }
+            | Self::Log { path, .. } => Some(path).filter(|path| !path.is_empty()).map(String::as_str),
+        }
+    }
+}
+
+/// How a run began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The flow.
+    pub flow_id: FlowId,
+    /// Its name at that time.
+    pub flow: String,
+    /// Hash of the published version it runs.
+    pub version: String,
+    /// Id of the trigger; `manual` for a manual run.
+    pub trigger: String,
+    /// Engine semantics number.
+    pub semantics: u32,
+    /// The event accepted last.
+    pub event: Delivery,
+    /// Ids of all events of a held row, first 1,000.
+    pub events: Vec<EventId>,
+    /// How many more there were.
+    #[serde(default)]
+    pub events_more: u64,
+    /// When the run must have ended, unless it stands still meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<i64>,
+    /// A policy expression failed at the door: the run is failed from the start (rule 10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<StepError>,
+    /// Input of a manual or called run.
+    #[serde(default)]
+    pub input: Value,
+}
+
+/// One commit of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// From 1, without gaps.
+    pub number: u64,
+    /// When, by the daemon's clock.
+    pub at_ms: i64,
+    /// What happened.
+    pub records: Vec<Record>,
+}
+
+/// Why a run does not move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// One line: "sleeps until …", "waits for run_… (concurrency key)", "in doubt: …".
+    pub reason: String,
+    /// When it goes on by itself, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<i64>,
+}
+
+/// A run as lists show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunHead {
+    /// The run.
+    pub run: RunId,
+    /// Its flow.
+    pub flow_id: FlowId,
+    /// The flow's name when it began.
+    pub flow: String,
+    /// Version hash.
+    pub version: String,
+    /// Trigger id.
+    pub trigger: String,
+    /// The event that began it.
+    pub event: EventId,
+    /// State.
+    pub state: RunState,
+    /// When it was created.
+    pub created_ms: i64,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_ms: Option<i64>,
+    /// The step at work or the last one.
+    #[serde(default)]
+    pub step: String,
+    /// Attempt of that step.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Steps settled so far.
+    #[serde(default)]
+    pub steps_done: u32,
+    /// Steps of the flow.
+    #[serde(default)]
+    pub steps_all: u32,
+    /// Why it does not move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Blocked>,
+    /// Its error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<StepError>,
+    /// Number of its last transition; 0 while queued.
+    pub transition: u64,
+}

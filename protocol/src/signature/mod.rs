@@ -1,0 +1,1 @@
+//! Signature schemes as data and pure functions.

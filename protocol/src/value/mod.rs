@@ -1,0 +1,163 @@
+//! `Value`: data as it passes through flows, without ever losing a digit.
+//!
+//! Integers are `i128`, every other number keeps its text, objects keep their order. MessagePack carries
+//! the numbers that it has no type for as binary (a `Value` never holds binary itself); JSON carries them
+//! as they were written. There is no date in here: expressions have dates, and give them out as text.
+
+mod json;
+mod serde_impl;
+
+use indexmap::IndexMap;
+
+pub use json::{DEPTH_MAX, JsonError};
+
+/// An object in the order in which it was written.
+pub type Map = IndexMap<String, Value>;
+
+/// A piece of data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value {
+    /// Nothing.
+    #[default]
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A number without fraction or exponent that fits 128 bits.
+    Int(i128),
+    /// Any other number, as its JSON text (for example `612.10`, `1e400`).
+    Dec(String),
+    /// Text.
+    Str(String),
+    /// A list.
+    List(Vec<Self>),
+    /// An object.
+    Map(Map),
+}
+
+impl Value {
+    /// The word for this type in error messages: null, boolean, integer, decimal, text, list or object.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "boolean",
+            Self::Int(_) => "integer",
+            Self::Dec(_) => "decimal",
+            Self::Str(_) => "text",
+            Self::List(_) => "list",
+            Self::Map(_) => "object",
+        }
+    }
+
+    /// The field of an object; `None` for a missing field and for anything that is no object.
+    #[must_use]
+    pub fn get(&self, field: &str) -> Option<&Self> {
+        match self {
+            Self::Map(map) => map.get(field),
+            _ => None,
+        }
+    }
+
+    /// The text, if it is text.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The integer, if it is one.
+    #[must_use]
+    pub fn as_int(&self) -> Option<i128> {
+        match self {
+            Self::Int(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The boolean, if it is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(yes) => Some(*yes),
+            _ => None,
+        }
+    }
+
+    /// The list, if it is one.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[Self]> {
+        match self {
+            Self::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The object, if it is one.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether this is null.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// An object of pairs, in their order.
+    pub fn object<K: Into<String>, V: Into<Self>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self::Map(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    /// Rough size in memory, for budgets: bytes of text and 16 per item.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Int(_) => 16,
+            Self::Dec(text) | Self::Str(text) => 16 + text.len(),
+            Self::List(items) => 16 + items.iter().map(Self::weight).sum::<usize>(),
+            Self::Map(map) => 16 + map.iter().map(|(key, value)| key.len() + 16 + value.weight()).sum::<usize>(),
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Str(text.to_owned())
+    }
+}
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Str(text)
+    }
+}
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Bool(yes)
+    }
+}
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(i128::from(number))
+    }
+}
+impl From<Vec<Self>> for Value {
+    fn from(items: Vec<Self>) -> Self {
+        Self::List(items)
+    }
+}
+impl From<Map> for Value {
+    fn from(map: Map) -> Self {
+        Self::Map(map)
+    }
+}
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(maybe: Option<T>) -> Self {
+        maybe.map_or(Self::Null, Into::into)
+    }
+}

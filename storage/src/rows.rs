@@ -1,0 +1,147 @@
+//! Rows that the daemon, the start-up check and tests read: their types, tables and keys.
+
+use aura_protocol::event::Delivery;
+use aura_protocol::run::RunState;
+use aura_protocol::{ConnectionId, EventId, FlowId, HeldId, RunId, TenantId};
+use serde::{Deserialize, Serialize};
+
+use crate::table::Key;
+
+/// Key of a run's head and of its live row.
+#[must_use]
+pub fn run_key(tenant: TenantId, run: RunId) -> Key {
+    Key::tenant(tenant).id(run.bytes())
+}
+
+/// Key of one transition.
+#[must_use]
+pub fn journal_key(tenant: TenantId, run: RunId, number: u64) -> Key {
+    run_key(tenant, run).number(number)
+}
+
+/// Key of a timer: due time, tenant, then the run or held row that it wakes.
+#[must_use]
+pub fn timer_key(due_ms: i64, tenant: TenantId, owner: [u8; 16]) -> Key {
+    Key::new().time(due_ms).id(tenant.bytes()).id(owner)
+}
+
+/// An unfinished run (table `Live`, plain): what start-up needs without opening its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveRow {
+    /// State.
+    pub state: RunState,
+    /// Number of its last transition; 0 while queued.
+    pub transition: u64,
+    /// Due time of its timer row, if it has one.
+    pub due_ms: Option<i64>,
+    /// Its flow.
+    pub flow: FlowId,
+    /// Index hash of its concurrency key, if the flow has one.
+    pub slot: Option<[u8; 16]>,
+    /// When it was created (order of the queue behind a key).
+    pub created_ms: i64,
+}
+
+/// Whom a timer wakes (table `Timers`, plain).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimerRow {
+    /// The run whose id is in the key.
+    Run,
+    /// The held row whose id is in the key.
+    Held,
+}
+
+/// Held event group (table `Held`, sealed).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldRow {
+    /// Its id.
+    pub held: HeldId,
+    /// Flow.
+    pub flow: FlowId,
+    /// Trigger id.
+    pub trigger: String,
+    /// Index hash of the debounce key.
+    pub hash: [u8; 16],
+    /// First event's time.
+    pub first_ms: i64,
+    /// When it fires; `None` while its flow is disabled.
+    pub due_ms: Option<i64>,
+    /// Ids of its events, first 1,000.
+    pub events: Vec<EventId>,
+    /// How many more.
+    pub events_more: u64,
+    /// The delivery accepted last.
+    pub last: Delivery,
+}
+
+/// A signal for a run (table `Inbox`, sealed).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum InboxRow {
+    /// Cancel it.
+    Cancel {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A flow (table `Flows`, sealed).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowRecord {
+    /// Id.
+    pub id: FlowId,
+    /// Name.
+    pub flow: String,
+    /// Takes events.
+    pub enabled: bool,
+    /// Hash of the published version.
+    pub published: Option<String>,
+    /// Authored text of the draft, if there is one.
+    pub draft: Option<String>,
+    /// Endpoint names by trigger id (26 characters each).
+    pub endpoints: Vec<(String, String)>,
+    /// Last change.
+    pub changed_ms: i64,
+}
+
+/// A published version (table `Versions`, sealed).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// Hash of the canonical form.
+    pub version: String,
+    /// Authored text.
+    pub text: String,
+    /// When it was published.
+    pub published_ms: i64,
+    /// By whom.
+    pub by: String,
+}
+
+/// A connection or named secret (table `Connections`, sealed).
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionRecord {
+    /// Id.
+    pub id: ConnectionId,
+    /// Name used in flows.
+    pub name: String,
+    /// Connector, or `secret`.
+    pub connector: String,
+    /// Settings that are no secrets.
+    pub settings: Vec<(String, String)>,
+    /// Secrets.
+    pub secrets: Vec<(String, String)>,
+    /// Last change.
+    pub changed_ms: i64,
+}
+
+impl std::fmt::Debug for ConnectionRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.secrets.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("ConnectionRecord")
+            .field("name", &self.name)
+            .field("connector", &self.connector)
+            .field("secrets", &names)
+            .finish_non_exhaustive()
+    }
+}

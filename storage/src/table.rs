@@ -1,0 +1,119 @@
+//! Tables and keys. Keys hold only tenants, our own ids, integers, times and 16-byte index hashes.
+
+use aura_protocol::TenantId;
+
+/// Every table. The number is part of the file and of the associated data of sealed values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// Schema version, daemon epoch, folds: `(number)`.
+    Meta = 1,
+    /// Wrapped tenant keys: `(tenant)`.
+    Tenants = 2,
+    /// Flow records: `(tenant, flow)`.
+    Flows = 3,
+    /// Published versions: `(tenant, flow, index hash of the version)`.
+    Versions = 4,
+    /// Connections and named secrets: `(tenant, connection)`.
+    Connections = 5,
+    /// Run heads for lists: `(tenant, run)`.
+    Runs = 6,
+    /// One value per transition: `(tenant, run, number)`.
+    Journal = 7,
+    /// Only unfinished runs: `(tenant, run)`. Plain.
+    Live = 8,
+    /// Due first: `(due ms, tenant, owner)`. Plain.
+    Timers = 9,
+    /// Signals for runs that their next transition takes: `(tenant, run, number)`.
+    Inbox = 10,
+    /// Held event groups: `(tenant, held)`.
+    Held = 11,
+    /// Held and dropped events: `(tenant, event)`.
+    Events = 12,
+    /// One row per group commit, built by the writer: `(cursor)`. Plain.
+    Tail = 13,
+    /// Sorted segments of dedupe keys, built by the writer: `(number)`. Plain.
+    Dedupe = 14,
+    /// Counters: `(tenant, number)`. Plain.
+    Counters = 15,
+    /// Answers to mutating requests, for repeats: `(tenant, request)`.
+    Requests = 16,
+}
+
+impl Table {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Meta,
+        Self::Tenants,
+        Self::Flows,
+        Self::Versions,
+        Self::Connections,
+        Self::Runs,
+        Self::Journal,
+        Self::Live,
+        Self::Timers,
+        Self::Inbox,
+        Self::Held,
+        Self::Events,
+        Self::Tail,
+        Self::Dedupe,
+        Self::Counters,
+        Self::Requests,
+    ];
+}
+
+/// An ordered key: big-endian pieces one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub Vec<u8>);
+
+impl Key {
+    /// An empty key, the least of all.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// A key that begins with a tenant.
+    #[must_use]
+    pub fn tenant(tenant: TenantId) -> Self {
+        Self(tenant.bytes().to_vec())
+    }
+    /// Appends sixteen bytes (an id or an index hash).
+    #[must_use]
+    pub fn id(mut self, id: [u8; 16]) -> Self {
+        self.0.extend_from_slice(&id);
+        self
+    }
+    /// Appends a number.
+    #[must_use]
+    pub fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+    /// Appends a time in Unix milliseconds; negative times count as zero.
+    #[must_use]
+    pub fn time(self, unix_ms: i64) -> Self {
+        self.number(u64::try_from(unix_ms).unwrap_or(0))
+    }
+    /// The least key that is greater than every key with this prefix.
+    #[must_use]
+    pub fn after_prefix(&self) -> Self {
+        let mut bytes = self.0.clone();
+        while let Some(last) = bytes.pop() {
+            if last < u8::MAX {
+                bytes.push(last + 1);
+                return Self(bytes);
+            }
+        }
+        Self(vec![u8::MAX; 64])
+    }
+    /// The sixteen bytes at a byte offset, if there.
+    #[must_use]
+    pub fn id_at(&self, offset: usize) -> Option<[u8; 16]> {
+        self.0.get(offset..offset + 16)?.try_into().ok()
+    }
+    /// The number at a byte offset, if there.
+    #[must_use]
+    pub fn number_at(&self, offset: usize) -> Option<u64> {
+        Some(u64::from_be_bytes(self.0.get(offset..offset + 8)?.try_into().ok()?))
+    }
+}

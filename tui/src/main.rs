@@ -1,0 +1,4 @@
+//! `aura`.
+fn main() -> std::process::ExitCode {
+    aura_tui::main()
+}
