@@ -5,6 +5,7 @@
 //! as they were written. There is no date in here: expressions have dates, and give them out as text.
 
 mod json;
+mod json_write;
 mod serde_impl;
 
 use indexmap::IndexMap;

@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for Reader {
     }
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Value, E> {
         let text = std::str::from_utf8(bytes).map_err(E::custom)?;
-        Ok(text.parse::<i128>().map_or_else(|_| Value::Dec(text.to_owned()), Value::Int))
+        Value::from_number_text(text).ok_or_else(|| E::custom("binary in a value is not the text of a number"))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut out = Vec::with_capacity(items.size_hint().unwrap_or(0).min(1024));
