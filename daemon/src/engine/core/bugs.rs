@@ -1,0 +1,47 @@
+//! Deliberate bugs: they stay in the tree and prove that the simulator finds their kind.
+//!
+//! In a build that is not a test, [`has`] is constantly false and costs nothing.
+
+/// A bug that a test can switch on for its own thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// After a restart a `once` call that was started is simply sent again.
+    OnceIsRepeated,
+    /// Attempts are not counted: retries never end.
+    AttemptsAreForgotten,
+    /// The key of a call changes with its attempt.
+    KeyPerAttempt,
+    /// `finally` runs only after success.
+    FinallyOnlyWhenGreen,
+    /// A handled failure is not remembered.
+    HandledIsForgotten,
+    /// A cancel is answered but does not stop the next step.
+    CancelDoesNotStick,
+}
+
+#[cfg(test)]
+thread_local! {
+    static ACTIVE: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a bug is switched on here.
+#[cfg(test)]
+pub fn has(bug: Bug) -> bool {
+    ACTIVE.with(|active| active.get() == Some(bug))
+}
+
+/// Whether a bug is switched on here: never.
+#[cfg(not(test))]
+#[must_use]
+pub const fn has(_bug: Bug) -> bool {
+    false
+}
+
+/// Runs something with a bug switched on.
+#[cfg(test)]
+pub fn with<T>(bug: Option<Bug>, run: impl FnOnce() -> T) -> T {
+    ACTIVE.with(|active| active.set(bug));
+    let result = run();
+    ACTIVE.with(|active| active.set(None));
+    result
+}

@@ -1,0 +1,84 @@
+//! What follows from a call that did not succeed: the effect table of design §4.
+
+use aura_protocol::flow::{Effect, InDoubtPolicy};
+use aura_protocol::run::{ErrorClass, Reach, StepError};
+
+use super::plan::PlanStep;
+use super::scope::Moment;
+use super::state::{StepCell, ms};
+
+/// What follows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Another attempt at this time.
+    Retry(i64),
+    /// The step failed.
+    Fail(StepError),
+    /// Nobody knows; a person decides.
+    Doubt(StepError),
+}
+
+/// Decides about one attempt.
+#[must_use]
+pub fn decide(step: &PlanStep, cell: &StepCell, error: StepError, reach: Reach, moment: &Moment) -> Verdict {
+    let effect = cell.effect.unwrap_or(step.effect);
+    let next = next_attempt(step, cell, &error, moment);
+    match reach {
+        Reach::Unsent => retry_or_fail(next.filter(|_| error.class.retryable()), error),
+        Reach::Refused => {
+            let again = match effect {
+                Effect::Once => error.class == ErrorClass::RateLimited,
+                _ => error.class.retryable(),
+            };
+            retry_or_fail(next.filter(|_| again), error)
+        }
+        Reach::Unknown => match effect {
+            Effect::Read | Effect::Idempotent => retry_or_fail(next.filter(|_| error.class.retryable()), error),
+            Effect::Keyed => match next.filter(|due| *due <= window_end(step, cell)) {
+                Some(due) => Verdict::Retry(due),
+                None => doubt(step, next, error),
+            },
+            Effect::Lookup | Effect::Once => doubt(step, next, error),
+        },
+    }
+}
+
+/// The last time at which the peer still honours the key of a `keyed` call.
+#[must_use]
+pub fn window_end(step: &PlanStep, cell: &StepCell) -> i64 {
+    cell.scheduled_ms.saturating_add(ms(step.key_window.ms))
+}
+
+/// What becomes of an unknown outcome, by the step's policy.
+#[must_use]
+pub fn doubt(step: &PlanStep, next: Option<i64>, error: StepError) -> Verdict {
+    match step.in_doubt {
+        InDoubtPolicy::Retry => retry_or_fail(next, error),
+        InDoubtPolicy::Fail => Verdict::Fail(StepError { class: ErrorClass::InDoubt, ..error }),
+        InDoubtPolicy::Ask | InDoubtPolicy::Probe => Verdict::Doubt(error),
+    }
+}
+
+fn retry_or_fail(next: Option<i64>, error: StepError) -> Verdict {
+    next.map_or(Verdict::Fail(error), Verdict::Retry)
+}
+
+/// When the next attempt is due: exponential backoff with full jitter, never before the peer's
+/// `Retry-After`; `None` if attempts or time are used up.
+#[must_use]
+pub fn next_attempt(step: &PlanStep, cell: &StepCell, error: &StepError, moment: &Moment) -> Option<i64> {
+    let retry = &step.retry;
+    if cell.attempt >= retry.attempts {
+        return None;
+    }
+    let factor = u128::from(retry.factor_milli);
+    let mut span = u128::from(retry.base.ms);
+    for _ in 1..cell.attempt {
+        span = (span * factor / 1000).min(u128::from(retry.cap.ms));
+    }
+    let span = u64::try_from(span.min(u128::from(retry.cap.ms))).unwrap_or(retry.cap.ms);
+    let wait = moment.below(span + 1).max(error.retry_after_ms.unwrap_or(0));
+    let due = moment.now_ms.saturating_add(ms(wait));
+    let last = retry.max_elapsed.map(|span| cell.scheduled_ms.saturating_add(ms(span.ms)));
+    (last.is_none_or(|last| due <= last)).then_some(due)
+}

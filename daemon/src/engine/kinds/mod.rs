@@ -1,0 +1,171 @@
+//! Step kinds, one file each; this list is the only place that knows them all.
+//!
+//! A kind has a pure half (`enter`: what its turn means for the run) and, if it calls somebody, a half
+//! that the driver runs (`call`). To add a kind: one file, one line in [`KINDS`].
+
+pub mod branch;
+pub mod http;
+pub mod respond;
+pub mod set;
+pub mod sleep;
+pub mod stop;
+pub mod uses;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use aura_integrations::http::Http;
+use aura_integrations::registry::Registry;
+use aura_protocol::Value;
+use aura_protocol::expr::{ExprError, Scope, Template};
+use aura_protocol::flow::{Effect, Span, Step};
+use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
+use aura_storage::rows::ConnectionRecord;
+use futures::future::BoxFuture;
+
+use crate::engine::core::plan::{ActionEffects, Builder, PlanError, StepIx};
+
+/// Compiles a step of one kind.
+type Compile = fn(&mut Builder<'_>, StepIx, &Step) -> Result<Box<dyn StepKind>, PlanError>;
+
+/// Every kind that this build executes, with the key that tells it in the file.
+pub const KINDS: &[(&str, Compile)] = &[
+    ("uses", uses::compile),
+    ("http", http::compile),
+    ("set", set::compile),
+    ("branch", branch::compile),
+    ("sleep", sleep::compile),
+    ("respond", respond::compile),
+    ("stop", stop::compile),
+];
+
+/// Compiles the kind of a step.
+///
+/// # Errors
+/// The kind is not in the list, or its own part is wrong.
+pub fn compile(builder: &mut Builder<'_>, ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
+    let name = step.kind.name();
+    match KINDS.iter().find(|(known, _)| *known == name) {
+        Some((_, compile)) => compile(builder, ix, step),
+        None => Err(PlanError::Kind { step: step.id.clone(), kind: name }),
+    }
+}
+
+/// What a kind sees when its turn comes.
+pub struct Enter<'a> {
+    /// Names for expressions.
+    pub scope: &'a dyn Scope,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// What the turn of a step means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entered {
+    /// Done, with this output.
+    Done(Value),
+    /// Go on in this arm.
+    Arm(u32),
+    /// Wait until then.
+    Wait(i64),
+    /// A call with this input, which never changes again.
+    Call {
+        /// Resolved input.
+        input: Value,
+        /// Values drawn while resolving.
+        draws: Vec<Value>,
+    },
+    /// Answer the sender.
+    Respond {
+        /// Status.
+        status: u16,
+        /// Headers.
+        headers: Vec<(String, String)>,
+        /// Body.
+        body: Vec<u8>,
+    },
+}
+
+/// What a call may touch.
+pub struct CallContext {
+    /// The one way out.
+    pub http: Arc<Http>,
+    /// Connectors.
+    pub registry: Arc<Registry>,
+    /// The step's connection, secrets included.
+    pub connection: Option<Arc<ConnectionRecord>>,
+    /// Idempotency key.
+    pub key: String,
+    /// The whole attempt may take this long.
+    pub timeout: Duration,
+    /// Set right before the first byte leaves.
+    pub sent: Arc<AtomicBool>,
+    /// Unix milliseconds.
+    pub now_ms: i64,
+}
+
+/// A kind of step.
+pub trait StepKind: Debug + Send + Sync {
+    /// Its turn has come (pure).
+    ///
+    /// # Errors
+    /// An expression failed: so does the step.
+    fn enter(&self, at: &Enter<'_>) -> Result<Entered, ExprError>;
+
+    /// For `stop`: whether it ends the run well.
+    fn stops(&self) -> Option<bool> {
+        None
+    }
+
+    /// What a repeat of its call does outside, and how long its peer honours a key.
+    fn effect(&self, _actions: ActionEffects<'_>) -> Option<(Effect, Span)> {
+        None
+    }
+
+    /// The name of the connection it uses.
+    fn connection(&self) -> Option<&str> {
+        None
+    }
+
+    /// Makes the call (the driver's half).
+    fn call<'a>(&'a self, _context: CallContext, _input: &'a Value) -> BoxFuture<'a, CallOutcome> {
+        let error = StepError::new(ErrorClass::Internal, "this kind of step calls nobody");
+        Box::pin(std::future::ready(CallOutcome::Failed(error, Reach::Unsent)))
+    }
+}
+
+/// Parses a template and names the step on error.
+pub(crate) fn template(step: &Step, value: &Value) -> Result<Template, PlanError> {
+    Template::parse(value).map_err(|source| PlanError::Expression { step: step.id.clone(), source })
+}
+
+/// An error in words, where no expression is at fault.
+pub(crate) fn refused(message: impl Into<String>) -> ExprError {
+    ExprError { message: message.into(), offset: 0, hint: None }
+}
+
+/// Stands in a plan while its step is being compiled.
+#[derive(Debug)]
+pub struct Placeholder;
+
+impl StepKind for Placeholder {
+    fn enter(&self, _at: &Enter<'_>) -> Result<Entered, ExprError> {
+        Err(refused("the step was not compiled"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KINDS;
+
+    #[test]
+    fn check_and_engine_know_the_same_kinds() {
+        let mut ours: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+        let mut checked: Vec<&str> = aura_protocol::flow::support::KINDS.to_vec();
+        ours.sort_unstable();
+        checked.sort_unstable();
+        assert_eq!(ours, checked);
+    }
+}
