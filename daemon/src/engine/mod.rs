@@ -3,6 +3,9 @@
 //! Others see [`Engine`] (accept, run, cancel, resolve), the [`Flows`] it asks for definitions, and
 //! nothing of its insides.
 
+pub mod core;
+pub mod kinds;
+
 use std::sync::Arc;
 
 use aura_integrations::{http::Http, registry::Registry};
@@ -153,7 +156,13 @@ impl Engine {
     ///
     /// # Errors
     /// Not found, or the step is not in doubt.
-    pub async fn resolve(&self, _actor: &Actor, _run: RunId, _step: &str, _how: Resolution) -> Result<RunHead, WireError> {
+    pub async fn resolve(
+        &self,
+        _actor: &Actor,
+        _run: RunId,
+        _step: &str,
+        _how: Resolution,
+    ) -> Result<RunHead, WireError> {
         Err(WireError::internal("not written yet"))
     }
 

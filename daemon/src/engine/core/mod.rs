@@ -341,7 +341,10 @@ impl Work<'_> {
             let ending = self.state.dropping();
             let message = "the daemon stopped while this call was out; whether it arrived is not known";
             let error = StepError { step: step.id.clone(), ..StepError::new(ErrorClass::InDoubt, message) };
-            if (effect.needs_started() && was_out && !has(Bug::OnceIsRepeated)) || late || (ending && effect == Effect::Keyed) {
+            if (effect.needs_started() && was_out && !has(Bug::OnceIsRepeated))
+                || late
+                || (ending && effect == Effect::Keyed)
+            {
                 let next = decide::next_attempt(step, cell, &error, self.moment);
                 let verdict = if ending { Verdict::Doubt(error.clone()) } else { doubt(step, next, error.clone()) };
                 self.conclude(ix, attempt, error, verdict);

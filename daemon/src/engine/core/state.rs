@@ -385,7 +385,8 @@ impl RunState {
         let Some(cell) = self.cell_mut(ix) else {
             self.timed_out = true;
             let took = at_ms.saturating_sub(self.created_ms);
-            let error = StepError::new(ErrorClass::Timeout, format!("the run took longer than its timeout ({took} ms)"));
+            let error =
+                StepError::new(ErrorClass::Timeout, format!("the run took longer than its timeout ({took} ms)"));
             self.outcome.get_or_insert_with(|| failure(error));
             return;
         };

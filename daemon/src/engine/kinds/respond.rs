@@ -53,7 +53,8 @@ fn headers(map: Option<&Map>) -> Result<Vec<(String, String)>, ExprError> {
     map.iter()
         .map(|(name, value)| {
             let text = value.as_str().ok_or_else(|| refused(format!("header {name} must be text")))?;
-            let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            let named = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
             let clean = text.chars().all(|letter| !letter.is_control());
             if named && clean {
                 Ok((name.to_ascii_lowercase(), text.to_owned()))
