@@ -1,0 +1,99 @@
+//! The rpc as tests speak it: one blocking method per operation they use.
+//!
+//! The one invariant: a test asks exactly what `aura` would ask, over the same socket and codec. Transport
+//! failures come back as [`Code::Unreachable`], so a test can wait through a restart.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use aura_protocol::rpc::*;
+use aura_protocol::run::RunHead;
+use aura_protocol::version::{BUILD, PROTOCOL};
+use aura_protocol::watch::{WatchReply, WatchRequest};
+use aura_protocol::{Code, RequestId, TenantId, WireError};
+use tarpc::context::Context;
+
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+});
+
+/// Longest wait for one answer.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A connection to the daemon's socket.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: AuraClient,
+    socket: PathBuf,
+}
+
+fn unreachable(error: impl std::fmt::Display) -> WireError {
+    WireError::new(Code::Unreachable, error.to_string())
+}
+
+impl Client {
+    /// Connects and shakes hands.
+    pub fn connect(socket: &Path) -> Result<Self, WireError> {
+        let client = Self::connect_silently(socket)?;
+        client.hello(HelloRequest { protocol: PROTOCOL, build: BUILD.to_owned() })?;
+        Ok(client)
+    }
+
+    /// Connects without a handshake.
+    pub fn connect_silently(socket: &Path) -> Result<Self, WireError> {
+        let inner = RUNTIME.block_on(async {
+            let connecting = tokio::net::UnixStream::connect(socket);
+            let stream = tokio::time::timeout(PATIENCE, connecting).await.map_err(unreachable)?.map_err(unreachable)?;
+            let transport = tarpc::serde_transport::new(framing().new_framed(stream), Codec);
+            Ok(AuraClient::new(tarpc::client::Config::default(), transport).spawn())
+        })?;
+        Ok(Self { inner, socket: socket.to_owned() })
+    }
+
+    /// The socket it talks to.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    fn call() -> (Context, Call) {
+        let mut context = tarpc::context::current();
+        context.deadline = Instant::now() + PATIENCE;
+        let call = Call { tenant: TenantId::DEFAULT, actor: "tests".to_owned(), request: RequestId::now() };
+        (context, call)
+    }
+}
+
+macro_rules! asks {
+    ($($method:ident($request:ty) -> $reply:ty;)*) => {
+        impl Client {
+            $(
+                /// As the rpc method of this name.
+                pub fn $method(&self, request: $request) -> Result<$reply, WireError> {
+                    let (context, call) = Self::call();
+                    RUNTIME.block_on(self.inner.$method(context, call, request)).map_err(unreachable)?
+                }
+            )*
+        }
+    };
+}
+
+asks! {
+    hello(HelloRequest) -> HelloReply;
+    status(()) -> StatusReply;
+    doctor(DoctorRequest) -> Vec<DoctorFinding>;
+    flow_list(()) -> Vec<FlowRow>;
+    flow_check(String) -> Vec<aura_protocol::flow::Finding>;
+    flow_apply(FlowApply) -> FlowRow;
+    flow_publish(String) -> FlowRow;
+    flow_enable(FlowEnable) -> FlowRow;
+    flow_run(FlowRun) -> RunHead;
+    run_list(RunQuery) -> Vec<RunHead>;
+    run_show(RunRef) -> RunDetail;
+    run_cancel(RunCancel) -> RunHead;
+    run_resolve(RunResolve) -> RunHead;
+    watch(WatchRequest) -> WatchReply;
+    webhook_list(()) -> Vec<Webhook>;
+    connection_add(ConnectionAdd) -> Connection;
+    connection_list(()) -> Vec<Connection>;
+}
