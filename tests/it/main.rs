@@ -5,5 +5,7 @@
 //! `aura_daemon` or `aura_tui` but as processes.
 #![allow(missing_docs)]
 
+mod judge;
+mod kill_loop;
 mod support;
 mod tidy;

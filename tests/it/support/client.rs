@@ -13,6 +13,7 @@ use aura_protocol::version::{BUILD, PROTOCOL};
 use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, RequestId, TenantId, WireError};
 use tarpc::context::Context;
+use tarpc::tokio_util::codec::Framed;
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
@@ -45,7 +46,7 @@ impl Client {
         let inner = RUNTIME.block_on(async {
             let connecting = tokio::net::UnixStream::connect(socket);
             let stream = tokio::time::timeout(PATIENCE, connecting).await.map_err(unreachable)?.map_err(unreachable)?;
-            let transport = tarpc::serde_transport::new(framing().new_framed(stream), Codec);
+            let transport = tarpc::serde_transport::new(Framed::new(stream, framing()), Codec);
             Ok(AuraClient::new(tarpc::client::Config::default(), transport).spawn())
         })?;
         Ok(Self { inner, socket: socket.to_owned() })

@@ -317,8 +317,9 @@ impl Journal {
         self.0.journal.iter().flat_map(|transition| &transition.records)
     }
     /// Records of a step.
-    pub fn of<'a>(&'a self, step: &'a str) -> impl Iterator<Item = &'a Record> {
-        self.records().filter(move |record| record.path() == Some(step))
+    pub fn of<'a>(&'a self, step: &str) -> impl Iterator<Item = &'a Record> {
+        let step = step.to_owned();
+        self.records().filter(move |record| record.path() == Some(step.as_str()))
     }
     /// The output of a step, as JSON.
     pub fn output(&self, step: &str) -> String {

@@ -103,6 +103,7 @@ struct State {
     log: Vec<Request>,
     rules: HashMap<String, Rule>,
     released: HashMap<String, bool>,
+    seen: HashMap<String, usize>,
     open: usize,
 }
 
@@ -190,7 +191,8 @@ impl Shared {
                 let mut state = self.state();
                 request.number = state.log.len();
                 request.at_ms = now_ms();
-                let before = state.log.iter().filter(|earlier| earlier.path == request.path).count();
+                let seen = state.seen.entry(request.path.clone()).or_default();
+                let before = std::mem::replace(seen, *seen + 1);
                 state.log.push(request.clone());
                 state.open += 1;
                 (state.rules.get(&request.path).cloned(), before)

@@ -61,8 +61,13 @@ pub const SECRET: &str = "whsec_c2lnbmVkIGJ5IHRlc3RzLCBub3QgYnkgYXVyYSE=";
 impl Hook {
     /// Sends a body under a message id, signed now.
     pub fn send(&self, id: &str, body: &str) -> io::Result<Reply> {
-        let seconds = super::now_ms() / 1000;
-        self.send_with(&self.signed(id, seconds, body.as_bytes()), body.as_bytes())
+        self.send_noting(id, body, || ())
+    }
+
+    /// As [`Hook::send`]; calls back once every byte has left.
+    pub fn send_noting(&self, id: &str, body: &str, sent: impl FnOnce()) -> io::Result<Reply> {
+        let headers = self.signed(id, super::now_ms() / 1000, body.as_bytes());
+        exchange(self.address, &self.request(&headers, body.as_bytes()), sent)
     }
 
     /// Headers of Standard Webhooks for a message.
@@ -82,6 +87,10 @@ impl Hook {
 
     /// Sends a body with exactly these headers (and `content-length`).
     pub fn send_with(&self, headers: &[(String, String)], body: &[u8]) -> io::Result<Reply> {
+        exchange(self.address, &self.request(headers, body), || ())
+    }
+
+    fn request(&self, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
         let mut bytes = format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n",
             self.path,
@@ -94,7 +103,7 @@ impl Hook {
         }
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(body);
-        exchange(self.address, &bytes)
+        bytes
     }
 }
 
@@ -119,14 +128,15 @@ pub fn shopify(secret: &str, topic: &str, event: &str, body: &[u8]) -> Vec<(Stri
     .to_vec()
 }
 
-/// Sends bytes and reads one answer.
-pub fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Reply> {
+/// Sends bytes, calls back, and reads one answer.
+pub fn exchange(address: SocketAddr, bytes: &[u8], sent: impl FnOnce()) -> io::Result<Reply> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(40)))?;
     stream.set_write_timeout(Some(Duration::from_secs(40)))?;
     // A server that refuses early closes before all is written: its answer still counts.
     let written = stream.write_all(bytes);
+    sent();
     let mut answer = Vec::new();
     let mut piece = [0; 16 * 1024];
     loop {
