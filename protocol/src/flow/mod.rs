@@ -1,9 +1,31 @@
 //! The flow file, format 1: its types, reading with positions, canonical form, schema and checks.
 //!
-//! [`types`] is the whole format; a build that does not execute a part refuses it in [`check`], never
-//! ignores it. Authored text is kept beside the canonical form; the version of a flow is the hash of
-//! the canonical form.
+//! [`types`] is the whole format; a build that does not execute a part refuses it in [`check()`], never
+//! ignores it ([`support`]). Authored text is kept beside the canonical form; the version of a flow is the
+//! hash of the canonical form. The way of a file: [`read()`] → [`Document`] → [`check()`] → [`version_hash`].
 
+mod canonical;
+mod document;
+pub mod keys;
+mod path;
+mod read;
+mod scalar;
+mod suggest;
+pub mod support;
+mod tree;
 pub mod types;
 
+pub use canonical::{canonical, canonical_text, version_hash};
+pub use document::Document;
+pub use read::read;
+pub use tree::{DEPTH_MAX, ENTRIES_MAX, TEXT_MAX};
 pub use types::*;
+
+/// A value as it stands in a sentence: JSON, short, without control characters.
+fn shown(value: &crate::Value) -> String {
+    let text = crate::text::display(&serde_json::to_string(value).unwrap_or_default());
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text,
+    }
+}

@@ -467,6 +467,8 @@ pub enum InDoubtPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
+    /// For information: something was not checked.
+    Note,
     /// The flow is taken.
     Warning,
     /// The flow is refused.

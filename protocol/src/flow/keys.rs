@@ -1,0 +1,75 @@
+//! The closed lists of keys of the flow file (design §3): the reader takes these and no others.
+//!
+//! The generated schema is tested against the same lists, so neither can gain a key alone.
+
+/// Of the flow.
+pub const FLOW: &[&str] = &[
+    "aura", "flow", "title", "note", "labels", "subject", "input", "triggers", "concurrency", "rate", "priority",
+    "timeout", "retention", "steps", "on_error", "finally",
+];
+/// Of a trigger.
+pub const TRIGGER: &[&str] =
+    &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "batch", "throttle", "filter", "reply"];
+/// The kinds of steps; a step has exactly one of them as a key.
+pub const KINDS: &[&str] = &[
+    "uses", "http", "set", "code", "branch", "map", "loop", "try", "sleep", "wait", "approval", "call", "emit", "kv",
+    "respond", "stop",
+];
+/// Kinds that a later format will have.
+pub const KINDS_LATER: &[&str] = &["mcp", "agent"];
+/// What stands beside `uses`.
+pub const BESIDE_USES: &[&str] = &["with", "connection"];
+/// What may stand beside every kind.
+pub const MODIFIERS: &[&str] = &[
+    "if", "needs", "join", "losers", "each", "retry", "timeout", "on_error", "compensate", "effect", "in_doubt",
+    "i_accept_duplicates", "limit", "redact", "note",
+];
+/// The kinds of triggers, besides `connector.event`.
+pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "poll", "called", "flow_failed"];
+/// Of `auth`.
+pub const AUTH: &[&str] = &["scheme", "secret", "bearer"];
+/// Of `dedupe`.
+pub const DEDUPE: &[&str] = &["key", "window"];
+/// Of `debounce`.
+pub const DEBOUNCE: &[&str] = &["key", "for", "max"];
+/// Of `reply`.
+pub const REPLY: &[&str] = &["respond"];
+/// Of `reply.respond`.
+pub const REPLY_RESPOND: &[&str] = &["wait", "on_timeout"];
+/// Of `concurrency`.
+pub const CONCURRENCY: &[&str] = &["key", "limit", "when_full"];
+/// Of a need that is more than a name.
+pub const NEED: &[&str] = &["step", "when"];
+/// Of `join` that is more than a word.
+pub const JOIN: &[&str] = &["n_of"];
+/// Of `retry`.
+pub const RETRY: &[&str] = &["attempts", "base", "factor", "cap", "max_elapsed"];
+/// Of an arm of `branch`.
+pub const ARM: &[&str] = &["when", "else", "steps"];
+/// Of `http`.
+pub const HTTP: &[&str] = &["method", "url", "query", "headers", "body", "form"];
+/// Of `map`.
+pub const MAP: &[&str] = &["over", "as", "key", "max_parallel", "batch", "on_item_error", "steps"];
+/// Of `loop`.
+pub const LOOP: &[&str] = &["while", "until", "max_iterations", "max_duration", "break_if", "steps"];
+/// Of `try`.
+pub const TRY: &[&str] = &["steps", "catch"];
+/// Of `sleep`.
+pub const SLEEP: &[&str] = &["for", "until"];
+/// Of `wait`.
+pub const WAIT: &[&str] = &["event", "callback", "match", "deadline"];
+/// Of `approval`.
+pub const APPROVAL: &[&str] = &["form", "approvers", "quorum", "no_self", "deadline", "escalate"];
+/// Of `call`.
+pub const CALL: &[&str] = &["flow", "input", "wait", "detach"];
+/// Of `respond`.
+pub const RESPOND: &[&str] = &["status", "headers", "body"];
+/// Of `stop`.
+pub const STOP: &[&str] = &["ok", "fail"];
+/// Methods of `http`.
+pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Every key of a step.
+pub(crate) fn step() -> Vec<&'static str> {
+    [&["id"], KINDS, BESIDE_USES, MODIFIERS].concat()
+}

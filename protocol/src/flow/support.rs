@@ -1,0 +1,45 @@
+//! What this build executes of format 1. Everything else is refused by check, never ignored.
+//!
+//! The daemon asserts in a test that its registry of kinds equals [`KINDS`]: a kind is added there and here
+//! in one change.
+
+use super::{Auth, Span};
+
+/// Step kinds.
+pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "sleep", "respond", "stop"];
+/// Modifiers of steps.
+pub const MODIFIERS: &[&str] =
+    &["if", "retry", "timeout", "on_error", "effect", "in_doubt", "i_accept_duplicates", "note"];
+/// Trigger kinds, besides a connector's own (`connector.event`).
+pub const TRIGGERS: &[&str] = &["webhook", "manual"];
+/// Keys of triggers.
+pub const TRIGGER_KEYS: &[&str] =
+    &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
+/// Keys of the flow.
+pub const FLOW_KEYS: &[&str] = &[
+    "aura", "flow", "title", "note", "labels", "triggers", "concurrency", "timeout", "steps", "on_error", "finally",
+];
+/// Root names that a run provides to expressions.
+pub const ROOTS: &[&str] = &["input", "trigger", "steps", "run", "error"];
+/// Signature schemes of webhooks.
+pub const SCHEMES: &[&str] = &["stripe", "github", "slack", "shopify_webhook", "standard_webhooks"];
+
+/// Kinds that call something outside: they alone have an effect, a retry and a timeout.
+pub const CALLS: &[&str] = &["uses", "http"];
+
+/// The sender of these deliveries gives up early: its name and how long it waits.
+#[must_use]
+pub fn patience(on: &str, auth: Option<&Auth>) -> Option<(&'static str, Span)> {
+    let scheme = match auth {
+        Some(Auth::Scheme { scheme, .. }) => scheme.as_str(),
+        _ => "",
+    };
+    let provider = on.split_once('.').map_or("", |(connector, _)| connector);
+    if scheme == "slack" || provider == "slack" {
+        Some(("Slack", Span::from_secs(3)))
+    } else if scheme == "shopify_webhook" || provider == "shopify" {
+        Some(("Shopify", Span::from_secs(5)))
+    } else {
+        None
+    }
+}
