@@ -24,8 +24,7 @@ pub fn version_hash(flow: &Flow) -> String {
 /// The canonical JSON, as it is hashed.
 #[must_use]
 pub fn canonical_text(flow: &Flow) -> String {
-    // A `Value` holds only what JSON can say, so this cannot fail; an empty text would be seen at once.
-    serde_json::to_string(&canonical(flow)).unwrap_or_default()
+    canonical(flow).to_canonical_json()
 }
 
 fn sorted(value: Value) -> Value {

@@ -20,6 +20,7 @@ pub struct Document {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[expect(dead_code, reason = "the checks of expressions read it")]
 struct Place {
     /// The key, or the item of a list.
     key: Mark,
@@ -82,6 +83,7 @@ impl Document {
     }
 
     /// As [`Document::finding`] about a byte of the text at the path: its own column where that can be told.
+    #[expect(dead_code, reason = "the checks of expressions use it")]
     pub(crate) fn finding_in(
         &self,
         path: &Path,

@@ -4,8 +4,22 @@
 
 /// Of the flow.
 pub const FLOW: &[&str] = &[
-    "aura", "flow", "title", "note", "labels", "subject", "input", "triggers", "concurrency", "rate", "priority",
-    "timeout", "retention", "steps", "on_error", "finally",
+    "aura",
+    "flow",
+    "title",
+    "note",
+    "labels",
+    "subject",
+    "input",
+    "triggers",
+    "concurrency",
+    "rate",
+    "priority",
+    "timeout",
+    "retention",
+    "steps",
+    "on_error",
+    "finally",
 ];
 /// Of a trigger.
 pub const TRIGGER: &[&str] =
@@ -21,8 +35,21 @@ pub const KINDS_LATER: &[&str] = &["mcp", "agent"];
 pub const BESIDE_USES: &[&str] = &["with", "connection"];
 /// What may stand beside every kind.
 pub const MODIFIERS: &[&str] = &[
-    "if", "needs", "join", "losers", "each", "retry", "timeout", "on_error", "compensate", "effect", "in_doubt",
-    "i_accept_duplicates", "limit", "redact", "note",
+    "if",
+    "needs",
+    "join",
+    "losers",
+    "each",
+    "retry",
+    "timeout",
+    "on_error",
+    "compensate",
+    "effect",
+    "in_doubt",
+    "i_accept_duplicates",
+    "limit",
+    "redact",
+    "note",
 ];
 /// The kinds of triggers, besides `connector.event`.
 pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "poll", "called", "flow_failed"];

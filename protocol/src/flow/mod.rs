@@ -5,6 +5,7 @@
 //! hash of the canonical form. The way of a file: [`read()`] → [`Document`] → [`check()`] → [`version_hash`].
 
 mod canonical;
+mod check;
 mod document;
 pub mod keys;
 mod path;
@@ -16,6 +17,7 @@ mod tree;
 pub mod types;
 
 pub use canonical::{canonical, canonical_text, version_hash};
+pub use check::{Knowledge, check};
 pub use document::Document;
 pub use read::read;
 pub use tree::{DEPTH_MAX, ENTRIES_MAX, TEXT_MAX};
@@ -23,7 +25,7 @@ pub use types::*;
 
 /// A value as it stands in a sentence: JSON, short, without control characters.
 fn shown(value: &crate::Value) -> String {
-    let text = crate::text::display(&serde_json::to_string(value).unwrap_or_default());
+    let text = crate::text::display(&value.to_json());
     match text.char_indices().nth(60) {
         Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
         None => text,

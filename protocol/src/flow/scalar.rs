@@ -64,12 +64,11 @@ fn number(text: &str, unsigned: &str) -> Option<Result<Value, (String, String)>>
     }
     let sign = if text.starts_with('-') { "-" } else { "" };
     if fraction.is_none() && rest.is_empty() {
-        let text = format!("{sign}{whole}");
-        return Some(Ok(text.parse().map_or(Value::Dec(text), Value::Int)));
+        return Value::from_number_text(&format!("{sign}{whole}")).map(Ok);
     }
     let or_zero = |digits: &str| if digits.is_empty() { "0".to_owned() } else { digits.to_owned() };
     let fraction = fraction.map(|digits| format!(".{}", or_zero(digits))).unwrap_or_default();
-    Some(Ok(Value::Dec(format!("{sign}{}{fraction}{rest}", or_zero(whole)))))
+    Value::from_number_text(&format!("{sign}{}{fraction}{rest}", or_zero(whole))).map(Ok)
 }
 
 #[cfg(test)]

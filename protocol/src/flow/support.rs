@@ -13,12 +13,10 @@ pub const MODIFIERS: &[&str] =
 /// Trigger kinds, besides a connector's own (`connector.event`).
 pub const TRIGGERS: &[&str] = &["webhook", "manual"];
 /// Keys of triggers.
-pub const TRIGGER_KEYS: &[&str] =
-    &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
+pub const TRIGGER_KEYS: &[&str] = &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
 /// Keys of the flow.
-pub const FLOW_KEYS: &[&str] = &[
-    "aura", "flow", "title", "note", "labels", "triggers", "concurrency", "timeout", "steps", "on_error", "finally",
-];
+pub const FLOW_KEYS: &[&str] =
+    &["aura", "flow", "title", "note", "labels", "triggers", "concurrency", "timeout", "steps", "on_error", "finally"];
 /// Root names that a run provides to expressions.
 pub const ROOTS: &[&str] = &["input", "trigger", "steps", "run", "error"];
 /// Signature schemes of webhooks.

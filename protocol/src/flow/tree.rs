@@ -286,7 +286,7 @@ fn broken(error: &ScanError, text: &str, path: &Path) -> Finding {
     }
     let line = usize::try_from(mark.line).ok().and_then(|n| text.lines().nth(n.saturating_sub(1))).unwrap_or_default();
     let before = line.trim_start_matches(' ');
-    let hint = if before.starts_with('\t') {
+    let hint = if before.starts_with('\t') || info.contains("found a tab") {
         "indent with spaces; YAML takes no tabs there"
     } else if line.contains("{{") && !line.contains("\"{{") && !line.contains("'{{") {
         "an expression needs quotes around it: \"{{ … }}\""

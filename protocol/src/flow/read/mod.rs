@@ -103,8 +103,7 @@ impl Reader {
             limit: self.given(&fields, "limit", Self::count).unwrap_or(1),
             when_full: self
                 .given(&fields, "when_full", |reader, tree, path| {
-                    let words =
-                        [("queue", WhenFull::Queue), ("drop", WhenFull::Drop), ("replace", WhenFull::Replace)];
+                    let words = [("queue", WhenFull::Queue), ("drop", WhenFull::Drop), ("replace", WhenFull::Replace)];
                     reader.word(tree, path, &words)
                 })
                 .unwrap_or_default(),

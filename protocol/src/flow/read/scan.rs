@@ -64,7 +64,12 @@ impl Reader {
             return Some(entries);
         }
         let hint = if path.as_str().is_empty() { "begin the file with `aura: 1`" } else { "" };
-        self.fail(tree.mark, path, format!("{what} must be an object of keys and values, this is {}", kind_of(tree)), hint);
+        self.fail(
+            tree.mark,
+            path,
+            format!("{what} must be an object of keys and values, this is {}", kind_of(tree)),
+            hint,
+        );
         None
     }
 
@@ -84,7 +89,12 @@ impl Reader {
                 } else {
                     format!("the key `{}` is not known in {what}", entry.key)
                 };
-                self.fail(entry.mark, &path.field(&entry.key), message, did_you_mean(&entry.key, known.iter().copied()));
+                self.fail(
+                    entry.mark,
+                    &path.field(&entry.key),
+                    message,
+                    did_you_mean(&entry.key, known.iter().copied()),
+                );
             }
         }
         Some(Fields { path: path.clone(), mark: tree.mark, entries })
@@ -158,7 +168,12 @@ impl Reader {
             return Some(text);
         }
         let message = format!("{} must be an expression, this is the text `{}`", name_of(path), shorten(&text));
-        self.fail(tree.mark, path, message, format!("an expression stands in braces: \"{{{{ {} }}}}\"", shorten(&text)));
+        self.fail(
+            tree.mark,
+            path,
+            message,
+            format!("an expression stands in braces: \"{{{{ {} }}}}\"", shorten(&text)),
+        );
         None
     }
 
@@ -184,7 +199,12 @@ impl Reader {
     pub(super) fn span(&mut self, tree: &Tree, path: &Path) -> Option<Span> {
         const HINT: &str = "write an integer and a unit, like 500ms, 30s, 5m, 23h, 7d or 2w";
         let Shape::Scalar { text, .. } = &tree.shape else {
-            self.fail(tree.mark, path, format!("{} must be a duration, this is {}", name_of(path), kind_of(tree)), HINT);
+            self.fail(
+                tree.mark,
+                path,
+                format!("{} must be a duration, this is {}", name_of(path), kind_of(tree)),
+                HINT,
+            );
             return None;
         };
         match text.parse::<Span>() {
@@ -251,9 +271,9 @@ impl Reader {
                 Value::Null
             }),
             Shape::Scalar { text, .. } => Value::Str(text.clone()),
-            Shape::List(items) => Value::List(
-                items.iter().enumerate().map(|(index, item)| self.value(item, &path.item(index))).collect(),
-            ),
+            Shape::List(items) => {
+                Value::List(items.iter().enumerate().map(|(index, item)| self.value(item, &path.item(index))).collect())
+            }
             Shape::Map(entries) => Value::Map(self.map_of(entries, path)),
         }
     }

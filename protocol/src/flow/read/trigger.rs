@@ -48,7 +48,12 @@ impl Reader {
         if fields.has("bearer") {
             if let Some(entry) = fields.written(&["scheme", "secret"]).first() {
                 let message = format!("`{}` does not go with `bearer`", entry.key);
-                self.fail(entry.mark, &path.field(&entry.key), message, "write either a scheme with its secret, or `bearer`");
+                self.fail(
+                    entry.mark,
+                    &path.field(&entry.key),
+                    message,
+                    "write either a scheme with its secret, or `bearer`",
+                );
             }
             return self.given(&fields, "bearer", Self::text).map(Auth::Bearer);
         }
