@@ -20,7 +20,6 @@ pub struct Document {
 }
 
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "the checks of expressions read it")]
 struct Place {
     /// The key, or the item of a list.
     key: Mark,
