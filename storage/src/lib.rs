@@ -4,12 +4,29 @@
 //! the writer thread takes what is waiting, checks, applies and commits it as one group, then tells each
 //! [`Receipt`]. Order of submission is order of commit, so a caller may decide on memory and submit under
 //! one lock. Nothing here knows flows, HTTP or connectors.
+//!
+//! Where to look: `store` the handle, `queue` and `writer` the way of a transaction, `seal` and `vault` how
+//! values are protected, `dedupe` and `tail` what the writer builds itself, `check` what doctor asks,
+//! `backend` where bytes go and `open` which of them is chosen.
 
+mod backend;
+mod check;
+mod dedupe;
+mod open;
+mod queue;
 pub mod rows;
+mod seal;
 pub mod store;
 pub mod table;
+mod tail;
 pub mod txn;
+mod vault;
+mod writer;
 
-pub use store::{CommitError, Committed, OpenError, Permit, ReadError, Receipt, Store, StoreOptions};
+#[cfg(test)]
+mod tests;
+
+pub use open::OpenError;
+pub use store::{CommitError, Committed, Finding, Permit, ReadError, Receipt, Store, StoreOptions, TailPage};
 pub use table::{Key, Table};
 pub use txn::{DedupeEntry, TailEntry, Txn};

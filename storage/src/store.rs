@@ -1,17 +1,33 @@
-//! The handle everybody uses. (Contract; the implementation follows.)
+//! The handle everybody uses.
+//!
+//! Reads block the calling thread (a few microseconds when the pages are in memory, a disk read otherwise) and
+//! see the newest commit; a caller with much to read does it on a thread of its own. Writes go through a
+//! place in the queue and are acknowledged when they are durable. A value that does not fit its seal or
+//! checksum is an error that names the record and is never served.
 
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use aura_protocol::TenantId;
+use aura_protocol::{RunId, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::backend::{Fault, Snapshot};
+pub use crate::check::Finding;
+pub use crate::open::OpenError;
+use crate::queue::{Reply, Waiting};
+use crate::seal::{self, SealError};
 use crate::table::{Key, Table};
 use crate::txn::{DedupeEntry, TailEntry, Txn};
+use crate::vault::{TenantKeys, Vault};
+use crate::writer::Shared;
+use crate::{check, dedupe, open, tail};
 
 /// Where and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
     /// Directory of `aura.redb`; `None` for the memory backend.
     pub dir: Option<PathBuf>,
@@ -23,12 +39,29 @@ pub struct StoreOptions {
     pub queue_max: usize,
 }
 
-/// Why the store did not open: one sentence each.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Anything; refined by the implementation.
-    #[error("{0}")]
-    Other(String),
+impl StoreOptions {
+    /// Page cache in bytes unless said otherwise.
+    pub const CACHE_BYTES: usize = 32 * 1024 * 1024;
+    /// Longest queue unless said otherwise.
+    pub const QUEUE_MAX: usize = 4_096;
+
+    /// A store in a directory.
+    #[must_use]
+    pub fn in_dir(dir: impl Into<PathBuf>, master: [u8; 32]) -> Self {
+        Self { dir: Some(dir.into()), ..Self::in_memory(master) }
+    }
+
+    /// A store that is gone when it is closed.
+    #[must_use]
+    pub fn in_memory(master: [u8; 32]) -> Self {
+        Self { dir: None, master, cache_bytes: Self::CACHE_BYTES, queue_max: Self::QUEUE_MAX }
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions").field("dir", &self.dir).field("master", &"***").finish_non_exhaustive()
+    }
 }
 
 /// Why a transaction was not committed.
@@ -61,20 +94,41 @@ pub enum ReadError {
     Io(String),
 }
 
+impl ReadError {
+    pub(crate) fn damaged(table: Table, key: &Key) -> Self {
+        Self::Corrupt { table, record: key.hex() }
+    }
+    pub(crate) fn of(table: Table, key: &Key, fault: Fault) -> Self {
+        match fault {
+            Fault::Io(text) => Self::Io(text),
+            Fault::Damaged(_) => Self::damaged(table, key),
+        }
+    }
+}
+
+impl From<SealError> for ReadError {
+    fn from(error: SealError) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
 /// A committed transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// Cursor of its group.
+    /// Cursor of its group; of the group before if nothing of it concerns the tail.
     pub cursor: u64,
 }
 
 /// A place in the writer's queue.
 #[derive(Debug)]
-pub struct Permit(());
+pub struct Permit {
+    place: OwnedSemaphorePermit,
+    shared: Arc<Shared>,
+}
 
 /// Resolves when the group with this transaction is durable.
 #[derive(Debug)]
-pub struct Receipt(());
+pub struct Receipt(oneshot::Receiver<Result<Committed, CommitError>>);
 
 impl Receipt {
     /// Waits for the commit.
@@ -82,40 +136,122 @@ impl Receipt {
     /// # Errors
     /// Conflict, I/O, closed.
     pub async fn committed(self) -> Result<Committed, CommitError> {
-        Err(CommitError::Closed)
+        self.0.await.unwrap_or(Err(CommitError::Closed))
     }
 }
 
 impl Permit {
     /// Hands over a transaction. Order of calls is order of commits.
     #[must_use]
-    pub fn submit(self, _txn: Txn) -> Receipt {
-        Receipt(())
+    pub fn submit(self, txn: Txn) -> Receipt {
+        let (sender, receiver) = oneshot::channel();
+        let bytes = txn.bytes();
+        self.shared.queue.push(Waiting { txn, bytes, reply: Reply::Task(sender), place: Some(self.place) });
+        Receipt(receiver)
     }
 }
 
-/// The store. Cheap to clone.
+/// The store. Cheap to clone; the last clone dropped closes it, [`Store::close`] does so at a known time.
 #[derive(Clone, Debug)]
-pub struct Store(Arc<()>);
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub shared: Arc<Shared>,
+    pub vault: Vault,
+    pub places: Arc<Semaphore>,
+    pub epoch: u64,
+    /// Found while opening.
+    pub found: Vec<Finding>,
+    pub thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// One creation of tenant keys at a time.
+    pub creating: Mutex<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.shared.queue.close());
+        self.join();
+    }
+}
+
+impl Inner {
+    fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, ReadError> {
+        self.shared.backend.snapshot().map_err(|fault| ReadError::Io(fault.to_string()))
+    }
+
+    /// The keys of a tenant that has some.
+    pub(crate) fn keys(&self, tenant: TenantId) -> Result<Option<Arc<TenantKeys>>, ReadError> {
+        if let Some(keys) = self.vault.known(tenant) {
+            return Ok(Some(keys));
+        }
+        let key = Key::tenant(tenant);
+        let snapshot = self.snapshot()?;
+        let Some(stored) =
+            snapshot.read(Table::Tenants, &key).map_err(|fault| ReadError::of(Table::Tenants, &key, fault))?
+        else {
+            return Ok(None);
+        };
+        let keys = self.vault.unwrap(tenant, &stored).ok_or_else(|| ReadError::damaged(Table::Tenants, &key))?;
+        Ok(Some(self.vault.learn(tenant, keys)))
+    }
+
+    /// The keys of a tenant, made durable before their first use. Waits for a commit the first time.
+    fn keys_or_new(&self, tenant: TenantId) -> Result<Arc<TenantKeys>, ReadError> {
+        if let Some(keys) = self.keys(tenant)? {
+            return Ok(keys);
+        }
+        let creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keys) = self.keys(tenant)? {
+            return Ok(keys);
+        }
+        let keys = TenantKeys::generate()?;
+        let mut txn = Txn::new();
+        txn.expect_absent(Table::Tenants, Key::tenant(tenant));
+        txn.puts.push((Table::Tenants, Key::tenant(tenant), self.vault.wrap(tenant, &keys)?));
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.shared.queue.push(Waiting { txn, bytes: 0, reply: Reply::Thread(sender), place: None });
+        receiver
+            .recv()
+            .unwrap_or(Err(CommitError::Closed))
+            .map_err(|error| ReadError::Io(format!("the keys of a new tenant could not be stored: {error}")))?;
+        drop(creating);
+        Ok(self.vault.learn(tenant, keys))
+    }
+
+    /// The value of a stored row.
+    fn opened<T: DeserializeOwned>(
+        &self,
+        tenant: TenantId,
+        table: Table,
+        key: &Key,
+        stored: &[u8],
+    ) -> Result<T, ReadError> {
+        let value = if table.is_plain() {
+            seal::unplain_value(table, key, stored)
+        } else {
+            self.keys(tenant)?
+                .and_then(|keys| seal::unseal(keys.data(), table, key, stored))
+                .and_then(|record| seal::value(&record))
+        };
+        value.ok_or_else(|| ReadError::damaged(table, key))
+    }
+}
 
 /// A page of the tail.
 #[derive(Clone, Debug, Default)]
 pub struct TailPage {
     /// Entries by group, with the group's cursor.
     pub groups: Vec<(u64, Vec<TailEntry>)>,
-    /// The cursor asked for is older than what is kept.
+    /// The cursor asked for is older than what is kept, or was never given out by this store.
     pub cut: bool,
-}
-
-/// A finding of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Is this damage (else a note)?
-    pub damage: bool,
-    /// What was looked at.
-    pub subject: String,
-    /// What was found.
-    pub message: String,
 }
 
 impl Store {
@@ -123,21 +259,30 @@ impl Store {
     ///
     /// # Errors
     /// One sentence: wrong key, newer file, truncated file, another daemon, full disk.
-    pub fn open(_options: &StoreOptions) -> Result<Self, OpenError> {
-        Err(OpenError::Other("not written yet".into()))
+    pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
+        open::open(options).map(Self::from_inner)
     }
+
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
     /// Waits for a place in the queue.
     ///
     /// # Errors
     /// Closed.
     pub async fn reserve(&self) -> Result<Permit, CommitError> {
-        Err(CommitError::Closed)
+        let place = Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
+        Ok(Permit { place, shared: Arc::clone(&self.0.shared) })
     }
+
     /// A place in the queue if there is one now; `None`: overloaded.
     #[must_use]
     pub fn try_reserve(&self) -> Option<Permit> {
-        None
+        let place = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
+        Some(Permit { place, shared: Arc::clone(&self.0.shared) })
     }
+
     /// Reserve, submit and wait.
     ///
     /// # Errors
@@ -145,83 +290,190 @@ impl Store {
     pub async fn commit(&self, txn: Txn) -> Result<Committed, CommitError> {
         self.reserve().await?.submit(txn).committed().await
     }
+
     /// Seals a value (or adds its checksum, for plain tables) and adds the put to a transaction.
+    ///
+    /// The first value of a new tenant waits for a commit that makes its keys durable.
+    ///
+    /// # Errors
+    /// The value has no encoding, or the tenant's keys cannot be read or stored.
     pub fn put<T: Serialize>(
         &self,
-        _txn: &mut Txn,
-        _tenant: TenantId,
-        _table: Table,
-        _key: Key,
-        _value: &T,
+        txn: &mut Txn,
+        tenant: TenantId,
+        table: Table,
+        key: Key,
+        value: &T,
     ) -> Result<(), ReadError> {
+        let record = seal::record(table, value)?;
+        let stored = if table.is_plain() {
+            seal::plain(table, &key, &record)
+        } else {
+            seal::seal(self.0.keys_or_new(tenant)?.data(), table, &key, &record)?
+        };
+        txn.puts.push((table, key, stored));
         Ok(())
     }
+
     /// Reads one row.
-    pub fn get<T: DeserializeOwned>(
-        &self,
-        _tenant: TenantId,
-        _table: Table,
-        _key: &Key,
-    ) -> Result<Option<T>, ReadError> {
-        Ok(None)
+    ///
+    /// # Errors
+    /// The disk failed, or the value is not what was written.
+    pub fn get<T: DeserializeOwned>(&self, tenant: TenantId, table: Table, key: &Key) -> Result<Option<T>, ReadError> {
+        let stored = self.0.snapshot()?.read(table, key).map_err(|fault| ReadError::of(table, key, fault))?;
+        stored.map(|stored| self.0.opened(tenant, table, key, &stored)).transpose()
     }
+
     /// Reads rows of `from..to` in order (newest first with `backwards`), at most `limit`.
+    ///
+    /// # Errors
+    /// The disk failed, or one of the values is not what was written (the message names the first).
     pub fn scan<T: DeserializeOwned>(
         &self,
-        _tenant: TenantId,
-        _table: Table,
-        _from: &Key,
-        _to: &Key,
-        _limit: usize,
-        _backwards: bool,
+        tenant: TenantId,
+        table: Table,
+        from: &Key,
+        to: &Key,
+        limit: usize,
+        backwards: bool,
     ) -> Result<Vec<(Key, T)>, ReadError> {
-        Ok(Vec::new())
+        let rows = self
+            .0
+            .snapshot()?
+            .range(table, from, to, limit, backwards)
+            .map_err(|fault| ReadError::of(table, from, fault))?;
+        rows.into_iter()
+            .map(|(key, stored)| {
+                let value = self.0.opened(tenant, table, &key, &stored)?;
+                Ok((key, value))
+            })
+            .collect()
     }
+
     /// Groups after a cursor.
-    pub fn tail_after(&self, _cursor: u64, _groups_max: usize) -> Result<TailPage, ReadError> {
-        Ok(TailPage::default())
+    ///
+    /// # Errors
+    /// The disk failed, or a row of the tail is damaged or missing: the tail has no gaps.
+    pub fn tail_after(&self, cursor: u64, groups_max: usize) -> Result<TailPage, ReadError> {
+        let newest = *self.0.shared.newest.borrow();
+        tail::after(self.0.snapshot()?.as_ref(), cursor, newest, groups_max)
     }
+
     /// The newest cursor, as it grows.
     #[must_use]
     pub fn newest(&self) -> tokio::sync::watch::Receiver<u64> {
-        tokio::sync::watch::channel(0).1
+        self.0.shared.newest.subscribe()
     }
+
     /// What a dedupe key led to, also if its transaction is still on its way.
     #[must_use]
-    pub fn dedupe_find(&self, _tenant: TenantId, _hash: &[u8; 16], _now_ms: i64) -> Option<DedupeEntry> {
-        None
+    pub fn dedupe_find(&self, tenant: TenantId, hash: &[u8; 16], now_ms: i64) -> Option<DedupeEntry> {
+        let shared = &self.0.shared;
+        shared.now_ms.store(now_ms, Ordering::Relaxed);
+        let found = shared.dedupe.read().unwrap_or_else(PoisonError::into_inner).find((tenant, *hash), now_ms);
+        let segments = match found {
+            dedupe::Found::Entry(entry) => return Some(entry),
+            dedupe::Found::Segments(segments) if segments.is_empty() => return None,
+            dedupe::Found::Segments(segments) => segments,
+        };
+        let snapshot = shared
+            .backend
+            .snapshot()
+            .inspect_err(|fault| tracing::error!(error = %fault, "dedupe keys cannot be read"));
+        let snapshot = snapshot.ok()?;
+        let mut entries = segments.into_iter().filter_map(|number| {
+            let key = dedupe::key(number);
+            let stored = snapshot.read(dedupe::TABLE, &key).unwrap_or_default()?;
+            let records = seal::unplain(dedupe::TABLE, &key, &stored);
+            if records.is_none() {
+                tracing::error!(segment = number, "a segment of dedupe keys is damaged");
+            }
+            dedupe::in_segment(records?, (tenant, *hash))
+        });
+        entries.find(|entry| entry.expires_ms > now_ms)
     }
+
     /// Remembers a key in memory at once; the same entry must ride in the transaction submitted next.
-    pub fn dedupe_remember(&self, _entry: DedupeEntry) {}
+    pub fn dedupe_remember(&self, entry: DedupeEntry) {
+        self.0.shared.dedupe.write().unwrap_or_else(PoisonError::into_inner).remember(entry);
+    }
+
     /// HMAC under the tenant's index key, for keys made of foreign text.
+    ///
+    /// If a new tenant's keys cannot be stored (the store has failed then and commits nothing more) the
+    /// answer is random.
     #[must_use]
-    pub fn index_hash(&self, _tenant: TenantId, _label: &str, _parts: &[&[u8]]) -> [u8; 16] {
-        [0; 16]
+    pub fn index_hash(&self, tenant: TenantId, label: &str, parts: &[&[u8]]) -> [u8; 16] {
+        match self.0.keys_or_new(tenant) {
+            Ok(keys) => keys.index_hash(label, parts),
+            Err(_) => seal::random().unwrap_or_default(),
+        }
     }
+
     /// The idempotency key of a step: `aura_` + base32(HMAC(tenant key, run ‖ path))[..26].
+    ///
+    /// If a new tenant's keys cannot be stored the answer is random, as with [`Store::index_hash`].
     #[must_use]
-    pub fn step_key(&self, _tenant: TenantId, _run: aura_protocol::RunId, _path: &str) -> String {
-        String::new()
+    pub fn step_key(&self, tenant: TenantId, run: RunId, path: &str) -> String {
+        match self.0.keys_or_new(tenant) {
+            Ok(keys) => keys.step_key(run, path),
+            Err(_) => {
+                let bits = u128::from_be_bytes(seal::random().unwrap_or_default());
+                format!("aura_{}", aura_protocol::ids::crockford(bits).to_lowercase())
+            }
+        }
     }
+
     /// Number of this start, one more at each open.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        0
+        self.0.epoch
     }
+
     /// Becomes `Some(sentence)` when the disk failed: the daemon must end.
     #[must_use]
     pub fn failed(&self) -> tokio::sync::watch::Receiver<Option<String>> {
-        tokio::sync::watch::channel(None).1
+        self.0.shared.failed.subscribe()
     }
+
     /// Bytes of the file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        0
+        self.0.shared.backend.bytes()
     }
+
     /// Structure (numbers without gaps, live rows with their timers) and, if deep, every value and page.
-    pub fn check(&self, _deep: bool) -> Result<Vec<Finding>, ReadError> {
-        Ok(Vec::new())
+    ///
+    /// Blocks the calling thread; deep copies and reads the whole file, and no commit happens meanwhile.
+    ///
+    /// # Errors
+    /// The disk failed. Damage is a finding, not an error.
+    pub fn check(&self, deep: bool) -> Result<Vec<Finding>, ReadError> {
+        let mut found = self.0.found.clone();
+        if deep && let Some(pages) = self.0.shared.queue.verify() {
+            let faults = pages
+                .recv()
+                .map_err(|_| ReadError::Io("the store was closed during the check".into()))?
+                .map_err(|fault| ReadError::Io(fault.to_string()))?;
+            found.extend(faults.into_iter().map(|message| Finding::damage("the database file", message)));
+        }
+        check::rows(&self.0, self.0.snapshot()?.as_ref(), deep, &mut found);
+        Ok(found)
     }
+
     /// Commits what waits and closes the file.
-    pub async fn close(&self) {}
+    pub async fn close(&self) {
+        self.0.places.close();
+        // An error means that the writer is gone already.
+        let _ = self.0.shared.queue.close().await;
+        self.0.join();
+    }
+}
+
+impl Txn {
+    /// About how many bytes it brings to a commit.
+    fn bytes(&self) -> usize {
+        let rows: usize = self.puts.iter().map(|(_, key, value)| key.0.len() + value.len()).sum();
+        rows + 64 * (self.deletes.len() + self.tail.len() + self.counters.len()) + 80 * self.dedupe.len()
+    }
 }

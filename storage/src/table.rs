@@ -60,6 +60,41 @@ impl Table {
         Self::Counters,
         Self::Requests,
     ];
+
+    /// Its name in messages, as people and doctor read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Tenants => "tenants",
+            Self::Flows => "flows",
+            Self::Versions => "versions",
+            Self::Connections => "connections",
+            Self::Runs => "runs",
+            Self::Journal => "journal",
+            Self::Live => "live",
+            Self::Timers => "timers",
+            Self::Inbox => "inbox",
+            Self::Held => "held",
+            Self::Events => "events",
+            Self::Tail => "tail",
+            Self::Dedupe => "dedupe",
+            Self::Counters => "counters",
+            Self::Requests => "requests",
+        }
+    }
+
+    /// Whether its values hold only our own ids, integers and times: they get a checksum instead of a seal.
+    #[must_use]
+    pub const fn is_plain(self) -> bool {
+        matches!(self, Self::Meta | Self::Live | Self::Timers | Self::Tail | Self::Dedupe | Self::Counters)
+    }
+
+    /// Its number as it stands in the file and in associated data.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
 }
 
 /// An ordered key: big-endian pieces one after the other.
@@ -105,6 +140,22 @@ impl Key {
             }
         }
         Self(vec![u8::MAX; 64])
+    }
+    /// The least key greater than this one.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        let mut bytes = self.0.clone();
+        bytes.push(0);
+        Self(bytes)
+    }
+    /// The key in hex, as messages show it.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        use std::fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(self.0.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
     /// The sixteen bytes at a byte offset, if there.
     #[must_use]

@@ -1,0 +1,65 @@
+//! Where rows live: the one contract of all backends.
+//!
+//! Everything that crosses it is owned data: no closures, no borrowing iterators, no types of a database, so
+//! that a backend may as well be a server. [`Backend::write`] is atomic and durable when it returns, or
+//! nothing of it may ever be seen as acknowledged. Backends never panic: they answer a [`Fault`].
+//! `redb` is the file, `memory` the reference; `open` chooses.
+
+pub(crate) mod memory;
+pub(crate) mod redb;
+
+use crate::table::{Key, Table};
+
+/// Why a backend could not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    /// The disk or the file system refused.
+    #[error("{0}")]
+    Io(String),
+    /// The file is not as it was written.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// One row written, or removed if there is no value.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub table: Table,
+    pub key: Key,
+    pub value: Option<Vec<u8>>,
+}
+
+/// A key with its stored value.
+pub(crate) type Row = (Key, Vec<u8>);
+
+/// One state of the store that no later commit changes.
+pub(crate) trait Snapshot: Send {
+    /// One row.
+    fn read(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Fault>;
+    /// Rows of `from..to`, at most `limit`, newest first with `backwards`.
+    fn range(&self, table: Table, from: &Key, to: &Key, limit: usize, backwards: bool) -> Result<Vec<Row>, Fault>;
+}
+
+/// A place for rows.
+pub(crate) trait Backend: Send + Sync + std::fmt::Debug {
+    /// What is committed now.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, Fault>;
+    /// Commits all changes at once; they are durable when it returns. Called by one thread only.
+    fn write(&self, changes: Vec<Change>) -> Result<(), Fault>;
+    /// Bytes on disk (or in memory).
+    fn bytes(&self) -> u64;
+    /// Nothing has been stored yet.
+    fn is_fresh(&self) -> bool;
+    /// The last end was no clean close, and everything was verified while opening.
+    fn was_repaired(&self) -> bool;
+    /// Verifies a copy of all pages, and that the copy holds the newest commit (told by a row with its value).
+    /// One sentence per fault found. Called between two commits.
+    fn verify(&self, table: Table, key: &Key, value: &[u8]) -> Result<Vec<String>, Fault>;
+    /// Writes out and closes; later calls answer [`Fault::Io`].
+    fn close(&self) -> Result<(), Fault>;
+}
+
+/// Every key of a table.
+pub(crate) fn all() -> (Key, Key) {
+    (Key::new(), Key(vec![u8::MAX; 80]))
+}

@@ -1,0 +1,282 @@
+//! Rows in one redb file (or in anything that redb can use as one: the fault simulator).
+//!
+//! redb trusts the pages of a cleanly closed file and may panic on a damaged one, so every call runs under
+//! [`guarded`]: a panic becomes [`Fault::Damaged`]. Tables are created once, with the file: a table that is
+//! missing later is damage and never created again silently. Commits are `Durability::Immediate`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{fs, io};
+
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
+    TableHandle,
+};
+
+use super::{Backend, Change, Fault, Row, Snapshot};
+use crate::table::{Key, Table};
+
+/// What the database lives on.
+pub(crate) trait Medium: Send + Sync + std::fmt::Debug + 'static {
+    /// What redb writes to.
+    type Storage: StorageBackend;
+    /// Opens it.
+    fn open(&self) -> io::Result<Self::Storage>;
+    /// A private copy of its present content that goes away with its handle.
+    fn copy(&self) -> io::Result<Self::Storage>;
+    /// Its length in bytes.
+    fn bytes(&self) -> io::Result<u64>;
+}
+
+/// A file of the given path.
+#[derive(Debug)]
+pub(crate) struct File(pub PathBuf);
+
+impl Medium for File {
+    type Storage = redb::backends::FileBackend;
+
+    fn open(&self) -> io::Result<Self::Storage> {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.0)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        redb::backends::FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    fn copy(&self) -> io::Result<Self::Storage> {
+        let path = self.0.with_extension("check");
+        let copied = fs::copy(&self.0, &path).and_then(|_| Self(path.clone()).open());
+        // The open handle keeps the content until it is dropped.
+        let removed = fs::remove_file(&path);
+        let storage = copied?;
+        removed?;
+        Ok(storage)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        fs::metadata(&self.0).map(|data| data.len())
+    }
+}
+
+/// See the module.
+pub(crate) struct Redb<M: Medium> {
+    medium: M,
+    database: RwLock<Option<Database>>,
+    fresh: bool,
+    repaired: bool,
+    cache_bytes: usize,
+}
+
+impl<M: Medium> std::fmt::Debug for Redb<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Redb").field(&self.medium).finish()
+    }
+}
+
+const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table.name())
+}
+
+/// Runs something of redb; its panics are faults of the file.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown reason");
+        Err(Fault::Damaged(format!("the database file is damaged ({text})")))
+    })
+}
+
+fn fault(error: impl Into<redb::Error>) -> Fault {
+    match error.into() {
+        redb::Error::Io(error) => io_fault(&error),
+        error @ (redb::Error::Corrupted(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TypeDefinitionChanged { .. }
+        | redb::Error::TableDoesNotExist(_)
+        | redb::Error::UpgradeRequired(_)) => Fault::Damaged(format!("the database file is damaged ({error})")),
+        error => Fault::Io(error.to_string()),
+    }
+}
+
+fn io_fault(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Io(format!("the disk is full ({error})")),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            Fault::Damaged(format!("the database file is damaged or cut short ({error})"))
+        }
+        _ => Fault::Io(error.to_string()),
+    }
+}
+
+fn closed() -> Fault {
+    Fault::Io("the store is closed".into())
+}
+
+impl<M: Medium> Redb<M> {
+    /// Opens or creates a database with all tables.
+    pub(crate) fn open(medium: M, cache_bytes: usize) -> Result<Self, Fault> {
+        let fresh = medium.bytes().map_or(true, |bytes| bytes == 0);
+        let repaired = Arc::new(AtomicBool::new(false));
+        let database = guarded(|| {
+            let storage = medium.open().map_err(|error| io_fault(&error))?;
+            let seen = Arc::clone(&repaired);
+            let mut builder = redb::Builder::new();
+            builder.set_cache_size(cache_bytes);
+            builder.set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
+            let database = builder.create_with_backend(storage).map_err(fault)?;
+            if fresh {
+                let transaction = database.begin_write().map_err(fault)?;
+                for table in Table::ALL {
+                    transaction.open_table(definition(*table)).map_err(fault)?;
+                }
+                transaction.commit().map_err(fault)?;
+            } else {
+                complete(&database)?;
+            }
+            Ok(database)
+        })?;
+        let repaired = repaired.load(Ordering::Relaxed);
+        Ok(Self { medium, database: RwLock::new(Some(database)), fresh, repaired, cache_bytes })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or_else(closed)?;
+        guarded(|| work(database))
+    }
+}
+
+/// All tables are there, each with the types that we gave it.
+fn complete(database: &Database) -> Result<(), Fault> {
+    let transaction = database.begin_read().map_err(fault)?;
+    let names: Vec<String> = transaction.list_tables().map_err(fault)?.map(|table| table.name().to_owned()).collect();
+    if names.is_empty() {
+        return Err(Fault::Damaged("it holds no tables".into()));
+    }
+    for table in Table::ALL {
+        if !names.iter().any(|name| name == table.name()) {
+            return Err(Fault::Damaged(format!("its table `{}` is missing", table.name())));
+        }
+        transaction.open_table(definition(*table)).map_err(fault)?;
+    }
+    Ok(())
+}
+
+type Open = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+struct Pinned {
+    transaction: ReadTransaction,
+    tables: Mutex<Vec<(Table, Arc<Open>)>>,
+}
+
+impl Pinned {
+    fn table(&self, table: Table) -> Result<Arc<Open>, Fault> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, open)) = tables.iter().find(|(known, _)| *known == table) {
+            return Ok(Arc::clone(open));
+        }
+        let open = Arc::new(self.transaction.open_table(definition(table)).map_err(fault)?);
+        tables.push((table, Arc::clone(&open)));
+        Ok(open)
+    }
+}
+
+impl Snapshot for Pinned {
+    fn read(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+        guarded(|| {
+            let table = self.table(table)?;
+            Ok(table.get(key.0.as_slice()).map_err(fault)?.map(|value| value.value().to_vec()))
+        })
+    }
+
+    fn range(&self, table: Table, from: &Key, to: &Key, limit: usize, backwards: bool) -> Result<Vec<Row>, Fault> {
+        if from >= to || limit == 0 {
+            return Ok(Vec::new());
+        }
+        guarded(|| {
+            let table = self.table(table)?;
+            let mut range = table.range(from.0.as_slice()..to.0.as_slice()).map_err(fault)?;
+            let mut rows = Vec::new();
+            while rows.len() < limit {
+                let Some(row) = (if backwards { range.next_back() } else { range.next() }) else { break };
+                let (key, value) = row.map_err(fault)?;
+                rows.push((Key(key.value().to_vec()), value.value().to_vec()));
+            }
+            Ok(rows)
+        })
+    }
+}
+
+impl<M: Medium> Backend for Redb<M> {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, Fault> {
+        let transaction = self.with(|database| database.begin_read().map_err(fault))?;
+        Ok(Box::new(Pinned { transaction, tables: Mutex::new(Vec::new()) }))
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), Fault> {
+        self.with(|database| {
+            let mut transaction = database.begin_write().map_err(fault)?;
+            transaction.set_durability(Durability::Immediate).map_err(fault)?;
+            let mut changes = changes.into_iter().peekable();
+            while let Some(current) = changes.peek().map(|change| change.table) {
+                let mut table = transaction.open_table(definition(current)).map_err(fault)?;
+                while let Some(change) = changes.next_if(|change| change.table == current) {
+                    match change.value {
+                        Some(value) => table.insert(change.key.0.as_slice(), value.as_slice()),
+                        None => table.remove(change.key.0.as_slice()),
+                    }
+                    .map_err(fault)?;
+                }
+            }
+            transaction.commit().map_err(fault)
+        })
+    }
+
+    fn bytes(&self) -> u64 {
+        self.medium.bytes().unwrap_or(0)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    fn was_repaired(&self) -> bool {
+        self.repaired
+    }
+
+    fn verify(&self, table: Table, key: &Key, value: &[u8]) -> Result<Vec<String>, Fault> {
+        let storage = self.medium.copy().map_err(|error| io_fault(&error))?;
+        let verified = guarded(|| {
+            let mut builder = redb::Builder::new();
+            builder.set_cache_size(self.cache_bytes);
+            builder.set_check_integrity_on_open(true);
+            let mut database = builder.create_with_backend(storage).map_err(fault)?;
+            let clean = database.check_integrity().map_err(fault)?;
+            complete(&database)?;
+            let transaction = database.begin_read().map_err(fault)?;
+            let found = transaction.open_table(definition(table)).map_err(fault)?;
+            let newest = found.get(key.0.as_slice()).map_err(fault)?.is_some_and(|found| found.value() == value);
+            Ok((clean, newest))
+        });
+        match verified {
+            Ok((true, true)) => Ok(Vec::new()),
+            Ok((_, false)) => Ok(vec!["pages of the newest commit are damaged".into()]),
+            Ok((false, true)) => Ok(vec!["the page allocation does not fit the pages in use".into()]),
+            Err(Fault::Damaged(text)) => Ok(vec![text]),
+            Err(fault @ Fault::Io(_)) => Err(fault),
+        }
+    }
+
+    fn close(&self) -> Result<(), Fault> {
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        database.map_or(Ok(()), |database| guarded(|| database.close().map_err(fault)))
+    }
+}

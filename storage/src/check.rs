@@ -1,0 +1,242 @@
+//! What the start-up check and doctor look at: rows that must fit each other, and, if deep, every value.
+//!
+//! One snapshot is looked at, so commits meanwhile cause no findings. Shallow work grows with the number of
+//! unfinished runs only. Whatever a flip in a tree makes vanish leaves a gap here (a journal number, a timer,
+//! a cursor) or is found by the backend's page check, which runs before.
+
+use aura_protocol::TenantId;
+use aura_protocol::run::RunHead;
+
+use crate::backend::{Fault, Snapshot};
+use crate::open::each;
+use crate::rows::{HeldRow, LiveRow, TimerRow, timer_key};
+use crate::seal;
+use crate::store::Inner;
+use crate::table::{Key, Table};
+
+/// Most findings that are listed.
+const FINDINGS_MAX: usize = 1_000;
+
+/// A finding of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Is this damage (else a note)?
+    pub damage: bool,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+}
+
+impl Finding {
+    pub(crate) fn damage(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { damage: true, subject: subject.into(), message: message.into() }
+    }
+}
+
+struct Check<'a> {
+    inner: &'a Inner,
+    snapshot: &'a dyn Snapshot,
+    found: &'a mut Vec<Finding>,
+}
+
+/// Looks at rows of a snapshot.
+pub(crate) fn rows(inner: &Inner, snapshot: &dyn Snapshot, deep: bool, found: &mut Vec<Finding>) {
+    let mut check = Check { inner, snapshot, found };
+    check.live();
+    check.timers();
+    check.held();
+    check.values(if deep { Table::ALL } else { &[Table::Meta, Table::Tenants, Table::Counters] });
+    if deep {
+        check.tail();
+        check.journal();
+    }
+    found.truncate(FINDINGS_MAX);
+}
+
+/// The tenant at the front of a key.
+fn tenant_of(key: &Key) -> Option<TenantId> {
+    key.id_at(0).map(TenantId::from_bytes)
+}
+
+impl Check<'_> {
+    fn add(&mut self, table: Table, key: &Key, message: impl Into<String>) {
+        if self.found.len() < FINDINGS_MAX {
+            self.found.push(Finding::damage(format!("{} {}", table.name(), key.hex()), message));
+        }
+    }
+
+    fn each(&mut self, table: Table, mut visit: impl FnMut(&mut Self, &Key, &[u8])) {
+        let snapshot = self.snapshot;
+        if let Err(fault) = each(snapshot, table, Key::new(), 64, |key, stored| visit(self, key, stored)) {
+            self.unreadable(table, &fault);
+        }
+    }
+
+    fn unreadable(&mut self, table: Table, fault: &Fault) {
+        self.add(table, &Key::new(), format!("the table cannot be read: {fault}"));
+    }
+
+    /// Whether a row exists; being unreadable is a finding of its own.
+    fn exists(&mut self, table: Table, key: &Key) -> bool {
+        match self.snapshot.read(table, key) {
+            Ok(value) => value.is_some(),
+            Err(fault) => {
+                self.unreadable(table, &fault);
+                true
+            }
+        }
+    }
+
+    /// Opens a sealed row.
+    fn opened<T: serde::de::DeserializeOwned>(&self, table: Table, key: &Key, stored: &[u8]) -> Option<T> {
+        let keys = self.inner.keys(tenant_of(key)?).ok()??;
+        seal::value(&seal::unseal(keys.data(), table, key, stored)?)
+    }
+
+    /// Unfinished runs: a head, a journal without gaps, a timer if one is due.
+    fn live(&mut self) {
+        self.each(Table::Live, |check, key, stored| {
+            let Some(live) = seal::unplain_value::<LiveRow>(Table::Live, key, stored) else {
+                return check.add(Table::Live, key, "its value is damaged");
+            };
+            let (Some(tenant), Some(run)) = (tenant_of(key), key.id_at(16)) else {
+                return check.add(Table::Live, key, "its key is damaged");
+            };
+            if !check.exists(Table::Runs, key) {
+                check.add(Table::Live, key, "the run has no row in the list");
+            }
+            check.numbers(key, live.transition);
+            if let Some(due_ms) = live.due_ms
+                && !check.exists(Table::Timers, &timer_key(due_ms, tenant, run))
+            {
+                check.add(Table::Live, key, "the timer that wakes the run is missing");
+            }
+        });
+    }
+
+    /// The journal of a run holds the numbers 1 to `last`.
+    fn numbers(&mut self, run: &Key, last: u64) {
+        let (from, to) = (run.clone().number(0), run.after_prefix());
+        let mut expected = 1;
+        let mut next = from;
+        loop {
+            let rows = match self.snapshot.range(Table::Journal, &next, &to, 256, false) {
+                Ok(rows) => rows,
+                Err(fault) => return self.unreadable(Table::Journal, &fault),
+            };
+            for (key, _) in &rows {
+                if key.number_at(32) != Some(expected) {
+                    let message = format!("transition {expected} of the run is missing");
+                    return self.add(Table::Journal, run, message);
+                }
+                expected += 1;
+            }
+            match rows.last() {
+                Some((key, _)) if rows.len() == 256 && *key >= next => next = key.next(),
+                _ => break,
+            }
+        }
+        if expected - 1 != last {
+            let message = format!("the journal ends at transition {} and the run is at {last}", expected - 1);
+            self.add(Table::Journal, run, message);
+        }
+    }
+
+    /// Timers wake a live run or a held row that is due then.
+    fn timers(&mut self) {
+        self.each(Table::Timers, |check, key, stored| {
+            let (Some(due), Some(tenant), Some(owner)) = (key.number_at(0), key.id_at(8), key.id_at(24)) else {
+                return check.add(Table::Timers, key, "its key is damaged");
+            };
+            let owner_key = Key::tenant(TenantId::from_bytes(tenant)).id(owner);
+            let due = i64::try_from(due).ok();
+            let fits = match seal::unplain_value::<TimerRow>(Table::Timers, key, stored) {
+                None => return check.add(Table::Timers, key, "its value is damaged"),
+                Some(TimerRow::Run) => check.due_of_live(&owner_key) == Some(due),
+                Some(TimerRow::Held) => check.due_of_held(&owner_key) == Some(due),
+            };
+            if !fits {
+                check.add(Table::Timers, key, "it wakes nothing that is due then");
+            }
+        });
+    }
+
+    fn due_of_live(&mut self, key: &Key) -> Option<Option<i64>> {
+        let stored = self.snapshot.read(Table::Live, key).ok()??;
+        seal::unplain_value::<LiveRow>(Table::Live, key, &stored).map(|live| live.due_ms)
+    }
+
+    fn due_of_held(&mut self, key: &Key) -> Option<Option<i64>> {
+        let stored = self.snapshot.read(Table::Held, key).ok()??;
+        self.opened::<HeldRow>(Table::Held, key, &stored).map(|held| held.due_ms)
+    }
+
+    /// Held rows that are due have their timer.
+    fn held(&mut self) {
+        self.each(Table::Held, |check, key, stored| {
+            let Some(held) = check.opened::<HeldRow>(Table::Held, key, stored) else {
+                return check.add(Table::Held, key, "its value is damaged");
+            };
+            if let (Some(due_ms), Some(tenant), Some(owner)) = (held.due_ms, tenant_of(key), key.id_at(16))
+                && !check.exists(Table::Timers, &timer_key(due_ms, tenant, owner))
+            {
+                check.add(Table::Held, key, "the timer that starts it is missing");
+            }
+        });
+    }
+
+    /// Every value of the tables opens.
+    fn values(&mut self, tables: &[Table]) {
+        for table in tables {
+            self.each(*table, |check, key, stored| {
+                let fits = if table.is_plain() {
+                    seal::unplain(*table, key, stored).is_some()
+                } else if let Some(tenant) = tenant_of(key) {
+                    match (table, check.inner.keys(tenant)) {
+                        (Table::Tenants, _) => check.inner.vault.unwrap(tenant, stored).is_some(),
+                        (_, Ok(Some(keys))) => seal::unseal(keys.data(), *table, key, stored).is_some(),
+                        _ => false,
+                    }
+                } else {
+                    false
+                };
+                if !fits {
+                    check.add(*table, key, "its value is damaged");
+                }
+            });
+        }
+    }
+
+    /// Cursors grow by one.
+    fn tail(&mut self) {
+        let mut expected = None;
+        self.each(Table::Tail, |check, key, _| {
+            let cursor = key.number_at(0);
+            if expected.is_some() && cursor != expected {
+                check.add(Table::Tail, key, "groups before it are missing");
+            }
+            expected = cursor.map(|cursor| cursor.saturating_add(1));
+        });
+    }
+
+    /// Every listed run has its whole journal, and every journal its run.
+    fn journal(&mut self) {
+        self.each(Table::Runs, |check, key, stored| {
+            // A damaged value is a finding already.
+            if let Some(head) = check.opened::<RunHead>(Table::Runs, key, stored) {
+                check.numbers(key, head.transition);
+            }
+        });
+        let mut current = Vec::new();
+        self.each(Table::Journal, |check, key, _| {
+            let run = Key(key.0.get(..32).unwrap_or_default().to_vec());
+            if run.0 != current {
+                current.clone_from(&run.0);
+                if !check.exists(Table::Runs, &run) {
+                    check.add(Table::Journal, key, "the journal has no run");
+                }
+            }
+        });
+    }
+}

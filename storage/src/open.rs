@@ -1,0 +1,364 @@
+//! Opens a store: the one place that chooses a backend, and everything that is checked before use.
+//!
+//! Order: lock of the directory, file, schema, master key, tenant keys, dedupe memory, then one commit that
+//! counts the start. A new file is built under another name and renamed when it is complete, so `aura.redb`
+//! is never half a store: an empty or cut one is damage and is refused, never filled.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, RwLock};
+
+use aura_protocol::TenantId;
+use tokio::sync::{Semaphore, watch};
+
+use crate::backend::memory::Memory;
+use crate::backend::redb::{File, Redb};
+use crate::backend::{Backend, Change, Fault, Snapshot, all};
+use crate::check::Finding;
+use crate::queue::Queue;
+use crate::store::{Inner, StoreOptions};
+use crate::table::{Key, Table};
+use crate::tail::{self, TailRow};
+use crate::vault::{TenantKeys, Vault};
+use crate::writer::{Epoch, Fold, Limits, Schema, Shared, Writer, meta, stored};
+use crate::{dedupe, seal};
+
+/// The layout that this program reads and writes.
+pub(crate) const SCHEMA: u32 = 1;
+/// First bytes of every redb file.
+const REDB_MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
+
+/// Why the store did not open: one sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds the directory.
+    #[error("process {pid} has the store in {dir} open; stop it first, or choose another data directory")]
+    InUse {
+        /// The directory.
+        dir: String,
+        /// What the lock file says.
+        pid: String,
+    },
+    /// The key is another one.
+    #[error("the master key does not fit this store; start with the key that it was created with")]
+    WrongKey,
+    /// A newer program wrote it.
+    #[error(
+        "the store has layout {found} (written by aura {program}) and this program knows layouts up to {known}; \
+         start the newer program, or restore a backup made before the upgrade"
+    )]
+    Newer {
+        /// Layout of the file.
+        found: u32,
+        /// Newest layout of this program.
+        known: u32,
+        /// Version of the program that wrote it.
+        program: String,
+    },
+    /// Not one of our files.
+    #[error("{0} is not a store of aura; move it away, or choose another data directory")]
+    Foreign(String),
+    /// Cut short or changed outside.
+    #[error("the store {path} is damaged: {reason}; restore a backup")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The disk or the system refused.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl OpenError {
+    fn of(path: &str, fault: Fault) -> Self {
+        match fault {
+            Fault::Io(reason) => Self::Other(format!("the store {path} could not be opened: {reason}")),
+            Fault::Damaged(reason) => Self::Damaged { path: path.to_owned(), reason },
+        }
+    }
+    fn io(what: &str, path: &Path, error: &io::Error) -> Self {
+        Self::Other(format!("could not {what} {}: {error}", path.display()))
+    }
+}
+
+/// Opens what the options name. A new backend is one more arm here.
+pub(crate) fn open(options: &StoreOptions) -> Result<Inner, OpenError> {
+    match &options.dir {
+        Some(dir) => directory(dir, options, Limits::default()),
+        None => start(Arc::new(Memory::default()), "in memory", options, Limits::default(), None),
+    }
+}
+
+/// Opens a redb file in a directory.
+pub(crate) fn directory(dir: &Path, options: &StoreOptions, limits: Limits) -> Result<Inner, OpenError> {
+    use std::os::unix::fs::DirBuilderExt;
+    if !dir.is_dir() {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(dir).map_err(|error| OpenError::io("create", dir, &error))?;
+    }
+    let lock = lock(dir)?;
+    let path = dir.join("aura.redb");
+    let name = path.display().to_string();
+    let exists = path.try_exists().map_err(|error| OpenError::io("look for", &path, &error))?;
+    if exists {
+        recognise(&path)?;
+    } else {
+        create(&path, options, &name)?;
+    }
+    let backend = Redb::open(File(path), options.cache_bytes).map_err(|fault| OpenError::of(&name, fault))?;
+    start(Arc::new(backend), &name, options, limits, Some(lock))
+}
+
+/// Takes the directory for this process; the lock file says who holds it and stays.
+fn lock(dir: &Path) -> Result<fs::File, OpenError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = dir.join("aura.lock");
+    let mut file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| OpenError::io("open", &path, &error))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            // What it says is only for people.
+            let _ = (&file).take(64).read_to_string(&mut text);
+            let pid: String = text.chars().filter(char::is_ascii_digit).collect();
+            let pid = if pid.is_empty() { "(unknown)".to_owned() } else { pid };
+            return Err(OpenError::InUse { dir: dir.display().to_string(), pid });
+        }
+        Err(error) => return Err(OpenError::io("lock", &path, &error.into())),
+    }
+    // The text is for people: on a full disk the lock itself still holds.
+    let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+    Ok(file)
+}
+
+/// Refuses what is not a redb file before redb sees it.
+fn recognise(path: &Path) -> Result<(), OpenError> {
+    let mut head = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(9).read_to_end(&mut head))
+        .map_err(|error| OpenError::io("read", path, &error))?;
+    let path = path.display().to_string();
+    if head.len() < REDB_MAGIC.len() && REDB_MAGIC.starts_with(&head) {
+        return Err(OpenError::Damaged { path, reason: "the file is cut short".into() });
+    }
+    if head != REDB_MAGIC {
+        return Err(OpenError::Foreign(path));
+    }
+    Ok(())
+}
+
+/// Builds a complete empty store beside the final name, then renames it.
+fn create(path: &Path, options: &StoreOptions, name: &str) -> Result<(), OpenError> {
+    let building = path.with_extension("new");
+    match fs::remove_file(&building) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(OpenError::io("remove", &building, &error));
+        }
+        _ => {}
+    }
+    let built = Redb::open(File(building.clone()), options.cache_bytes).and_then(|backend| {
+        first_commit(&backend, &Vault::new(&options.master))?;
+        backend.close()
+    });
+    built.map_err(|fault| OpenError::of(name, fault))?;
+    fs::rename(&building, path).map_err(|error| OpenError::io("create", path, &error))?;
+    if let Some(dir) = path.parent() {
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| OpenError::io("write", dir, &error))?;
+    }
+    Ok(())
+}
+
+/// Writes what every store has.
+fn first_commit(backend: &dyn Backend, vault: &Vault) -> Result<(), Fault> {
+    let keys = TenantKeys::generate().map_err(|error| Fault::Io(error.to_string()))?;
+    let wrapped = vault.wrap(TenantId::DEFAULT, &keys).map_err(|error| Fault::Io(error.to_string()))?;
+    let schema = Schema { schema: SCHEMA, program: env!("CARGO_PKG_VERSION").to_owned() };
+    let rows = [
+        (meta::schema(), stored(Table::Meta, &meta::schema(), &schema)?),
+        (meta::master(), stored(Table::Meta, &meta::master(), &vault.check())?),
+        (meta::epoch(), stored(Table::Meta, &meta::epoch(), &Epoch { epoch: 0, closed_at: Some(0) })?),
+        (meta::fold(), stored(Table::Meta, &meta::fold(), &Fold::default())?),
+        (meta::mark(), stored(Table::Meta, &meta::mark(), &0_u64)?),
+    ];
+    let rows = rows.into_iter().map(|(key, value)| Change { table: Table::Meta, key, value: Some(value) });
+    let tenant = Change { table: Table::Tenants, key: Key::tenant(TenantId::DEFAULT), value: Some(wrapped) };
+    backend.write(rows.chain([tenant]).collect())
+}
+
+/// Starts a store on an open backend.
+pub(crate) fn start(
+    backend: Arc<dyn Backend>,
+    name: &str,
+    options: &StoreOptions,
+    limits: Limits,
+    lock: Option<fs::File>,
+) -> Result<Inner, OpenError> {
+    let started = prepare(backend, name, options, limits, lock)?;
+    let (writer, inner) = started;
+    let thread = std::thread::Builder::new()
+        .name("store-writer".into())
+        .spawn(move || writer.run())
+        .map_err(|error| OpenError::Other(format!("could not start the writer of the store: {error}")))?;
+    if let Ok(mut place) = inner.thread.lock() {
+        *place = Some(thread);
+    }
+    Ok(inner)
+}
+
+fn prepare(
+    backend: Arc<dyn Backend>,
+    name: &str,
+    options: &StoreOptions,
+    limits: Limits,
+    lock: Option<fs::File>,
+) -> Result<(Writer, Inner), OpenError> {
+    let of = |fault| OpenError::of(name, fault);
+    let damaged = |reason: &str| OpenError::Damaged { path: name.to_owned(), reason: reason.to_owned() };
+    let vault = Vault::new(&options.master);
+    if backend.is_fresh() {
+        first_commit(backend.as_ref(), &vault).map_err(of)?;
+    }
+    let snapshot = backend.snapshot().map_err(of)?;
+    let snapshot = snapshot.as_ref();
+    let schema: Schema = row(snapshot, &meta::schema(), "its schema row").map_err(of)?;
+    if schema.schema > SCHEMA {
+        let program = aura_protocol::text::display(&schema.program).chars().take(40).collect();
+        return Err(OpenError::Newer { found: schema.schema, known: SCHEMA, program });
+    }
+    let check: [u8; 16] = row(snapshot, &meta::master(), "its key check row").map_err(of)?;
+    if check != vault.check() {
+        return Err(OpenError::WrongKey);
+    }
+    let tenant = Key::tenant(TenantId::DEFAULT);
+    let keys = snapshot.read(Table::Tenants, &tenant).map_err(of)?;
+    let keys = keys.and_then(|stored| vault.unwrap(TenantId::DEFAULT, &stored));
+    let _ = vault.learn(TenantId::DEFAULT, keys.ok_or_else(|| damaged("the keys of its tenant do not open"))?);
+
+    let before: Epoch = row(snapshot, &meta::epoch(), "its epoch row").map_err(of)?;
+    let marks: u64 = row(snapshot, &meta::mark(), "its mark row").map_err(of)?;
+    let fold: Fold = row(snapshot, &meta::fold(), "its fold row").map_err(of)?;
+    let mut found = Vec::new();
+    let (first, last) = tail::bounds(snapshot).map_err(of)?;
+    let cursor = last.max(fold.upto).max(before.closed_at.unwrap_or(0));
+    if cursor > last && (last > 0 || cursor > 0) {
+        found.push(Finding::damage("the tail", format!("the newest groups are missing: {last} of {cursor}")));
+    }
+    if before.closed_at.is_none() && !backend.was_repaired() && !backend.is_fresh() {
+        found.push(Finding::damage("the database file", "it was closed cleanly but its last commit is missing"));
+    }
+    let rebuilt = rebuild(snapshot, fold, limits, &mut found).map_err(of)?;
+    let epoch = before.epoch + 1;
+    let opened = stored(Table::Meta, &meta::epoch(), &Epoch { epoch, closed_at: None }).map_err(of)?;
+    backend.write(vec![Change { table: Table::Meta, key: meta::epoch(), value: Some(opened) }]).map_err(of)?;
+
+    let shared = Arc::new(Shared {
+        backend,
+        queue: Queue::default(),
+        dedupe: RwLock::new(rebuilt.memory),
+        now_ms: AtomicI64::new(i64::MIN),
+        newest: watch::channel(cursor).0,
+        failed: watch::channel(None).0,
+    });
+    let writer = Writer {
+        shared: Arc::clone(&shared),
+        limits,
+        epoch,
+        cursor,
+        first,
+        fold,
+        segments: rebuilt.segments,
+        unfolded: rebuilt.unfolded,
+        marks,
+        lock,
+    };
+    let places = Arc::new(Semaphore::new(options.queue_max.clamp(1, 1 << 20)));
+    let inner = Inner { shared, vault, places, epoch, found, thread: Mutex::new(None), creating: Mutex::new(()) };
+    Ok((writer, inner))
+}
+
+/// A row of `Meta`: each exists from the first commit on, so a missing one is damage.
+fn row<T: serde::de::DeserializeOwned>(snapshot: &dyn Snapshot, key: &Key, what: &str) -> Result<T, Fault> {
+    let stored = snapshot.read(Table::Meta, key)?;
+    stored
+        .and_then(|stored| seal::unplain_value(Table::Meta, key, &stored))
+        .ok_or_else(|| Fault::Damaged(format!("{what} is missing or damaged")))
+}
+
+struct Rebuilt {
+    memory: dedupe::Memory,
+    segments: VecDeque<(u64, i64)>,
+    unfolded: Vec<crate::txn::DedupeEntry>,
+}
+
+/// Dedupe memory from the segments and from the tail rows since the last fold.
+fn rebuild(snapshot: &dyn Snapshot, fold: Fold, limits: Limits, found: &mut Vec<Finding>) -> Result<Rebuilt, Fault> {
+    let mut memory = dedupe::Memory::new(limits.fingerprint_mask);
+    let mut segments = VecDeque::new();
+    let mut unfolded = Vec::new();
+    let mut seen = 0;
+    each(snapshot, dedupe::TABLE, Key::new(), 4, |key, stored| {
+        seen += 1;
+        match (key.number_at(0), seal::unplain(dedupe::TABLE, key, stored)) {
+            (Some(number), Some(records)) => {
+                let expires_ms = dedupe::expires(records);
+                memory.folded(number, records, expires_ms);
+                segments.push_back((number, expires_ms));
+            }
+            _ => found.push(Finding::damage(format!("dedupe {}", key.hex()), "a segment of dedupe keys is damaged")),
+        }
+    })?;
+    if seen != fold.segments {
+        let message = format!("there are {seen} segments of dedupe keys and should be {}", fold.segments);
+        found.push(Finding::damage("dedupe", message));
+    }
+    each(
+        snapshot,
+        Table::Tail,
+        tail::key(fold.upto.saturating_add(1)),
+        256,
+        |key, stored| match seal::unplain_value::<TailRow>(Table::Tail, key, stored) {
+            Some(row) => {
+                for entry in dedupe::unpack(&row.dedupe) {
+                    memory.committed(entry);
+                    unfolded.push(entry);
+                }
+            }
+            None => found.push(Finding::damage(format!("tail {}", key.hex()), "a row of the tail is damaged")),
+        },
+    )?;
+    Ok(Rebuilt { memory, segments, unfolded })
+}
+
+/// Visits every row of a table from a key on, a few at a time.
+pub(crate) fn each(
+    snapshot: &dyn Snapshot,
+    table: Table,
+    mut from: Key,
+    at_once: usize,
+    mut visit: impl FnMut(&Key, &[u8]),
+) -> Result<(), Fault> {
+    let (_, to) = all();
+    loop {
+        let rows = snapshot.range(table, &from, &to, at_once, false)?;
+        for (key, stored) in &rows {
+            visit(key, stored);
+        }
+        match rows.last() {
+            // Keys that do not grow would come from a damaged tree, and never end.
+            Some((last, _)) if rows.len() == at_once && *last >= from => from = last.next(),
+            _ => return Ok(()),
+        }
+    }
+}

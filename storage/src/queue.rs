@@ -1,0 +1,172 @@
+//! What waits for the writer: transactions in order of submission, and a few orders of the store itself.
+//!
+//! The number of waiting transactions is bounded by places (a semaphore), so pushing never blocks and order
+//! of pushes is order of commits. A group is whatever waits, up to [`GROUP_TXNS_MAX`] and
+//! [`GROUP_BYTES_MAX`]; nobody ever waits for a group to fill.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::backend::Fault;
+use crate::store::{CommitError, Committed};
+use crate::txn::Txn;
+
+/// Most transactions of one commit.
+pub(crate) const GROUP_TXNS_MAX: usize = 512;
+/// Most bytes of one commit, unless a single transaction is larger.
+pub(crate) const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Who hears about a transaction.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A task.
+    Task(oneshot::Sender<Result<Committed, CommitError>>),
+    /// A thread of the store itself that waits.
+    Thread(mpsc::SyncSender<Result<Committed, CommitError>>),
+}
+
+impl Reply {
+    /// Tells it; nobody may be left to hear it.
+    pub(crate) fn tell(self, result: Result<Committed, CommitError>) {
+        match self {
+            Self::Task(sender) => drop(sender.send(result)),
+            Self::Thread(sender) => drop(sender.send(result)),
+        }
+    }
+}
+
+/// A transaction on its way.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub txn: Txn,
+    pub bytes: usize,
+    pub reply: Reply,
+    /// Given back when the writer takes the transaction.
+    pub place: Option<OwnedSemaphorePermit>,
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Commit these together.
+    Group(Vec<Waiting>),
+    /// Verify the pages between two commits.
+    Verify(mpsc::SyncSender<Result<Vec<String>, Fault>>),
+    /// Nothing waits and nothing will come.
+    End,
+}
+
+#[derive(Debug)]
+enum Job {
+    Txn(Waiting),
+    Verify(mpsc::SyncSender<Result<Vec<String>, Fault>>),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    closing: bool,
+    ended: bool,
+    closers: Vec<oneshot::Sender<()>>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a transaction, or answers that the store is closed.
+    pub(crate) fn push(&self, waiting: Waiting) {
+        let mut state = self.lock();
+        if state.closing {
+            drop(state);
+            waiting.reply.tell(Err(CommitError::Closed));
+            return;
+        }
+        state.jobs.push_back(Job::Txn(waiting));
+        self.wake.notify_one();
+    }
+
+    /// Asks for a page check; `None` if the store is closed.
+    pub(crate) fn verify(&self) -> Option<mpsc::Receiver<Result<Vec<String>, Fault>>> {
+        let mut state = self.lock();
+        if state.closing {
+            return None;
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        state.jobs.push_back(Job::Verify(sender));
+        self.wake.notify_one();
+        Some(receiver)
+    }
+
+    /// Lets nothing more in; the receiver hears when the file is closed.
+    pub(crate) fn close(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        state.closing = true;
+        if state.ended {
+            let _ = sender.send(());
+        } else {
+            state.closers.push(sender);
+        }
+        self.wake.notify_one();
+        receiver
+    }
+
+    /// The file is closed: tells everybody who waits for that.
+    pub(crate) fn ended(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.ended = true;
+        let jobs = std::mem::take(&mut state.jobs);
+        for closer in state.closers.drain(..) {
+            let _ = closer.send(());
+        }
+        drop(state);
+        for job in jobs {
+            if let Job::Txn(waiting) = job {
+                waiting.reply.tell(Err(CommitError::Closed));
+            }
+        }
+    }
+
+    /// Waits for work and takes what is there.
+    pub(crate) fn take(&self) -> Work {
+        let mut state = self.lock();
+        while state.jobs.is_empty() {
+            if state.closing {
+                return Work::End;
+            }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut group = Vec::new();
+        let mut bytes = 0_usize;
+        while let Some(job) = state.jobs.pop_front() {
+            match job {
+                Job::Verify(sender) if group.is_empty() => return Work::Verify(sender),
+                Job::Txn(mut waiting)
+                    if group.is_empty()
+                        || (group.len() < GROUP_TXNS_MAX && bytes.saturating_add(waiting.bytes) <= GROUP_BYTES_MAX) =>
+                {
+                    bytes = bytes.saturating_add(waiting.bytes);
+                    drop(waiting.place.take());
+                    group.push(waiting);
+                }
+                later => {
+                    state.jobs.push_front(later);
+                    break;
+                }
+            }
+        }
+        Work::Group(group)
+    }
+}

@@ -1,0 +1,427 @@
+//! The one thread that writes: takes what waits, checks, applies, commits, tells.
+//!
+//! A transaction is checked against the store as the ones before it leave it, also those of the same group,
+//! and is applied as a whole or not at all. A group becomes one commit with one tail row. After the first I/O
+//! error (or panic) nothing is written any more: whether that group is durable is unknown, every waiter hears
+//! so, and the store must be opened again. No sealing and no foreign code runs here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::backend::{Backend, Change, Fault, Snapshot};
+use crate::queue::{Queue, Reply, Waiting, Work};
+use crate::store::{CommitError, Committed};
+use crate::table::{Key, Table};
+use crate::tail::{self, TailRow};
+use crate::txn::{DedupeEntry, TailEntry, Txn};
+use crate::{dedupe, seal};
+
+/// Keys of the rows in `Meta`; every one exists from the first commit on.
+pub(crate) mod meta {
+    use crate::table::Key;
+
+    /// [`super::Schema`].
+    pub(crate) fn schema() -> Key {
+        Key::new().number(1)
+    }
+    /// Check value of the master key.
+    pub(crate) fn master() -> Key {
+        Key::new().number(2)
+    }
+    /// [`super::Epoch`].
+    pub(crate) fn epoch() -> Key {
+        Key::new().number(3)
+    }
+    /// [`super::Fold`].
+    pub(crate) fn fold() -> Key {
+        Key::new().number(4)
+    }
+    /// Number of the last page check.
+    pub(crate) fn mark() -> Key {
+        Key::new().number(5)
+    }
+}
+
+/// Which program wrote the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Schema {
+    /// Number of the layout.
+    pub schema: u32,
+    /// Version of the program.
+    pub program: String,
+}
+
+/// Number of starts, and how the last one ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Epoch {
+    /// One more at each open.
+    pub epoch: u64,
+    /// Newest cursor at a clean close; `None` while open.
+    pub closed_at: Option<u64>,
+}
+
+/// How far dedupe keys are folded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fold {
+    /// Number of the next segment.
+    pub next: u64,
+    /// Entries of tail rows up to this cursor are in segments.
+    pub upto: u64,
+    /// Segments there are.
+    pub segments: u64,
+}
+
+/// Numbers that tests make small.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Groups kept in the tail.
+    pub tail_groups: u64,
+    /// Groups removed at once.
+    pub trim: u64,
+    /// Keys per segment; also groups after which a fold is due however few keys there are.
+    pub fold_keys: usize,
+    /// Bits of fingerprints.
+    pub fingerprint_mask: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tail_groups: 100_000, trim: 256, fold_keys: dedupe::FOLD_KEYS, fingerprint_mask: u64::MAX }
+    }
+}
+
+/// What the writer shares with the handle.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub backend: Arc<dyn Backend>,
+    pub queue: Queue,
+    pub dedupe: RwLock<dedupe::Memory>,
+    /// Latest time that a caller told us, for expiry.
+    pub now_ms: AtomicI64,
+    pub newest: watch::Sender<u64>,
+    pub failed: watch::Sender<Option<String>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub shared: Arc<Shared>,
+    pub limits: Limits,
+    pub epoch: u64,
+    /// Newest cursor.
+    pub cursor: u64,
+    /// Oldest cursor kept.
+    pub first: u64,
+    pub fold: Fold,
+    /// Segments there are, with the time after which they may go.
+    pub segments: VecDeque<(u64, i64)>,
+    /// Committed entries that are not in a segment yet.
+    pub unfolded: Vec<DedupeEntry>,
+    pub marks: u64,
+    /// Held until the file is closed.
+    pub lock: Option<std::fs::File>,
+}
+
+/// The rows that a group changes, latest value first come last served, sorted for the backend.
+#[derive(Default)]
+struct Overlay(BTreeMap<Table, BTreeMap<Key, Option<Vec<u8>>>>);
+
+impl Overlay {
+    fn set(&mut self, table: Table, key: Key, value: Option<Vec<u8>>) {
+        self.0.entry(table).or_default().insert(key, value);
+    }
+    fn get(&self, table: Table, key: &Key) -> Option<&Option<Vec<u8>>> {
+        self.0.get(&table)?.get(key)
+    }
+    fn into_changes(self) -> Vec<Change> {
+        let rows = self.0.into_iter();
+        rows.flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| Change { table, key, value })).collect()
+    }
+}
+
+/// Reads the store as it is before the group, opened only if somebody asks.
+struct Before<'a> {
+    backend: &'a dyn Backend,
+    snapshot: Option<Box<dyn Snapshot>>,
+}
+
+impl Before<'_> {
+    fn read(&mut self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+        if self.snapshot.is_none() {
+            self.snapshot = Some(self.backend.snapshot()?);
+        }
+        self.snapshot.as_ref().map_or(Ok(None), |snapshot| snapshot.read(table, key))
+    }
+}
+
+/// A group while it is put together.
+struct Group<'a> {
+    before: Before<'a>,
+    overlay: Overlay,
+    counters: BTreeMap<Key, i64>,
+    entries: Vec<TailEntry>,
+    dedupe: Vec<DedupeEntry>,
+}
+
+impl Group<'_> {
+    fn exists(&mut self, table: Table, key: &Key) -> Result<bool, Fault> {
+        match self.overlay.get(table, key) {
+            Some(value) => Ok(value.is_some()),
+            None => Ok(self.before.read(table, key)?.is_some()),
+        }
+    }
+
+    /// Adds a transaction, or says why not and leaves no trace of it. A fault concerns the whole group.
+    fn add(&mut self, txn: Txn) -> Result<Result<(), CommitError>, Fault> {
+        for (wanted, rows) in [(false, &txn.absent), (true, &txn.present)] {
+            for (table, key) in rows {
+                if self.exists(*table, key)? != wanted {
+                    return Ok(Err(CommitError::Conflict(*table)));
+                }
+            }
+        }
+        for (key, _) in &txn.counters {
+            if self.counters.contains_key(key) {
+                continue;
+            }
+            let now = match self.before.read(Table::Counters, key)? {
+                None => 0,
+                Some(stored) => match seal::unplain_value(Table::Counters, key, &stored) {
+                    Some(now) => now,
+                    None => return Ok(Err(CommitError::Io(format!("the counter {} is damaged", key.hex())))),
+                },
+            };
+            self.counters.insert(key.clone(), now);
+        }
+        for (key, delta) in txn.counters {
+            let counter = self.counters.entry(key.clone()).or_default();
+            *counter = counter.saturating_add(delta);
+            match seal::plain_value(Table::Counters, &key, counter) {
+                Ok(stored) => self.overlay.set(Table::Counters, key, Some(stored)),
+                Err(error) => return Err(Fault::Io(error.to_string())),
+            }
+        }
+        for (table, key, value) in txn.puts {
+            self.overlay.set(table, key, Some(value));
+        }
+        for (table, key) in txn.deletes {
+            self.overlay.set(table, key, None);
+        }
+        self.entries.extend(txn.tail);
+        self.dedupe.extend(txn.dedupe);
+        Ok(Ok(()))
+    }
+}
+
+impl Writer {
+    /// Works until the queue is closed and empty, then closes the file.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.shared.queue.take() {
+                Work::Group(group) => self.group(group),
+                Work::Verify(reply) => {
+                    let result = self.caught(Self::verify);
+                    drop(reply.send(result));
+                }
+                Work::End => break,
+            }
+        }
+        if self.shared.failed.borrow().is_none()
+            && let Err(fault) = self.caught(Self::mark_closed)
+        {
+            self.fail(&fault);
+        }
+        let closed = catch_unwind(AssertUnwindSafe(|| self.shared.backend.close()));
+        if let Ok(Err(fault)) = closed {
+            tracing::error!(error = %fault, "the store could not be closed cleanly");
+        }
+        drop(self.lock.take());
+        self.shared.queue.ended();
+    }
+
+    /// A panic here would leave everybody waiting: it becomes a failed store.
+    fn caught<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        catch_unwind(AssertUnwindSafe(|| work(self)))
+            .unwrap_or_else(|_| Err(Fault::Damaged("the writer stopped on a fault of the program".into())))
+    }
+
+    fn fail(&self, fault: &Fault) {
+        tracing::error!(error = %fault, "the store cannot write any more");
+        let sentence = format!("the store could not write: {fault}; free the disk or repair it, then start again");
+        self.shared.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            if first {
+                *failed = Some(sentence);
+            }
+            first
+        });
+    }
+
+    fn group(&mut self, waiting: Vec<Waiting>) {
+        let failed = self.shared.failed.borrow().clone();
+        if let Some(sentence) = failed {
+            for waiting in waiting {
+                waiting.reply.tell(Err(CommitError::Io(sentence.clone())));
+            }
+            return;
+        }
+        let mut replies: Vec<(Reply, Result<(), CommitError>)> = Vec::with_capacity(waiting.len());
+        let mut txns = Vec::with_capacity(waiting.len());
+        for waiting in waiting {
+            replies.push((waiting.reply, Ok(())));
+            txns.push(waiting.txn);
+        }
+        let outcome = self.caught(|writer| {
+            let verdicts: &mut [(Reply, Result<(), CommitError>)] = &mut replies;
+            writer.commit(txns, verdicts)
+        });
+        match outcome {
+            Ok(()) => {
+                let cursor = self.cursor;
+                self.shared.newest.send_if_modified(|newest| std::mem::replace(newest, cursor) != cursor);
+                for (reply, verdict) in replies {
+                    reply.tell(verdict.map(|()| Committed { cursor }));
+                }
+            }
+            Err(fault) => {
+                self.fail(&fault);
+                for (reply, _) in replies {
+                    reply.tell(Err(CommitError::Io(fault.to_string())));
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, txns: Vec<Txn>, verdicts: &mut [(Reply, Result<(), CommitError>)]) -> Result<(), Fault> {
+        let shared = Arc::clone(&self.shared);
+        let mut group = Group {
+            before: Before { backend: shared.backend.as_ref(), snapshot: None },
+            overlay: Overlay::default(),
+            counters: BTreeMap::new(),
+            entries: Vec::new(),
+            dedupe: Vec::new(),
+        };
+        let mut refused = Vec::new();
+        for (txn, (_, verdict)) in txns.into_iter().zip(verdicts) {
+            let keys = txn.dedupe.clone();
+            *verdict = group.add(txn)?;
+            if verdict.is_err() {
+                refused.extend(keys);
+            }
+        }
+        let Group { mut overlay, entries, dedupe: keys, .. } = group;
+        let mut cursor = self.cursor;
+        if !entries.is_empty() || !keys.is_empty() {
+            cursor += 1;
+            let key = tail::key(cursor);
+            let stored = stored(Table::Tail, &key, &TailRow::new(entries, &keys))?;
+            overlay.set(Table::Tail, key, Some(stored));
+        }
+        self.unfolded.extend_from_slice(&keys);
+        let keeping = self.housekeeping(cursor, &mut overlay)?;
+        let changes = overlay.into_changes();
+        if !changes.is_empty() {
+            shared.backend.write(changes)?;
+        }
+        self.cursor = cursor;
+        let mut memory = shared.dedupe.write().unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            memory.committed(key);
+        }
+        for key in &refused {
+            memory.refused(key);
+        }
+        if let Some(keeping) = keeping {
+            self.kept(keeping, &mut memory);
+        }
+        Ok(())
+    }
+
+    /// Folds dedupe keys and trims the tail when it is time, as part of the same commit.
+    fn housekeeping(&self, cursor: u64, overlay: &mut Overlay) -> Result<Option<Keeping>, Fault> {
+        let trim = (cursor + 1).saturating_sub(self.first) >= self.limits.tail_groups.saturating_add(self.limits.trim);
+        let groups_due = u64::try_from(self.limits.fold_keys).unwrap_or(u64::MAX);
+        let due = self.unfolded.len() >= self.limits.fold_keys || cursor.saturating_sub(self.fold.upto) >= groups_due;
+        if !trim && !due {
+            return Ok(None);
+        }
+        // Trimming folds too, so that no entry goes with its row.
+        let mut keeping = Keeping { fold: Fold { upto: cursor, ..self.fold }, ..Keeping::default() };
+        if !self.unfolded.is_empty() {
+            let number = keeping.fold.next;
+            let (records, expires_ms) = dedupe::segment(&self.unfolded);
+            let key = dedupe::key(number);
+            overlay.set(dedupe::TABLE, key.clone(), Some(seal::plain(dedupe::TABLE, &key, &records)));
+            keeping.fold.next += 1;
+            keeping.fold.segments += 1;
+            keeping.segment = Some((number, records, expires_ms));
+        }
+        keeping.now_ms = self.shared.now_ms.load(Ordering::Relaxed);
+        for (number, expires_ms) in &self.segments {
+            if *expires_ms <= keeping.now_ms {
+                overlay.set(dedupe::TABLE, dedupe::key(*number), None);
+                keeping.fold.segments = keeping.fold.segments.saturating_sub(1);
+            }
+        }
+        if trim {
+            keeping.trimmed = self.limits.trim;
+            for gone in self.first..self.first.saturating_add(keeping.trimmed) {
+                overlay.set(Table::Tail, tail::key(gone), None);
+            }
+        }
+        overlay.set(Table::Meta, meta::fold(), Some(stored(Table::Meta, &meta::fold(), &keeping.fold)?));
+        Ok(Some(keeping))
+    }
+
+    fn kept(&mut self, keeping: Keeping, memory: &mut dedupe::Memory) {
+        self.fold = keeping.fold;
+        self.first += keeping.trimmed;
+        self.unfolded.clear();
+        self.segments.retain(|(_, expires_ms)| *expires_ms > keeping.now_ms);
+        memory.sweep(keeping.now_ms);
+        if let Some((number, records, expires_ms)) = keeping.segment {
+            memory.folded(number, &records, expires_ms);
+            self.segments.push_back((number, expires_ms));
+        }
+    }
+
+    /// Writes a new mark, so that the copy can be told from an older state, and has the backend verify it.
+    fn verify(&mut self) -> Result<Vec<String>, Fault> {
+        let key = meta::mark();
+        self.marks += 1;
+        let value = stored(Table::Meta, &key, &self.marks)?;
+        let mark = Change { table: Table::Meta, key: key.clone(), value: Some(value.clone()) };
+        if self.shared.failed.borrow().is_none()
+            && let Err(fault) = self.shared.backend.write(vec![mark])
+        {
+            self.fail(&fault);
+            return Err(fault);
+        }
+        self.shared.backend.verify(Table::Meta, &key, &value)
+    }
+
+    fn mark_closed(&mut self) -> Result<(), Fault> {
+        let key = meta::epoch();
+        let value = stored(Table::Meta, &key, &Epoch { epoch: self.epoch, closed_at: Some(self.cursor) })?;
+        self.shared.backend.write(vec![Change { table: Table::Meta, key, value: Some(value) }])
+    }
+}
+
+/// What a commit does beside its transactions.
+#[derive(Default)]
+struct Keeping {
+    fold: Fold,
+    segment: Option<(u64, Vec<u8>, i64)>,
+    now_ms: i64,
+    trimmed: u64,
+}
+
+/// A plain row; not being able to encode one of our own is a fault.
+pub(crate) fn stored<T: Serialize>(table: Table, key: &Key, value: &T) -> Result<Vec<u8>, Fault> {
+    seal::plain_value(table, key, value).map_err(|error| Fault::Io(error.to_string()))
+}
