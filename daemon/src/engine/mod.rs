@@ -3,8 +3,14 @@
 //! Others see [`Engine`] (accept, run, cancel, resolve), the [`Flows`] it asks for definitions, and
 //! nothing of its insides.
 
+mod calls;
 pub mod core;
+mod driver;
+mod gate;
+mod held;
+mod intake;
 pub mod kinds;
+mod timers;
 
 use std::sync::Arc;
 
@@ -14,10 +20,12 @@ use aura_protocol::flow::Flow;
 use aura_protocol::rpc::Actor;
 use aura_protocol::run::{Resolution, RunHead};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
-use aura_storage::Store;
 use aura_storage::rows::ConnectionRecord;
+use aura_storage::{Store, Txn};
 
 use crate::clock::Clock;
+use core::Input;
+use driver::{Driver, EngineError};
 
 /// A flow that takes events.
 #[derive(Clone, Debug)]
@@ -115,9 +123,7 @@ pub enum Refusal {
 
 /// The engine. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine {
-    deps: Deps,
-}
+pub struct Engine(Arc<Driver>);
 
 impl Engine {
     /// Loads what lives, resumes it and starts the timer task.
@@ -125,64 +131,97 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn start(deps: Deps) -> anyhow::Result<Self> {
-        Ok(Self { deps })
+        let driver = Arc::new(Driver::new(deps));
+        let runs = driver.read_live(TenantId::DEFAULT)?;
+        driver.resume(TenantId::DEFAULT, runs).await?;
+        driver.tasks.spawn(Arc::clone(&driver).timers());
+        Ok(Self(driver))
     }
 
     /// Accepts a delivery: returns after the commit (and after `respond`, if the trigger replies so).
     ///
+    /// What was begun goes on if the caller stops waiting.
+    ///
     /// # Errors
     /// Busy, disabled or store failure: then nothing is promised.
-    pub async fn accept(&self, _intake: Intake) -> Result<Answer, Refusal> {
-        Err(Refusal::Disabled)
+    pub async fn accept(&self, intake: Intake) -> Result<Answer, Refusal> {
+        if self.0.stopping.is_cancelled() {
+            return Err(Refusal::Busy { retry_after_s: 2 });
+        }
+        if !intake.flow.enabled {
+            return Err(Refusal::Disabled);
+        }
+        let Some(permit) = self.0.deps.store.try_reserve() else { return Err(Refusal::Busy { retry_after_s: 1 }) };
+        let driver = Arc::clone(&self.0);
+        let accepted = self.0.tasks.spawn(async move { driver.accept(intake, permit).await });
+        accepted.await.unwrap_or_else(|_| Err(Refusal::Store("the event could not be accepted".to_owned())))
     }
 
     /// Starts a run by hand; a repeat of the actor's request id gives the same run.
     ///
     /// # Errors
     /// As the wire says.
-    pub async fn run(&self, _actor: &Actor, _flow: Published, _input: Value) -> Result<RunHead, WireError> {
-        Err(WireError::internal("not written yet"))
+    pub async fn run(&self, actor: &Actor, flow: Published, input: Value) -> Result<RunHead, WireError> {
+        let (tenant, request, by) = (actor.tenant, actor.request.bytes(), actor.name.clone());
+        self.detached(|driver| async move { driver.run_by_hand(tenant, flow, input, request, &by).await }).await
     }
 
     /// Asks a run to end.
     ///
     /// # Errors
     /// Not found, or already ended.
-    pub async fn cancel(&self, _actor: &Actor, _run: RunId, _reason: &str) -> Result<RunHead, WireError> {
-        Err(WireError::internal("not written yet"))
+    pub async fn cancel(&self, actor: &Actor, run: RunId, reason: &str) -> Result<RunHead, WireError> {
+        let (tenant, by, reason) = (actor.tenant, actor.name.clone(), reason.to_owned());
+        let cancel = Input::Cancel { by, reason };
+        self.detached(|driver| async move { driver.transition(tenant, run, cancel, Txn::new()).await }).await
     }
 
     /// Decides about a step in doubt.
     ///
     /// # Errors
     /// Not found, or the step is not in doubt.
-    pub async fn resolve(
-        &self,
-        _actor: &Actor,
-        _run: RunId,
-        _step: &str,
-        _how: Resolution,
-    ) -> Result<RunHead, WireError> {
-        Err(WireError::internal("not written yet"))
+    pub async fn resolve(&self, actor: &Actor, run: RunId, step: &str, how: Resolution) -> Result<RunHead, WireError> {
+        let resolve = Input::Resolve { path: step.to_owned(), resolution: how, by: actor.name.clone() };
+        let tenant = actor.tenant;
+        self.detached(|driver| async move { driver.transition(tenant, run, resolve, Txn::new()).await }).await
+    }
+
+    /// Runs something to its end even if the caller stops waiting.
+    async fn detached<T, F>(&self, work: impl FnOnce(Arc<Driver>) -> F) -> Result<T, WireError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let task = self.0.tasks.spawn(work(Arc::clone(&self.0)));
+        match task.await {
+            Ok(result) => result.map_err(WireError::from),
+            Err(_) => Err(WireError::internal("the request ended by a fault of the daemon; its log says more")),
+        }
     }
 
     /// A flow was published, enabled or disabled: held rows are held back or armed again.
-    pub async fn flow_changed(&self, _tenant: TenantId, _flow: FlowId) {}
+    pub async fn flow_changed(&self, tenant: TenantId, flow: FlowId) {
+        if let Err(error) = self.0.rearm(tenant, flow).await {
+            tracing::error!(%error, "held events could not be armed again");
+        }
+    }
 
     /// Number of held event groups.
     #[must_use]
     pub fn held(&self) -> u64 {
-        0
+        u64::try_from(driver::lock(&self.0.held).len()).unwrap_or(u64::MAX)
     }
 
     /// Unfinished runs by state.
     #[must_use]
     pub fn live(&self) -> Vec<(aura_protocol::run::RunState, u64)> {
-        Vec::new()
+        self.0.counts()
     }
 
     /// Takes no more work and waits (at most `grace`) for calls at work; what is left resumes at the next start.
-    pub async fn drain(&self, _grace: std::time::Duration) {
-        let _ = &self.deps;
+    pub async fn drain(&self, grace: std::time::Duration) {
+        self.0.stopping.cancel();
+        self.0.tasks.close();
+        let _ = tokio::time::timeout(grace, self.0.tasks.wait()).await;
     }
 }

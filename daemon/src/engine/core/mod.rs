@@ -160,8 +160,16 @@ pub fn step(
             if work.state.finally_open {
                 return Err(Refused::Ending);
             }
+            let queued = work.state.transition == 0;
             if work.state.cancel.is_none() {
                 work.emit(Record::CancelRequested { by, reason });
+                if queued {
+                    // It never began, so nothing of it runs, not even its last steps.
+                    let outcome = work.state.cancelled();
+                    let output = outcome.output;
+                    work.emit(Record::RunFinished { state: outcome.state, error: outcome.error, output });
+                    return Ok(work.out);
+                }
                 work.drop_active("the run is cancelled");
             }
         }

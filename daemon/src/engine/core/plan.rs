@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aura_protocol::expr::{ExprError, Template};
-use aura_protocol::flow::{Effect, Flow, InDoubtPolicy, Retry, Span, Step};
+use aura_protocol::flow::{Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, WhenFull};
 
 use crate::engine::kinds::{self, StepKind};
 
@@ -38,7 +38,37 @@ pub struct Plan {
     pub finally: Option<ScopeIx>,
     /// How long a run may take.
     pub timeout: Option<Span>,
+    /// Policies of its triggers, in order.
+    pub triggers: Vec<PlanTrigger>,
+    /// Runs that may go on at the same time.
+    pub concurrency: Option<PlanConcurrency>,
     by_id: HashMap<String, StepIx>,
+}
+
+/// The policies of a trigger, evaluated at acceptance.
+#[derive(Debug)]
+pub struct PlanTrigger {
+    /// Id.
+    pub id: String,
+    /// Key and window.
+    pub dedupe: Option<(Template, Span)>,
+    /// Only events for which this is true.
+    pub filter: Option<Template>,
+    /// Key, quiet time, longest wait.
+    pub debounce: Option<(Template, Span, Option<Span>)>,
+    /// What the sender hears.
+    pub reply: Reply,
+}
+
+/// Concurrency by key, evaluated when a run is created.
+#[derive(Debug)]
+pub struct PlanConcurrency {
+    /// Key; absent: one for the flow.
+    pub key: Option<Template>,
+    /// How many hold it at once.
+    pub limit: u32,
+    /// What happens to one more.
+    pub when_full: WhenFull,
 }
 
 /// A scope and who owns it.
@@ -136,6 +166,8 @@ impl Plan {
             on_error: None,
             finally: None,
             timeout: flow.timeout,
+            triggers: flow.triggers.iter().map(trigger).collect::<Result<_, _>>()?,
+            concurrency: flow.concurrency.as_ref().map(concurrency).transpose()?,
             by_id: HashMap::new(),
         };
         let mut builder = Builder { plan, actions };
@@ -240,4 +272,24 @@ impl Builder<'_> {
     pub fn knows_action(&self, action: &str) -> bool {
         (self.actions)(action).is_some()
     }
+}
+
+fn door(place: &str, text: &str) -> Result<Template, PlanError> {
+    Template::parse_text(text).map_err(|source| PlanError::Expression { step: place.to_owned(), source })
+}
+
+fn trigger(trigger: &Trigger) -> Result<PlanTrigger, PlanError> {
+    let parse = |text: &str| door(&trigger.id, text);
+    Ok(PlanTrigger {
+        id: trigger.id.clone(),
+        dedupe: trigger.dedupe.as_ref().map(|it| Ok((parse(&it.key)?, it.window))).transpose()?,
+        filter: trigger.filter.as_deref().map(parse).transpose()?,
+        debounce: trigger.debounce.as_ref().map(|it| Ok((parse(&it.key)?, it.quiet, it.max))).transpose()?,
+        reply: trigger.reply,
+    })
+}
+
+fn concurrency(policy: &Concurrency) -> Result<PlanConcurrency, PlanError> {
+    let key = policy.key.as_deref().map(|text| door("concurrency", text)).transpose()?;
+    Ok(PlanConcurrency { key, limit: policy.limit.max(1), when_full: policy.when_full })
 }

@@ -79,6 +79,9 @@ pub struct Outcome {
     pub stopped: bool,
 }
 
+/// Status, headers and body of an answer to a sender.
+pub type Reply = (u16, Vec<(String, String)>, Vec<u8>);
+
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunState {
@@ -119,7 +122,7 @@ pub struct RunState {
     /// In doubt since then: the deadline stands still.
     pub doubt_since_ms: Option<i64>,
     /// The answer to the sender.
-    pub replied: Option<(u16, Vec<(String, String)>, Vec<u8>)>,
+    pub replied: Option<Reply>,
     /// The step that moved last.
     pub last_step: Option<StepIx>,
 }

@@ -1,0 +1,127 @@
+//! Makes calls: waits for a place, commits `Started` where the effect class wants it, sends, reports.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
+use aura_protocol::{RunId, TenantId, Value};
+use aura_storage::Txn;
+
+use super::core::plan::Plan;
+use super::core::{Call, Input};
+use super::driver::{Driver, EngineError, InFlight, lock, needs_started};
+use super::kinds::CallContext;
+
+/// Largest output of a call, as text; larger ones fail the step, never the daemon.
+const OUTPUT_MAX: usize = 4 * 1024 * 1024;
+
+impl Driver {
+    /// Starts a call whose schedule is durable.
+    pub fn spawn_call(self: &Arc<Self>, tenant: TenantId, run: RunId, plan: Arc<Plan>, call: Call, flight: InFlight) {
+        let driver = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(error) = driver.make_call(tenant, run, &plan, &call, &flight).await {
+                match error {
+                    EngineError::Refused(_) | EngineError::Commit(_) => {}
+                    error => tracing::error!(%run, %error, "the answer of a call could not be recorded"),
+                }
+            }
+        });
+    }
+
+    async fn make_call(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        plan: &Plan,
+        call: &Call,
+        flight: &InFlight,
+    ) -> Result<(), EngineError> {
+        let Some(step) = plan.step(call.step) else { return Ok(()) };
+        let attempt = call.attempt;
+        let place = tokio::select! {
+            place = Arc::clone(&self.slots).acquire_owned() => place,
+            () = flight.abort.cancelled() => return Ok(()),
+            () = flight.unsent.cancelled() => {
+                return self.report(tenant, run, &step.id, attempt, dropped()).await;
+            }
+            // It is scheduled: the next start makes it.
+            () = self.stopping.cancelled() => return Ok(()),
+        };
+        let Some((input, key, effect)) = self.scheduled(run, call) else { return Ok(()) };
+        if needs_started(effect) {
+            let epoch = self.deps.store.epoch();
+            let begin = Input::Begin { path: step.id.clone(), attempt, lease: u64::from(attempt), epoch };
+            self.transition(tenant, run, begin, Txn::new()).await?;
+        }
+        let connection = step.kind.connection().and_then(|name| self.deps.flows.connection(tenant, name));
+        let timeout = Duration::from_millis(step.timeout.ms);
+        let context = CallContext {
+            http: Arc::clone(&self.deps.http),
+            registry: Arc::clone(&self.deps.registry),
+            connection,
+            key,
+            timeout,
+            sent: Arc::clone(&flight.sent),
+            now_ms: self.deps.clock.now_ms(),
+        };
+        let unsent = async {
+            flight.unsent.cancelled().await;
+            if flight.sent.load(Ordering::Acquire) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = flight.abort.cancelled() => return Ok(()),
+            () = unsent => dropped(),
+            outcome = tokio::time::timeout(timeout, step.kind.call(context, &input)) => match outcome {
+                Ok(outcome) => bounded(outcome),
+                Err(_) => timed_out(timeout, flight.sent.load(Ordering::Acquire)),
+            },
+        };
+        drop(place);
+        self.report(tenant, run, &step.id, attempt, outcome).await
+    }
+
+    async fn report(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        path: &str,
+        attempt: u32,
+        outcome: CallOutcome,
+    ) -> Result<(), EngineError> {
+        let input = Input::Result { path: path.to_owned(), attempt, outcome };
+        self.transition(tenant, run, input, Txn::new()).await.map(drop)
+    }
+
+    /// The journaled input, key and effect of a call that is still wanted.
+    fn scheduled(&self, run: RunId, call: &Call) -> Option<(Value, String, Option<aura_protocol::flow::Effect>)> {
+        let cell = self.known_cell(run)?;
+        let guard = lock(&cell);
+        let step = guard.as_ref()?.state.cell(call.step)?;
+        (step.attempt == call.attempt).then(|| (step.input.clone(), step.key.clone(), step.effect))
+    }
+}
+
+fn dropped() -> CallOutcome {
+    CallOutcome::Failed(StepError::new(ErrorClass::Cancelled, "dropped before it was sent"), Reach::Unsent)
+}
+
+fn timed_out(limit: Duration, sent: bool) -> CallOutcome {
+    let error = StepError::new(ErrorClass::Timeout, format!("no answer within {} ms", limit.as_millis()));
+    CallOutcome::Failed(error, if sent { Reach::Unknown } else { Reach::Unsent })
+}
+
+/// Caps an output. The call did happen, so what is too large is not asked for again.
+fn bounded(outcome: CallOutcome) -> CallOutcome {
+    match outcome {
+        CallOutcome::Done(output) if output.weight() > OUTPUT_MAX => {
+            let message = format!("its output is larger than {} MiB", OUTPUT_MAX / 1024 / 1024);
+            CallOutcome::Failed(StepError::new(ErrorClass::Invalid, message), Reach::Refused)
+        }
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,509 @@
+//! Drives the core: one lock per run, one transaction per transition, calls only after the commit.
+//!
+//! Invariant: memory is ahead of the store only by transactions that are already in the writer's queue,
+//! in the same order; so decisions on memory are decisions on what will be durable. If a commit fails the
+//! daemon ends, and the next start reads what is true. Lock order: intake, gate, map of runs, one run.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aura_protocol::flow::{Effect, Span};
+use aura_protocol::run::{Blocked, RunHead, RunState as State, Transition};
+use aura_protocol::{FlowId, RunId, TenantId, WireError};
+use aura_storage::rows::{LiveRow, TimerRow, journal_key, run_key, timer_key};
+use aura_storage::{CommitError, Key, ReadError, Receipt, Table, TailEntry, Txn};
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::core::plan::{Plan, StepIx};
+use super::core::{Call, Input, Moment, Output, Refused, RunState, step};
+use super::gate::Gate;
+use super::held::HeldRows;
+use super::{Deps, Response};
+
+/// Why a transition did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No such run.
+    #[error("there is no run {0}")]
+    NotFound(RunId),
+    /// It does not apply.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Its version cannot be run by this build.
+    #[error("{0}")]
+    Plan(String),
+    /// Stored data is damaged or unreadable.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Too many runs wait behind one key.
+    #[error("too many runs wait behind this concurrency key")]
+    Full,
+    /// The store did not commit.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl From<EngineError> for WireError {
+    fn from(error: EngineError) -> Self {
+        use aura_protocol::Code;
+        let code = match &error {
+            EngineError::NotFound(_) | EngineError::Refused(Refused::UnknownStep(_)) => Code::NotFound,
+            EngineError::Refused(_) | EngineError::Commit(CommitError::Conflict(_)) => Code::Conflict,
+            EngineError::Read(ReadError::Corrupt { .. }) => Code::Corrupt,
+            EngineError::Full => Code::Busy,
+            EngineError::Plan(_) | EngineError::Read(_) | EngineError::Commit(_) => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// A run in memory.
+pub(crate) struct Live {
+    pub tenant: TenantId,
+    pub state: RunState,
+    pub plan: Arc<Plan>,
+    /// Due time of its timer row.
+    pub timer: Option<i64>,
+    /// Index hash of its concurrency key.
+    pub slot: Option<[u8; 16]>,
+    /// Live row as last written.
+    pub row: Option<LiveRow>,
+    /// Calls at work.
+    pub calls: HashMap<StepIx, InFlight>,
+    /// While queued: why.
+    pub blocked: Option<Blocked>,
+}
+
+/// A call at work.
+#[derive(Clone)]
+pub(crate) struct InFlight {
+    pub attempt: u32,
+    /// A byte of it left.
+    pub sent: Arc<AtomicBool>,
+    /// Ends it, unless a byte left.
+    pub unsent: CancellationToken,
+    /// Ends it whatever it did; its answer does not matter.
+    pub abort: CancellationToken,
+}
+
+/// A run's place in memory; `None` until somebody reads it.
+pub(crate) type Cell = Arc<Mutex<Option<Live>>>;
+
+/// What is left to do once a transition is durable.
+pub(crate) struct Done {
+    pub receipt: Option<Receipt>,
+    pub head: RunHead,
+    pub calls: Vec<(Call, InFlight)>,
+    pub plan: Arc<Plan>,
+    pub reply: Option<Response>,
+    pub flow: FlowId,
+    pub slot: Option<[u8; 16]>,
+    pub wake: bool,
+}
+
+/// The engine's insides.
+pub(crate) struct Driver {
+    pub deps: Deps,
+    plans: Mutex<HashMap<(FlowId, String), Arc<Plan>>>,
+    runs: Mutex<HashMap<RunId, Cell>>,
+    pub gate: Mutex<Gate>,
+    /// Held rows; its lock is the intake lock.
+    pub held: Mutex<HeldRows>,
+    counts: Mutex<HashMap<State, u64>>,
+    /// A timer row was written.
+    pub wake: Notify,
+    pub slots: Arc<Semaphore>,
+    pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
+    pub stopping: CancellationToken,
+    pub tasks: TaskTracker,
+}
+
+/// Locks, also after a panic elsewhere: the data is guarded by the store, not by the lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Plans kept in memory at most; they are compiled again when needed.
+const PLANS_MAX: usize = 1024;
+
+impl Driver {
+    pub fn new(deps: Deps) -> Self {
+        let slots = Arc::new(Semaphore::new(deps.calls_max.max(1)));
+        Self {
+            deps,
+            plans: Mutex::default(),
+            runs: Mutex::default(),
+            gate: Mutex::default(),
+            held: Mutex::default(),
+            counts: Mutex::default(),
+            wake: Notify::new(),
+            slots,
+            replies: Mutex::default(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// A fresh moment.
+    pub fn moment(&self) -> Moment {
+        let mut seed = [0; 16];
+        if getrandom::fill(&mut seed).is_err() {
+            seed = *uuid::Uuid::now_v7().as_bytes();
+        }
+        Moment::new(self.deps.clock.now_ms(), seed)
+    }
+
+    /// A new run id of the engine's clock.
+    pub fn new_run(&self, moment: &Moment) -> RunId {
+        let draw = moment.draw();
+        let mut random = [0; 10];
+        random.iter_mut().zip(draw).for_each(|(to, from)| *to = from);
+        RunId::from_parts(u64::try_from(moment.now_ms).unwrap_or(0), &random)
+    }
+
+    /// The compiled plan of a version.
+    pub fn plan(&self, tenant: TenantId, flow: FlowId, version: &str) -> Result<Arc<Plan>, EngineError> {
+        let key = (flow, version.to_owned());
+        if let Some(plan) = lock(&self.plans).get(&key) {
+            return Ok(Arc::clone(plan));
+        }
+        let missing = || EngineError::Plan(format!("version {version} of flow {flow} is not stored"));
+        let definition = self.deps.flows.version(tenant, flow, version).ok_or_else(missing)?;
+        let actions = |name: &str| {
+            let action = self.deps.registry.action(name)?;
+            let window =
+                if action.key_window_ms == 0 { super::core::plan::KEY_WINDOW.ms } else { action.key_window_ms };
+            Some((action.effect, Span::from_ms(window)))
+        };
+        let plan = Plan::compile(&definition, version, &actions)
+            .map_err(|error| EngineError::Plan(format!("flow {}: {error}", definition.flow)))?;
+        let mut plans = lock(&self.plans);
+        if plans.len() >= PLANS_MAX {
+            plans.clear();
+        }
+        plans.insert(key, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// The place of a run in memory.
+    pub fn cell(&self, run: RunId) -> Cell {
+        Arc::clone(lock(&self.runs).entry(run).or_default())
+    }
+
+    /// The place of a run that is in memory.
+    pub fn known_cell(&self, run: RunId) -> Option<Cell> {
+        lock(&self.runs).get(&run).map(Arc::clone)
+    }
+
+    /// Forgets a run that has nothing at work; its journal has everything.
+    pub fn forget_idle(&self, run: RunId, cell: Cell) {
+        let mut runs = lock(&self.runs);
+        let idle = lock(&cell).as_ref().is_none_or(|live| live.calls.is_empty());
+        if idle && Arc::strong_count(&cell) <= 2 {
+            runs.remove(&run);
+        }
+    }
+
+    /// Reads a run back from its journal.
+    pub fn load(&self, tenant: TenantId, run: RunId) -> Result<Live, EngineError> {
+        let journal = self.journal(tenant, run)?;
+        let started = journal.first().and_then(|first| {
+            first.records.iter().find_map(|record| match record {
+                aura_protocol::run::Record::RunStarted(started) => Some(started),
+                _ => None,
+            })
+        });
+        let started = started.ok_or(EngineError::NotFound(run))?;
+        let plan = self.plan(tenant, started.flow_id, &started.version)?;
+        let row: Option<LiveRow> = self.deps.store.get(tenant, Table::Live, &run_key(tenant, run))?;
+        Ok(Live {
+            tenant,
+            state: RunState::fold(run, &plan, &journal),
+            plan,
+            timer: row.and_then(|row| row.due_ms),
+            slot: row.and_then(|row| row.slot),
+            row,
+            calls: HashMap::new(),
+            blocked: None,
+        })
+    }
+
+    /// All transitions of a run.
+    pub fn journal(&self, tenant: TenantId, run: RunId) -> Result<Vec<Transition>, EngineError> {
+        const PAGE: usize = 256;
+        let prefix = run_key(tenant, run);
+        let (mut from, to) = (prefix.clone(), prefix.after_prefix());
+        let mut journal = Vec::new();
+        loop {
+            let page: Vec<(Key, Transition)> = self.deps.store.scan(tenant, Table::Journal, &from, &to, PAGE, false)?;
+            let full = page.len() == PAGE;
+            journal.extend(page.into_iter().map(|(_, transition)| transition));
+            match journal.last() {
+                Some(last) if full => from = journal_key(tenant, run, last.number + 1),
+                _ => return Ok(journal),
+            }
+        }
+    }
+
+    /// One transition of a run that exists: decided under its lock, durable when this returns.
+    ///
+    /// `extra` adds to the same transaction (for example the removal of an inbox row).
+    pub async fn transition(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        input: Input,
+        extra: Txn,
+    ) -> Result<RunHead, EngineError> {
+        let permit = self.deps.store.reserve().await?;
+        let cell = self.cell(run);
+        let decided = {
+            let mut guard = lock(&cell);
+            self.decided(tenant, run, &mut guard, input, extra).map(|(mut done, txn)| {
+                done.receipt = txn.map(|txn| permit.submit(txn));
+                done
+            })
+        };
+        let done = match decided {
+            Ok(done) => done,
+            Err(error) => {
+                self.forget_idle(run, cell);
+                return Err(error);
+            }
+        };
+        self.finish(tenant, run, cell, done).await
+    }
+
+    /// Under the run's lock: reads it if needed, applies the input; gives what is to be committed.
+    fn decided(
+        &self,
+        tenant: TenantId,
+        run: RunId,
+        place: &mut Option<Live>,
+        input: Input,
+        mut txn: Txn,
+    ) -> Result<(Done, Option<Txn>), EngineError> {
+        if place.is_none() {
+            *place = Some(self.load(tenant, run)?);
+        }
+        let live = place.as_mut().ok_or(EngineError::NotFound(run))?;
+        let done = self.apply(live, input, &mut txn)?;
+        let changed = !(txn.puts.is_empty() && txn.deletes.is_empty());
+        Ok((done, changed.then_some(txn)))
+    }
+
+    /// Runs the core on a run in memory and adds what it gave to a transaction.
+    pub fn apply(&self, live: &mut Live, input: Input, txn: &mut Txn) -> Result<Done, EngineError> {
+        let moment = self.moment();
+        if let Input::Result { path, attempt, .. } = &input
+            && let Some(ix) = live.plan.find(path)
+            && live.calls.get(&ix).is_some_and(|call| call.attempt == *attempt)
+        {
+            live.calls.remove(&ix);
+        }
+        let (tenant, run) = (live.tenant, live.state.run);
+        let keys = |path: &str| self.deps.store.step_key(tenant, run, path);
+        let before = live.row.map(|row| row.state);
+        let had_reply = live.state.replied.is_some();
+        let out = step(&live.plan, &mut live.state, input, &moment, &keys)?;
+        let timer = live.timer;
+        if !out.records.is_empty() {
+            self.write(live, &out, &moment, txn)?;
+        }
+        self.count(before, live.row.map(|row| row.state));
+        Ok(self.done(live, out, had_reply, timer))
+    }
+
+    fn done(&self, live: &mut Live, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
+        for ix in &out.abort {
+            if let Some(call) = live.calls.remove(ix) {
+                call.abort.cancel();
+            }
+        }
+        for ix in &out.abort_unsent {
+            if let Some(call) = live.calls.get(ix) {
+                call.unsent.cancel();
+            }
+        }
+        let calls = out.calls.into_iter().map(|call| {
+            let flight = InFlight {
+                attempt: call.attempt,
+                sent: Arc::new(AtomicBool::new(false)),
+                unsent: CancellationToken::new(),
+                abort: CancellationToken::new(),
+            };
+            live.calls.insert(call.step, flight.clone());
+            (call, flight)
+        });
+        let calls = calls.collect();
+        let reply = live.state.replied.clone().filter(|_| !had_reply);
+        Done {
+            receipt: None,
+            head: head(live),
+            calls,
+            plan: Arc::clone(&live.plan),
+            reply: reply.map(|(status, headers, body)| Response { status, headers, body }),
+            flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),
+            slot: live.slot,
+            wake: live.timer != timer && live.timer.is_some(),
+        }
+    }
+
+    /// Journal, list row, live row, timer and tail of one transition.
+    fn write(&self, live: &mut Live, out: &Output, moment: &Moment, txn: &mut Txn) -> Result<(), EngineError> {
+        let (store, tenant, run) = (&self.deps.store, live.tenant, live.state.run);
+        let number = live.state.transition;
+        let transition = Transition { number, at_ms: moment.now_ms, records: out.records.clone() };
+        store.put(txn, tenant, Table::Journal, journal_key(tenant, run, number), &transition)?;
+        store.put(txn, tenant, Table::Runs, run_key(tenant, run), &head(live))?;
+        let due = live.state.next_due().filter(|_| number > 0);
+        if due != live.timer {
+            if let Some(old) = live.timer {
+                txn.delete(Table::Timers, timer_key(old, tenant, run.bytes()));
+            }
+            if let Some(new) = due {
+                store.put(txn, tenant, Table::Timers, timer_key(new, tenant, run.bytes()), &TimerRow::Run)?;
+            }
+            live.timer = due;
+        }
+        let row = live.state.finished.is_none().then(|| LiveRow {
+            state: live.state.state(),
+            transition: number,
+            due_ms: live.timer,
+            flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),
+            slot: live.slot,
+            created_ms: live.state.created_ms,
+        });
+        match row {
+            Some(row) => store.put(txn, tenant, Table::Live, run_key(tenant, run), &row)?,
+            None if live.row.is_some() => txn.delete(Table::Live, run_key(tenant, run)),
+            None => {}
+        }
+        live.row = row;
+        txn.tell(TailEntry::Run(tenant, run, number));
+        Ok(())
+    }
+
+    /// After the decision: waits for the commit, then does what may only follow it.
+    pub async fn finish(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        cell: Cell,
+        done: Done,
+    ) -> Result<RunHead, EngineError> {
+        if let Some(receipt) = done.receipt {
+            receipt.committed().await?;
+        }
+        for (call, flight) in done.calls {
+            self.spawn_call(tenant, run, Arc::clone(&done.plan), call, flight);
+        }
+        if done.wake {
+            self.wake.notify_one();
+        }
+        let ended = done.head.state.is_final();
+        if done.reply.is_some() || ended {
+            self.answer_waiting(run, done.reply);
+        }
+        if ended && let Some(slot) = done.slot {
+            let next = lock(&self.gate).release(done.flow, slot, run);
+            for queued in next {
+                self.spawn_transition(tenant, queued, Input::Unqueue, Txn::new());
+            }
+        }
+        self.forget_idle(run, cell);
+        Ok(done.head)
+    }
+
+    /// Tells everybody who waits for a run's answer.
+    pub fn answer_waiting(&self, run: RunId, reply: Option<Response>) {
+        for waiting in lock(&self.replies).remove(&run).unwrap_or_default() {
+            let _ = waiting.send(reply.clone());
+        }
+    }
+
+    /// A transition whose result nobody waits for.
+    pub fn spawn_transition(self: &Arc<Self>, tenant: TenantId, run: RunId, input: Input, extra: Txn) {
+        let driver = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let leftover = Txn { deletes: extra.deletes.clone(), ..Txn::default() };
+            match driver.transition(tenant, run, input, extra).await {
+                Ok(_) => {}
+                // Too late for this run; what it should have taken away with it goes all the same.
+                Err(EngineError::Refused(_)) if !leftover.deletes.is_empty() => {
+                    let _ = driver.deps.store.commit(leftover).await;
+                }
+                Err(EngineError::Refused(_) | EngineError::Commit(_)) => {}
+                Err(error) => tracing::error!(%run, %error, "a run could not go on"),
+            }
+        });
+    }
+
+    /// Keeps the number of unfinished runs by state.
+    pub fn count(&self, before: Option<State>, after: Option<State>) {
+        if before == after {
+            return;
+        }
+        let mut counts = lock(&self.counts);
+        if let Some(before) = before {
+            let count = counts.entry(before).or_default();
+            *count = count.saturating_sub(1);
+        }
+        if let Some(after) = after {
+            *counts.entry(after).or_default() += 1;
+        }
+    }
+
+    /// Unfinished runs by state.
+    pub fn counts(&self) -> Vec<(State, u64)> {
+        let counts = lock(&self.counts);
+        let mut counts: Vec<_> = counts.iter().filter(|(_, count)| **count > 0).map(|(s, c)| (*s, *c)).collect();
+        counts.sort_by_key(|(state, _)| state.word());
+        counts
+    }
+
+    /// Puts a new run into memory before its transaction is submitted.
+    pub fn remember(&self, run: RunId, live: Live) -> Cell {
+        let cell: Cell = Arc::new(Mutex::new(Some(live)));
+        lock(&self.runs).insert(run, Arc::clone(&cell));
+        cell
+    }
+}
+
+/// The row lists show; with why a queued run waits.
+pub(crate) fn head(live: &Live) -> RunHead {
+    let mut head = live.state.head(&live.plan).unwrap_or_else(|| empty_head(live.state.run));
+    if head.state == State::Queued {
+        head.blocked_by.clone_from(&live.blocked);
+    }
+    head
+}
+
+fn empty_head(run: RunId) -> RunHead {
+    RunHead {
+        run,
+        flow_id: FlowId::from_bytes([0; 16]),
+        flow: String::new(),
+        version: String::new(),
+        trigger: String::new(),
+        event: aura_protocol::EventId::from_bytes([0; 16]),
+        state: State::Running,
+        created_ms: 0,
+        finished_ms: None,
+        step: String::new(),
+        attempt: 0,
+        steps_done: 0,
+        steps_all: 0,
+        blocked_by: None,
+        error: None,
+        transition: 0,
+    }
+}
+
+/// Whether an effect class must commit `Started` first.
+pub(crate) fn needs_started(effect: Option<Effect>) -> bool {
+    effect.is_some_and(Effect::needs_started)
+}

@@ -1,0 +1,511 @@
+//! Acceptance: from a verified delivery to a durable answer.
+//!
+//! What is decided about an event (duplicate, dropped, held, run, queued) is decided under the intake lock
+//! and submitted under it, so order of decisions is order of commits. The sender hears nothing before the
+//! commit. An owner's failing expression never loses an event: it becomes a failed run (rule 10).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aura_protocol::event::{Ack, Delivery, EventRow, EventState};
+use aura_protocol::expr::Template;
+use aura_protocol::flow::{Reply, Span, WhenFull};
+use aura_protocol::run::{ErrorClass, RunHead, RunStarted, StepError};
+use aura_protocol::{EventId, RunId, TenantId, Value, version::SEMANTICS};
+use aura_storage::rows::InboxRow;
+use aura_storage::{DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
+use tokio::sync::oneshot;
+
+use super::core::plan::{Plan, PlanTrigger};
+use super::core::scope::DoorScope;
+use super::core::state::ms;
+use super::core::{Input, Moment, RunState};
+use super::driver::{Cell, Done, Driver, EngineError, Live, lock};
+use super::gate::QUEUE_MAX;
+use super::held::{HELD_MAX, event_key};
+use super::{Answer, Intake, Published, Refusal, Response};
+
+/// How long a dedupe key counts unless the trigger says otherwise (design §11).
+const DEDUPE_WINDOW: Span = Span::from_secs(7 * 24 * 3600);
+
+/// A run about to be created.
+pub(crate) struct Creation {
+    pub tenant: TenantId,
+    pub flow: Published,
+    pub plan: Arc<Plan>,
+    pub trigger: String,
+    pub delivery: Delivery,
+    pub events: Vec<EventId>,
+    pub events_more: u64,
+    pub refused: Option<StepError>,
+    pub input: Value,
+    /// Runs by hand queue; they never replace and are never dropped.
+    pub by_hand: bool,
+    pub run: Option<RunId>,
+}
+
+/// A created run, not yet submitted.
+pub(crate) struct Created {
+    pub ack: Ack,
+    pub reason: String,
+    run: Option<(RunId, Cell, Done)>,
+    /// The holder that must make room, with the inbox row that says so.
+    replaced: Option<(RunId, Key, InboxRow)>,
+    /// Queued runs that ended before they began.
+    overtaken: Vec<(RunId, Cell)>,
+}
+
+/// A created run whose transaction is with the writer.
+pub(crate) struct Submitted {
+    created: Created,
+    receipt: Option<Receipt>,
+}
+
+impl Created {
+    /// Hands the transaction over.
+    pub fn submit(mut self, permit: Permit, txn: Txn) -> Submitted {
+        let receipt = permit.submit(txn);
+        match &mut self.run {
+            Some((_, _, done)) => {
+                done.receipt = Some(receipt);
+                Submitted { created: self, receipt: None }
+            }
+            None => Submitted { created: self, receipt: Some(receipt) },
+        }
+    }
+}
+
+/// A debounce key, evaluated.
+pub(crate) struct Debounced {
+    pub hash: [u8; 16],
+    pub quiet: Span,
+    pub max: Option<Span>,
+}
+
+/// The policies of a trigger, evaluated for one delivery.
+#[derive(Default)]
+struct Policies {
+    dedupe: Option<([u8; 16], Span)>,
+    wanted: bool,
+    debounce: Option<Debounced>,
+    refused: Option<StepError>,
+}
+
+/// What was decided about a delivery.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and the large one is the common one")]
+enum Decided {
+    Duplicate(DedupeEntry, Receipt),
+    Dropped(Ack, Receipt),
+    Held(Ack, Receipt),
+    Run(Submitted),
+}
+
+impl Driver {
+    /// Accepts a delivery whose place in the writer's queue is reserved.
+    pub(crate) async fn accept(self: &Arc<Self>, intake: Intake, permit: Permit) -> Result<Answer, Refusal> {
+        let moment = self.moment();
+        let failed = |error: EngineError| Refusal::Store(error.to_string());
+        let plan = self.plan(intake.tenant, intake.flow.id, &intake.flow.version).map_err(failed)?;
+        let Some(trigger) = plan.triggers.get(intake.trigger) else { return Err(Refusal::Disabled) };
+        let policies = self.policies(&intake, trigger, &moment);
+        let (tenant, reply) = (intake.tenant, trigger.reply);
+        let decided = self.decide(intake, &plan, trigger, policies, permit, &moment)?;
+        match decided {
+            Decided::Duplicate(first, barrier) => {
+                barrier.committed().await.map_err(|error| failed(error.into()))?;
+                let ack =
+                    Ack { event_id: first.event, run_id: first.run, state: EventState::Duplicate, starts_at: None };
+                let answer = match (reply, first.run) {
+                    (Reply::Respond { wait }, Some(run)) => self.recorded_reply(tenant, run, wait).await,
+                    _ => None,
+                };
+                Ok(Answer { ack, reply: answer })
+            }
+            Decided::Dropped(ack, receipt) | Decided::Held(ack, receipt) => {
+                receipt.committed().await.map_err(|error| failed(error.into()))?;
+                self.wake.notify_one();
+                Ok(Answer { ack, reply: None })
+            }
+            Decided::Run(submitted) => {
+                let ack = submitted.created.ack.clone();
+                let waiting = match (reply, ack.run_id) {
+                    (Reply::Respond { wait }, Some(run)) => Some((self.await_reply(run), wait)),
+                    _ => None,
+                };
+                self.settle(tenant, submitted).await.map_err(failed)?;
+                let reply = match waiting {
+                    Some((receiver, wait)) => tokio::time::timeout(Duration::from_millis(wait.ms), receiver)
+                        .await
+                        .ok()
+                        .and_then(Result::ok)
+                        .flatten(),
+                    None => None,
+                };
+                Ok(Answer { ack, reply })
+            }
+        }
+    }
+
+    fn policies(&self, intake: &Intake, trigger: &PlanTrigger, moment: &Moment) -> Policies {
+        let shown = intake.delivery.to_trigger();
+        let scope = DoorScope::new(&shown, moment);
+        let (store, tenant, flow) = (&self.deps.store, intake.tenant, intake.flow.id.bytes());
+        let hash =
+            |label: &str, key: &str| store.index_hash(tenant, label, &[&flow, trigger.id.as_bytes(), key.as_bytes()]);
+        let key = |template: &Template, what: &str| -> Result<String, Box<StepError>> {
+            let refused = |message: String| Box::new(policy_error(trigger, what, &message));
+            let value = template.eval(&scope).map_err(|error| refused(error.to_string()))?.value;
+            if value.is_null() { Err(refused("its key is null".to_owned())) } else { Ok(value.to_canonical_json()) }
+        };
+        let mut policies = Policies { wanted: true, ..Policies::default() };
+        match &trigger.dedupe {
+            None => {
+                policies.dedupe = intake.delivery_id.as_deref().map(|id| (hash("dedupe", id), DEDUPE_WINDOW));
+            }
+            Some((template, window)) => match key(template, "dedupe") {
+                Ok(key) => policies.dedupe = Some((hash("dedupe", &key), *window)),
+                Err(error) => policies.refused = Some(*error),
+            },
+        }
+        if let Some(filter) = &trigger.filter {
+            match filter.eval_bool(&scope) {
+                Ok((wanted, _)) => policies.wanted = wanted,
+                Err(error) => policies.refused = Some(policy_error(trigger, "filter", &error.to_string())),
+            }
+        }
+        if let Some((template, quiet, max)) = &trigger.debounce {
+            match key(template, "debounce") {
+                Ok(key) => {
+                    policies.debounce = Some(Debounced { hash: hash("debounce", &key), quiet: *quiet, max: *max });
+                }
+                Err(error) => policies.refused = Some(*error),
+            }
+        }
+        policies
+    }
+
+    /// Decides and submits, under the intake lock.
+    fn decide(
+        &self,
+        intake: Intake,
+        plan: &Arc<Plan>,
+        trigger: &PlanTrigger,
+        policies: Policies,
+        permit: Permit,
+        moment: &Moment,
+    ) -> Result<Decided, Refusal> {
+        let failed = |error: EngineError| Refusal::Store(error.to_string());
+        let (store, tenant) = (&self.deps.store, intake.tenant);
+        let (now, event) = (moment.now_ms, intake.delivery.event);
+        let mut rows = lock(&self.held);
+        let mut txn = Txn::new();
+        if let Some((hash, _)) = policies.dedupe
+            && let Some(first) = store.dedupe_find(tenant, &hash, now)
+        {
+            // The first one may still be on its way: an empty transaction behind it is the barrier.
+            return Ok(Decided::Duplicate(first, permit.submit(txn)));
+        }
+        let remember = |run: Option<RunId>, txn: &mut Txn| {
+            if let Some((hash, window)) = policies.dedupe {
+                let expires_ms = now.saturating_add(ms(window.ms));
+                let entry = DedupeEntry { tenant, hash, event, run, expires_ms };
+                store.dedupe_remember(entry);
+                txn.dedupe.push(entry);
+            }
+        };
+        if policies.refused.is_none() && !policies.wanted {
+            let reason = "its trigger's filter is false".to_owned();
+            self.drop_event(tenant, &intake.flow.name, &intake.delivery, reason, &mut txn).map_err(failed)?;
+            remember(None, &mut txn);
+            let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
+            return Ok(Decided::Dropped(ack, permit.submit(txn)));
+        }
+        if let (Some(debounced), None) = (&policies.debounce, &policies.refused) {
+            if rows.len() >= HELD_MAX {
+                return Err(Refusal::Busy { retry_after_s: 60 });
+            }
+            let flow = (intake.flow.id, intake.flow.name.as_str());
+            let ack = self
+                .hold_event(&mut rows, tenant, flow, trigger, debounced, &intake.delivery, &mut txn)
+                .map_err(failed)?;
+            remember(None, &mut txn);
+            return Ok(Decided::Held(ack, permit.submit(txn)));
+        }
+        let creation = Creation {
+            tenant,
+            plan: Arc::clone(plan),
+            trigger: trigger.id.clone(),
+            events: vec![event],
+            events_more: 0,
+            refused: policies.refused,
+            input: Value::Null,
+            by_hand: false,
+            run: None,
+            flow: intake.flow,
+            delivery: intake.delivery,
+        };
+        let created = match self.create(creation, moment, &mut txn) {
+            Err(EngineError::Full) => return Err(Refusal::Busy { retry_after_s: 5 }),
+            other => other.map_err(failed)?,
+        };
+        remember(created.ack.run_id, &mut txn);
+        Ok(Decided::Run(created.submit(permit, txn)))
+    }
+
+    /// Starts a run by hand; the request id is its dedupe key.
+    pub(crate) async fn run_by_hand(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        flow: Published,
+        input: Value,
+        request: [u8; 16],
+        by: &str,
+    ) -> Result<RunHead, EngineError> {
+        let permit = self.deps.store.reserve().await?;
+        let moment = self.moment();
+        let plan = self.plan(tenant, flow.id, &flow.version)?;
+        let hash = self.deps.store.index_hash(tenant, "request", &[&request]);
+        let run = self.new_run(&moment);
+        let delivery = Delivery {
+            event: EventId::from_bytes(self.new_run(&moment).bytes()),
+            trigger: "manual".to_owned(),
+            method: "MANUAL".to_owned(),
+            query: String::new(),
+            headers: vec![("content-type".to_owned(), "application/json".to_owned()), ("by".to_owned(), by.to_owned())],
+            body: input.to_json().into_bytes(),
+            received_ms: moment.now_ms,
+        };
+        let submitted = {
+            let _intake = lock(&self.held);
+            if let Some(first) = self.deps.store.dedupe_find(tenant, &hash, moment.now_ms) {
+                let run = first.run.ok_or(EngineError::NotFound(run))?;
+                let state = self.load(tenant, run)?;
+                return Ok(super::driver::head(&state));
+            }
+            let mut txn = Txn::new();
+            let creation = Creation {
+                tenant,
+                flow,
+                plan,
+                trigger: "manual".to_owned(),
+                events: vec![delivery.event],
+                events_more: 0,
+                delivery,
+                refused: None,
+                input,
+                by_hand: true,
+                run: Some(run),
+            };
+            let created = self.create(creation, &moment, &mut txn)?;
+            let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
+            let entry = DedupeEntry { tenant, hash, event: EventId::from_bytes(request), run: Some(run), expires_ms };
+            self.deps.store.dedupe_remember(entry);
+            txn.dedupe.push(entry);
+            created.submit(permit, txn)
+        };
+        self.settle(tenant, submitted).await?.ok_or(EngineError::NotFound(run))
+    }
+
+    /// Creates a run, or decides that there is none. Nothing is submitted yet; the caller holds the intake lock.
+    pub(crate) fn create(&self, creation: Creation, moment: &Moment, txn: &mut Txn) -> Result<Created, EngineError> {
+        let (tenant, flow) = (creation.tenant, creation.flow.id);
+        let (slot, refused) = self.concurrency_key(&creation, moment);
+        let refused = creation.refused.clone().or(refused);
+        let policy = creation.plan.concurrency.as_ref();
+        let (limit, mut when_full) = policy.map_or((0, WhenFull::Queue), |policy| (policy.limit, policy.when_full));
+        if creation.by_hand {
+            when_full = WhenFull::Queue;
+        }
+        let mut gate = lock(&self.gate);
+        let full = slot.is_some_and(|key| !gate.free(flow, key, limit));
+        let event = creation.delivery.event;
+        let holder = slot.and_then(|key| gate.oldest(flow, key));
+        if full && when_full == WhenFull::Drop {
+            let by = holder.map(|run| run.to_string()).unwrap_or_default();
+            let reason = format!("{by} was in the way and the flow says when_full: drop");
+            self.drop_event(tenant, &creation.flow.name, &creation.delivery, reason.clone(), txn)?;
+            let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
+            return Ok(Created { ack, reason, run: None, replaced: None, overtaken: Vec::new() });
+        }
+        if full && slot.is_some_and(|key| gate.waiting(flow, key).len() >= QUEUE_MAX) {
+            return Err(EngineError::Full);
+        }
+        let run = creation.run.unwrap_or_else(|| self.new_run(moment));
+        let mut replaced = None;
+        let mut overtaken = Vec::new();
+        if full && when_full == WhenFull::Replace {
+            let reason = format!("replaced by {run}");
+            let waiting = slot.map(|key| gate.waiting(flow, key)).unwrap_or_default();
+            for queued in waiting {
+                overtaken.push((queued, self.cancel_queued(tenant, queued, &reason, txn)?));
+                if let Some(key) = slot {
+                    gate.release(flow, key, queued);
+                }
+            }
+            if let Some(holder) = holder {
+                let row = InboxRow::Cancel { by: run.to_string(), reason };
+                let key = Key::tenant(tenant).id(holder.bytes()).id(run.bytes());
+                self.deps.store.put(txn, tenant, Table::Inbox, key.clone(), &row)?;
+                replaced = Some((holder, key, row));
+            }
+        }
+        let started = Box::new(RunStarted {
+            flow_id: flow,
+            flow: creation.flow.name.clone(),
+            version: creation.flow.version.clone(),
+            trigger: creation.trigger.clone(),
+            semantics: SEMANTICS,
+            event: creation.delivery,
+            events: creation.events,
+            events_more: creation.events_more,
+            deadline_ms: None,
+            refused,
+            input: creation.input,
+        });
+        let mut live = Live {
+            tenant,
+            state: RunState::new(run, &creation.plan),
+            plan: creation.plan,
+            timer: None,
+            slot,
+            row: None,
+            calls: HashMap::new(),
+            blocked: slot.filter(|_| full).and_then(|key| gate.why(flow, key)),
+        };
+        let input = if full { Input::Queue(started) } else { Input::Start(started) };
+        let done = self.apply(&mut live, input, txn)?;
+        if let Some(key) = slot {
+            if full {
+                gate.queue(flow, key, limit, run);
+            } else {
+                gate.hold(flow, key, limit, run);
+            }
+        }
+        let state = if full { EventState::Queued } else { EventState::Started };
+        let ack = Ack { event_id: event, run_id: Some(run), state, starts_at: None };
+        let cell = self.remember(run, live);
+        Ok(Created { ack, reason: format!("became {run}"), run: Some((run, cell, done)), replaced, overtaken })
+    }
+
+    fn concurrency_key(&self, creation: &Creation, moment: &Moment) -> (Option<[u8; 16]>, Option<StepError>) {
+        let Some(policy) = &creation.plan.concurrency else { return (None, None) };
+        let flow = creation.flow.id.bytes();
+        let text = match &policy.key {
+            None => String::new(),
+            Some(key) => {
+                let shown = creation.delivery.to_trigger();
+                match key.eval(&DoorScope::new(&shown, moment)) {
+                    Ok(value) => value.value.to_canonical_json(),
+                    Err(error) => {
+                        let message = format!("the concurrency key of the flow failed: {error}");
+                        return (None, Some(StepError::new(ErrorClass::Invalid, message)));
+                    }
+                }
+            }
+        };
+        let hash = self.deps.store.index_hash(creation.tenant, "concurrency", &[&flow, text.as_bytes()]);
+        (Some(hash), None)
+    }
+
+    /// A queued run ends before it began, in the transaction of the one that replaces it.
+    fn cancel_queued(&self, tenant: TenantId, run: RunId, reason: &str, txn: &mut Txn) -> Result<Cell, EngineError> {
+        let cell = self.cell(run);
+        let mut guard = lock(&cell);
+        if guard.is_none() {
+            *guard = Some(self.load(tenant, run)?);
+        }
+        let live = guard.as_mut().ok_or(EngineError::NotFound(run))?;
+        let input = Input::Cancel { by: "a newer run".to_owned(), reason: reason.to_owned() };
+        match self.apply(live, input, txn) {
+            Ok(_) | Err(EngineError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        drop(guard);
+        Ok(cell)
+    }
+
+    /// Records an event that leads to no run.
+    fn drop_event(
+        &self,
+        tenant: TenantId,
+        flow: &str,
+        delivery: &Delivery,
+        reason: String,
+        txn: &mut Txn,
+    ) -> Result<(), EngineError> {
+        let row = EventRow {
+            event: delivery.event,
+            flow: flow.to_owned(),
+            trigger: delivery.trigger.clone(),
+            state: EventState::Dropped,
+            reason,
+            starts_at_ms: None,
+            run: None,
+            delivery: delivery.clone(),
+        };
+        self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, delivery.event), &row)?;
+        txn.tell(TailEntry::Event(tenant, delivery.event));
+        Ok(())
+    }
+
+    /// Waits for the commit of a created run and does what may only follow it.
+    pub(crate) async fn settle(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        submitted: Submitted,
+    ) -> Result<Option<RunHead>, EngineError> {
+        if let Some(receipt) = submitted.receipt {
+            receipt.committed().await?;
+        }
+        let Created { run, replaced, overtaken, .. } = submitted.created;
+        let Some((run, cell, done)) = run else { return Ok(None) };
+        let head = self.finish(tenant, run, cell, done).await?;
+        for (queued, cell) in overtaken {
+            self.answer_waiting(queued, None);
+            self.forget_idle(queued, cell);
+        }
+        if let Some((holder, key, InboxRow::Cancel { by, reason })) = replaced {
+            let mut taken = Txn::new();
+            taken.delete(Table::Inbox, key);
+            self.spawn_transition(tenant, holder, Input::Cancel { by, reason }, taken);
+        }
+        Ok(Some(head))
+    }
+
+    /// Resolves when the run answers its sender or ends.
+    fn await_reply(&self, run: RunId) -> oneshot::Receiver<Option<Response>> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.replies).entry(run).or_default().push(sender);
+        receiver
+    }
+
+    /// The answer that a run recorded, or records within `wait`.
+    async fn recorded_reply(&self, tenant: TenantId, run: RunId, wait: Span) -> Option<Response> {
+        let receiver = self.await_reply(run);
+        let (reply, ended) = {
+            let cell = self.cell(run);
+            let mut guard = lock(&cell);
+            if guard.is_none() {
+                *guard = self.load(tenant, run).ok();
+            }
+            let state = guard.as_ref().map(|live| &live.state);
+            let found =
+                (state.and_then(|state| state.replied.clone()), state.is_none_or(|state| state.finished.is_some()));
+            drop(guard);
+            self.forget_idle(run, cell);
+            found
+        };
+        if let Some((status, headers, body)) = reply {
+            return Some(Response { status, headers, body });
+        }
+        if ended {
+            return None;
+        }
+        tokio::time::timeout(Duration::from_millis(wait.ms), receiver).await.ok().and_then(Result::ok).flatten()
+    }
+}
+
+fn policy_error(trigger: &PlanTrigger, what: &str, message: &str) -> StepError {
+    StepError::new(ErrorClass::Invalid, format!("the {what} of trigger {} failed: {message}", trigger.id))
+}
