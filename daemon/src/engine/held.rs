@@ -65,7 +65,10 @@ pub(crate) fn event_key(tenant: TenantId, event: EventId) -> Key {
 
 impl Driver {
     /// Adds an event to its group. The caller holds the intake lock.
-    #[expect(clippy::too_many_arguments, reason = "one decision needs all of them, and a struct for one caller hides it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one decision needs all of them, and a struct for one caller hides it"
+    )]
     pub(crate) fn hold_event(
         &self,
         rows: &mut HeldRows,
