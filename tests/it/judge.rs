@@ -13,9 +13,12 @@ use aura_protocol::flow::Effect;
 use aura_protocol::run::{Record, RunHead, RunState, Transition};
 use aura_protocol::{EventId, RunId, TenantId};
 use aura_storage::rows::{journal_key, run_key};
-use aura_storage::{Key, Store, StoreOptions, Table};
+use aura_storage::{Key, Store, StoreOptions, Table, Txn};
 
-use crate::support::Request;
+use crate::support::daemon::MASTER;
+use crate::support::{Request, block_on};
+
+mod proof;
 
 /// A delivery whose promise was heard.
 #[derive(Clone, Debug)]
@@ -117,9 +120,7 @@ fn all<T: serde::de::DeserializeOwned>(store: &Store, table: Table, from: &Key, 
 impl Evidence {
     /// Adds what the closed store of a data directory holds.
     pub fn read(&mut self, data: &Path, master: [u8; 32]) {
-        let options =
-            StoreOptions { dir: Some(data.to_owned()), master, cache_bytes: 32 * 1024 * 1024, queue_max: 16 };
-        let store = Store::open(&options).unwrap_or_else(|error| panic!("the store does not open: {error}"));
+        let store = open(data, master);
         for finding in store.check(true).expect("a check").into_iter().filter(|finding| finding.damage) {
             self.reading.push(format!("{}: {}", finding.subject, finding.message));
         }
@@ -141,6 +142,7 @@ impl Evidence {
             .extend(events.into_iter().filter(|(_, row)| row.state == EventState::Dropped).map(|(_, row)| row.event));
         let live: Vec<(Key, aura_storage::rows::LiveRow)> = all(&store, Table::Live, &tenant, &tenant.after_prefix());
         self.live.extend(live.iter().filter_map(|(key, _)| key.id_at(16)).map(RunId::from_bytes));
+        block_on(store.close());
     }
 
     /// Every fault, by rule.
@@ -354,4 +356,33 @@ impl Evidence {
     }
 }
 
-mod proof;
+
+fn open(data: &Path, master: [u8; 32]) -> Store {
+    let options = StoreOptions { dir: Some(data.to_owned()), master, cache_bytes: 32 * 1024 * 1024, queue_max: 16 };
+    Store::open(&options).unwrap_or_else(|error| panic!("the store does not open: {error}"))
+}
+
+/// The row of an event in a closed store, if it has one.
+pub fn event(data: &Path, id: &str) -> Option<EventRow> {
+    let store = open(data, MASTER);
+    let id: EventId = id.parse().expect("an event id");
+    let key = Key::tenant(TenantId::DEFAULT).id(id.bytes());
+    let row = store.get(TenantId::DEFAULT, Table::Events, &key).unwrap_or_else(|error| panic!("{error}"));
+    block_on(store.close());
+    row
+}
+
+/// Makes a closed store look as if a later program had written it.
+pub fn make_newer(data: &Path) {
+    #[derive(serde::Serialize)]
+    struct Schema {
+        schema: u32,
+        program: String,
+    }
+    let store = open(data, MASTER);
+    let mut txn = Txn::new();
+    let later = Schema { schema: 999, program: "9.9.9".into() };
+    store.put(&mut txn, TenantId::DEFAULT, Table::Meta, Key::new().number(1), &later).expect("a row");
+    block_on(store.commit(txn)).expect("a commit");
+    block_on(store.close());
+}

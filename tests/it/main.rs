@@ -3,8 +3,14 @@
 //! `e2e_*` drives `aurad` and `aura` as people and providers do; `kill_loop` and `judge` kill it and
 //! judge what is left without its code; `tidy` keeps the house in order. Nothing in here may use
 //! `aura_daemon` or `aura_tui` but as processes.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "test functions say what they test by their names")]
 
+mod e2e_control;
+mod e2e_door;
+mod e2e_effects;
+mod e2e_flows;
+mod e2e_start;
+mod e2e_tui;
 mod judge;
 mod kill_loop;
 mod support;

@@ -19,6 +19,11 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 });
 
+/// Runs a future to its end on the tests' runtime.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(future)
+}
+
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(40);
 

@@ -177,6 +177,12 @@ impl Daemon {
         wait_for("the daemon to end after SIGTERM", LIMIT, || child.try_wait().expect("the state of a child"))
     }
 
+    /// What is left of it, for another one.
+    pub fn into_place(mut self) -> Place {
+        assert!(self.process.is_none(), "the daemon is running");
+        std::mem::replace(&mut self.place, Place::new(Setup::default()))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("a running daemon").id()

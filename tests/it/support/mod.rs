@@ -12,7 +12,7 @@ pub mod sender;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-pub use client::Client;
+pub use client::{Client, block_on};
 pub use daemon::{Daemon, Setup, aura, aura_at};
 pub use receiver::{Answer, Receiver, Request};
 pub use sender::{Hook, Reply};
