@@ -224,7 +224,8 @@ fn a_kill_in_sleep_changes_nothing_but_the_daemon() {
         "steps:\n  - id: before\n    http: { method: POST, url: \"RECEIVER/before\" }\n  - id: rest\n    sleep: { for: 2s }\n  - id: after\n    http: { method: POST, url: \"RECEIVER/after\" }\n",
     );
     let run = daemon.run("nap", "{}");
-    let until = daemon.wait_state(run, RunState::Waiting).0.head.blocked_by.and_then(|why| why.until_ms).expect("a time");
+    let until =
+        daemon.wait_state(run, RunState::Waiting).0.head.blocked_by.and_then(|why| why.until_ms).expect("a time");
     daemon.kill9();
     daemon.up();
     daemon.wait_state(run, RunState::Succeeded);

@@ -159,7 +159,10 @@ fn debounce_makes_one_run_of_many_events_with_the_last_one() {
         _ => None,
     });
     assert_eq!(started.expect("a start").events, events, "the ids of all");
-    assert_says(journal.output("a"), &events.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>());
+    assert_says(
+        journal.output("a"),
+        &events.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str).collect::<Vec<_>>(),
+    );
     drop(receiver);
 }
 
@@ -280,7 +283,13 @@ fn bodies_and_heads_that_are_not_what_they_claim_are_refused() {
     refuses(&daemon, "invalid UTF-8", || send(b"{\"a\": \"\xff\xfe\"}"), &[400], &["utf-8"]);
     refuses(&daemon, "a body after the JSON", || send(b"{} {}"), &[400], &["json"]);
     let twice = [json.as_slice(), &[("content-type".to_owned(), "text/plain".to_owned())]].concat();
-    refuses(&daemon, "two content types", || hook.send_with(&twice, b"{}").expect("an answer"), &[400], &["content-type"]);
+    refuses(
+        &daemon,
+        "two content types",
+        || hook.send_with(&twice, b"{}").expect("an answer"),
+        &[400],
+        &["content-type"],
+    );
     let key = |value: &str| ("idempotency-key".to_owned(), value.to_owned());
     let keys = [json.as_slice(), &[key("1"), key("2")]].concat();
     let keys = || hook.send_with(&keys, b"{}").expect("an answer");
@@ -289,9 +298,21 @@ fn bodies_and_heads_that_are_not_what_they_claim_are_refused() {
         "POST {} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}",
         hook.path
     );
-    refuses(&daemon, "two lengths", || exchange(hook.address, lengths.as_bytes(), || ()).expect("an answer"), &[400], &[]);
+    refuses(
+        &daemon,
+        "two lengths",
+        || exchange(hook.address, lengths.as_bytes(), || ()).expect("an answer"),
+        &[400],
+        &[],
+    );
     let packed = [json.as_slice(), &[("content-encoding".to_owned(), "gzip".to_owned())]].concat();
-    refuses(&daemon, "compressed", || hook.send_with(&packed, b"{}").expect("an answer"), &[415], &["content-encoding"]);
+    refuses(
+        &daemon,
+        "compressed",
+        || hook.send_with(&packed, b"{}").expect("an answer"),
+        &[415],
+        &["content-encoding"],
+    );
     assert_eq!(send(b"{}").status, 202, "the endpoint works");
     daemon.wait_quiet(LIMIT);
 }
@@ -334,7 +355,8 @@ fn a_connectors_trigger_takes_its_topic_only() {
     );
     let hook = daemon.open_hook("door");
     let body = br#"{"id": 450789469}"#;
-    let send = |topic: &str, secret: &str| hook.send_with(&shopify(secret, topic, "e1", body), body).expect("an answer");
+    let send =
+        |topic: &str, secret: &str| hook.send_with(&shopify(secret, topic, "e1", body), body).expect("an answer");
     refuses(&daemon, "wrong secret", || send("checkouts/update", "guess"), &[401], &["sign"]);
     let other = send("orders/paid", "hush");
     assert!(other.event().is_none() && daemon.runs("door").is_empty(), "another topic starts nothing: {other:?}");

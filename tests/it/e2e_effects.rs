@@ -260,10 +260,8 @@ steps:
 
 #[test]
 fn a_kill_in_a_keyed_call_repeats_it_with_the_same_key() {
-    let (mut daemon, receiver) = stage(
-        "keyed",
-        "steps:\n  - id: call\n    http: { method: POST, url: \"RECEIVER/call\" }\n    effect: keyed\n",
-    );
+    let (mut daemon, receiver) =
+        stage("keyed", "steps:\n  - id: call\n    http: { method: POST, url: \"RECEIVER/call\" }\n    effect: keyed\n");
     receiver.on("/call", |_, before| if before == 0 { Answer::hold() } else { Answer::ok() });
     let run = daemon.run("keyed", "{}");
     receiver.wait("/call", 1);

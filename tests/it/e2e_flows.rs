@@ -33,13 +33,43 @@ const BAD: &[(&str, &str, &str, &[&str], u32)] = &[
     ("unsettled reference", "\"{{ trigger.body }}\"", "\"{{ steps.b.output }}\"", &["b"], 9),
     ("its own output", "\"{{ trigger.body }}\"", "\"{{ steps.a.output }}\"", &["a"], 9),
     ("duplicate ids", "  - id: b", "  - id: a", &["a"], 10),
-    ("unknown connector", "set: { again: \"{{ steps.a.output.got }}\" }", "uses: shopfy.get_order\n    connection: shop", &["shopfy"], 11),
-    ("unknown action", "set: { again: \"{{ steps.a.output.got }}\" }", "uses: shopify.get_ordr\n    connection: shop", &["get_ordr"], 11),
-    ("a kind that is not executed yet", "set: { again: \"{{ steps.a.output.got }}\" }", "map: { over: \"{{ [1] }}\", as: item, steps: [] }", &["map"], 11),
+    (
+        "unknown connector",
+        "set: { again: \"{{ steps.a.output.got }}\" }",
+        "uses: shopfy.get_order\n    connection: shop",
+        &["shopfy"],
+        11,
+    ),
+    (
+        "unknown action",
+        "set: { again: \"{{ steps.a.output.got }}\" }",
+        "uses: shopify.get_ordr\n    connection: shop",
+        &["get_ordr"],
+        11,
+    ),
+    (
+        "a kind that is not executed yet",
+        "set: { again: \"{{ steps.a.output.got }}\" }",
+        "map: { over: \"{{ [1] }}\", as: item, steps: [] }",
+        &["map"],
+        11,
+    ),
     ("no kind", "    set: { again: \"{{ steps.a.output.got }}\" }\n", "", &["b"], 0),
     ("two kinds", "  - id: b", "  - id: b\n    stop: { ok: yes }", &["stop"], 0),
-    ("a modifier that is not executed yet", "  - id: b", "  - id: b\n    limit: { key: a, concurrency: 1 }", &["limit"], 11),
-    ("a trigger that is not executed yet", "on: webhook\n    auth: none", "on: schedule\n    with: { cron: \"* * * * *\" }", &["schedule"], 5),
+    (
+        "a modifier that is not executed yet",
+        "  - id: b",
+        "  - id: b\n    limit: { key: a, concurrency: 1 }",
+        &["limit"],
+        11,
+    ),
+    (
+        "a trigger that is not executed yet",
+        "on: webhook\n    auth: none",
+        "on: schedule\n    with: { cron: \"* * * * *\" }",
+        &["schedule"],
+        5,
+    ),
     ("a webhook without auth", "    auth: none\n", "", &["auth"], 0),
     ("syntax of an expression", "{{ trigger.body }}", "{{ trigger.body + }}", &[], 9),
     ("an unknown function", "{{ trigger.body }}", "{{ trigger.body.explode() }}", &["explode"], 9),
@@ -108,9 +138,12 @@ fn deep_and_large_flows_are_refused_quickly() {
         "(".repeat(10_000),
         ")".repeat(10_000)
     );
-    daemon.apply(&expression).map(|row| daemon.ask().flow_publish(row.flow)).map_or_else(|_| (), |published| {
-        published.expect_err("an expression that is too deep");
-    });
+    daemon.apply(&expression).map(|row| daemon.ask().flow_publish(row.flow)).map_or_else(
+        |_| (),
+        |published| {
+            published.expect_err("an expression that is too deep");
+        },
+    );
     let large = format!("aura: 1\nflow: large\nnote: {}\n", "x".repeat(3_500_000));
     daemon.apply(&large).expect_err("too large");
     daemon.ask().status(()).expect("the daemon goes on");

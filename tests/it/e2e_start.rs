@@ -121,8 +121,7 @@ fn a_full_disk_is_said_and_loses_no_promise() {
     let place = Place::new(Setup::default());
     let disk = place.data();
     fs::create_dir(&disk).expect("a directory");
-    let mounted =
-        Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m,mode=700", "tmpfs"]).arg(&disk).output();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m,mode=700", "tmpfs"]).arg(&disk).output();
     if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
         println!("not run: a small disk needs the right to mount a tmpfs: {mounted:?}");
         return;

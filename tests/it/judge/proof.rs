@@ -66,7 +66,8 @@ fn sound() -> Evidence {
         Record::Completed { path: path(), attempt: 1, output: Value::Null },
         Record::RunFinished { state: RunState::Succeeded, error: None, output: Value::Null },
     ];
-    let journal = [(10, begin), (15, vec![Record::Started { path: path(), attempt: 1, lease: 1, epoch: 1 }]), (30, end)];
+    let journal =
+        [(10, begin), (15, vec![Record::Started { path: path(), attempt: 1, lease: 1, epoch: 1 }]), (30, end)];
     let journal = (1..).zip(journal).map(|(number, (at_ms, records))| (number, Transition { number, at_ms, records }));
     let head = RunHead {
         run,

@@ -60,9 +60,8 @@ fn no_file_is_named_after_nothing() {
         .filter(|file| {
             file.split('/').any(|part| {
                 let part = part.trim_end_matches(".rs");
-                part.split('_').any(|word| {
-                    ["manager", "helper", "helpers", "util", "utils", "common", "misc"].contains(&word)
-                })
+                part.split('_')
+                    .any(|word| ["manager", "helper", "helpers", "util", "utils", "common", "misc"].contains(&word))
             })
         })
         .collect();
