@@ -1,0 +1,176 @@
+//! A Shopify with one shop: Admin GraphQL for abandoned checkouts and orders, as the vendor shapes them.
+//!
+//! It checks the token, the path and the query's fields against the API's schema, and answers with exactly
+//! the selected fields. A checkout can be marked completed while it runs.
+
+use std::io;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aura_protocol::value::{Map, Value};
+
+use super::graphql::{Selection, check, parse, project};
+use crate::fakes::{FakeHandle, Reply, Seen};
+
+/// The token it accepts.
+pub const ACCESS_TOKEN: &str = "shpat_fake_0123456789abcdef";
+/// Checkouts and orders kept.
+const KEPT: usize = 1000;
+
+/// The running fake.
+#[derive(Debug)]
+pub struct Fake {
+    server: FakeHandle,
+    shop: Arc<Mutex<Shop>>,
+}
+
+#[derive(Debug, Default)]
+struct Shop {
+    checkouts: Map,
+    orders: Map,
+}
+
+impl Fake {
+    /// Starts it on a free loopback port, with the checkout and the order of the samples.
+    ///
+    /// # Errors
+    /// No port could be bound, or a fixture is broken.
+    pub async fn start() -> io::Result<Self> {
+        let shop = Arc::new(Mutex::new(Shop::default()));
+        let kept = Arc::clone(&shop);
+        let server = FakeHandle::serve(move |seen| respond(seen, &kept)).await?;
+        let fake = Self { server, shop };
+        for (node, add) in [
+            (include_str!("fixtures/checkout_node.json"), Self::add_checkout as fn(&Self, Value)),
+            (include_str!("fixtures/order_node.json"), Self::add_order),
+        ] {
+            add(&fake, Value::from_json(node.as_bytes()).map_err(io::Error::other)?);
+        }
+        Ok(fake)
+    }
+
+    /// Adds or replaces an abandoned checkout, a GraphQL node with its `id`.
+    pub fn add_checkout(&self, node: Value) {
+        keep(&mut self.shop().checkouts, node);
+    }
+
+    /// Adds or replaces an order, a GraphQL node with its `id`.
+    pub fn add_order(&self, node: Value) {
+        keep(&mut self.shop().orders, node);
+    }
+
+    /// Marks a checkout completed at a time (RFC 3339), or not completed; false if there is none of that number.
+    pub fn set_completed(&self, number: &str, at: Option<&str>) -> bool {
+        match self.shop().checkouts.get_mut(number) {
+            Some(Value::Map(node)) => {
+                node.insert("completedAt".to_owned(), Value::from(at.map(str::to_owned)));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The answer of a full cost bucket: status 200 and THROTTLED; the bucket needs `wait_s` seconds.
+    #[must_use]
+    pub fn throttled(wait_s: u32) -> Reply {
+        let missing = u64::from(wait_s) * 50;
+        Reply::json(
+            200,
+            format!(
+                r#"{{"errors":[{{"message":"Throttled","extensions":{{"code":"THROTTLED","documentation":"https://shopify.dev/api/usage/rate-limits"}}}}],"extensions":{{"cost":{{"requestedQueryCost":{missing},"actualQueryCost":null,"throttleStatus":{{"maximumAvailable":2000.0,"currentlyAvailable":0,"restoreRate":50.0}}}}}}}}"#
+            ),
+        )
+    }
+
+    fn shop(&self) -> MutexGuard<'_, Shop> {
+        self.shop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for Fake {
+    type Target = FakeHandle;
+    fn deref(&self) -> &FakeHandle {
+        &self.server
+    }
+}
+
+fn keep(into: &mut Map, node: Value) {
+    let number = node.get("id").and_then(Value::as_str).and_then(|id| id.rsplit('/').next()).map(str::to_owned);
+    if let Some(number) = number
+        && into.len() < KEPT
+    {
+        into.insert(number, node);
+    }
+}
+
+fn respond(seen: &Seen, shop: &Mutex<Shop>) -> Reply {
+    let version = seen.path.strip_prefix("/admin/api/").and_then(|rest| rest.strip_suffix("/graphql.json"));
+    let Some(version) = version.filter(|_| seen.method == "POST") else {
+        return Reply::json(404, r#"{"errors":"Not Found"}"#);
+    };
+    if seen.header("x-shopify-access-token") != Some(ACCESS_TOKEN) {
+        return Reply::json(
+            401,
+            r#"{"errors":"[API] Invalid API key or access token (unrecognized login or wrong password)"}"#,
+        );
+    }
+    let body = seen.json();
+    let Some(query) = body.get("query").and_then(Value::as_str) else {
+        return Reply::json(400, r#"{"errors":{"query":"Required parameter missing or invalid"}}"#);
+    };
+    let fields = match parse(query).and_then(|fields| check(&fields, "QueryRoot").map(|()| fields)) {
+        Ok(fields) => fields,
+        Err(message) => return invalid(&message),
+    };
+    let shop = shop.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut data = Map::new();
+    for field in &fields {
+        match answer(field, body.get("variables"), &shop) {
+            Ok(value) => data.insert(field.name.clone(), value),
+            Err(message) => return invalid(&message),
+        };
+    }
+    let answer = format!(
+        r#"{{"data":{},"extensions":{{"cost":{{"requestedQueryCost":12,"actualQueryCost":8,"throttleStatus":{{"maximumAvailable":2000.0,"currentlyAvailable":1992,"restoreRate":100.0}}}}}}}}"#,
+        Value::Map(data).to_json()
+    );
+    Reply::json(200, answer).header("x-shopify-api-version", version)
+}
+
+fn answer(field: &Selection, variables: Option<&Value>, shop: &Shop) -> Result<Value, String> {
+    let argument = |name: &str| -> Result<Option<Value>, String> {
+        let Some((_, text)) = field.arguments.iter().find(|(have, _)| have == name) else { return Ok(None) };
+        match text.strip_prefix('$') {
+            None => Ok(Some(Value::from(text.as_str()))),
+            Some(variable) => variables
+                .and_then(|all| all.get(variable))
+                .cloned()
+                .map(Some)
+                .ok_or_else(|| format!("Variable ${variable} was provided invalid value")),
+        }
+    };
+    match field.name.as_str() {
+        "abandonedCheckouts" => {
+            if argument("first")?.is_none() {
+                return Err("you must provide one of first or last".to_owned());
+            }
+            let search = argument("query")?;
+            let number = search.as_ref().and_then(Value::as_str).and_then(|text| text.strip_prefix("id:"));
+            let found: Vec<Value> = number.and_then(|number| shop.checkouts.get(number)).cloned().into_iter().collect();
+            Ok(project(&Value::object([("nodes", Value::List(found))]), &field.fields))
+        }
+        "order" => {
+            let id = argument("id")?;
+            let number = id.as_ref().and_then(Value::as_str).and_then(|id| id.strip_prefix("gid://shopify/Order/"));
+            let number = number.ok_or("Invalid global id")?;
+            Ok(shop.orders.get(number).map_or(Value::Null, |node| project(node, &field.fields)))
+        }
+        other => Err(format!("the fake has no '{other}'")),
+    }
+}
+
+fn invalid(message: &str) -> Reply {
+    let extensions = Value::object([("code", Value::from("undefinedField"))]);
+    let error = Value::object([("message", Value::from(message)), ("extensions", extensions)]);
+    Reply::json(200, Value::object([("errors", Value::List(vec![error]))]).to_json())
+}
