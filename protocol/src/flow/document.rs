@@ -82,7 +82,6 @@ impl Document {
     }
 
     /// As [`Document::finding`] about a byte of the text at the path: its own column where that can be told.
-    #[expect(dead_code, reason = "the checks of expressions use it")]
     pub(crate) fn finding_in(
         &self,
         path: &Path,

@@ -8,18 +8,23 @@ mod canonical;
 mod check;
 mod document;
 pub mod keys;
+mod outline;
 mod path;
 mod read;
 mod scalar;
+mod schema;
+mod scopes;
 mod suggest;
 pub mod support;
 mod tree;
 pub mod types;
 
 pub use canonical::{canonical, canonical_text, version_hash};
-pub use check::{Knowledge, check};
+pub use check::{Knowledge, check, is_refused, method_effect};
 pub use document::Document;
+pub use outline::outline;
 pub use read::read;
+pub use schema::schema;
 pub use tree::{DEPTH_MAX, ENTRIES_MAX, TEXT_MAX};
 pub use types::*;
 

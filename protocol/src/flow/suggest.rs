@@ -2,7 +2,8 @@
 
 /// The nearest of the known words, if it is near enough to be a slip.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let far = word.chars().count().div_ceil(3);
+    let letters = word.chars().count();
+    let far = letters.div_ceil(3).min(letters.saturating_sub(1));
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))

@@ -1,11 +1,28 @@
 //! The checks of a flow: everything that can be refused before a run (design §3, rules 1 to 12).
 //!
 //! [`check`] needs no daemon; what only a daemon knows (connectors, connections, secrets) comes in as
-//! [`Knowledge`], and without it a note says what was not looked at.
+//! [`Knowledge`], and without it a note says what was not looked at. One file per idea: [`ids`] names and
+//! needs, [`executed`] what this build does not do, [`expressions`] syntax and what may be read where,
+//! [`triggers`] the door, [`steps`] the rules of kinds and modifiers, [`known`] connectors.
+
+mod executed;
+mod expressions;
+mod ids;
+mod known;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod triggers;
+
+pub use steps::method_effect;
 
 use super::path::Path;
+use super::scopes::Scopes;
 use super::{Document, Finding, Severity};
 use crate::descriptor::Connector;
+
+/// One look shows at most this many findings.
+const FINDINGS_MAX: usize = 200;
 
 /// What only a daemon knows.
 #[derive(Clone, Debug, Default)]
@@ -18,17 +35,50 @@ pub struct Knowledge {
     pub secrets: Option<Vec<String>>,
 }
 
-/// Checks a flow. It may be taken if no finding is an error.
+/// Checks a flow, in the order of the file. It may be taken if no finding is an error.
 #[must_use]
 pub fn check(document: &Document, known: Option<&Knowledge>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if known.is_none() {
-        findings.push(document.finding(
-            Severity::Note,
-            &Path::root(),
-            "connectors, connections and secrets were not checked, only a daemon knows them",
-            "",
-        ));
-    }
+    let scopes = Scopes::of(&document.flow);
+    let mut checks = Checks { document, scopes: &scopes, findings: Vec::new() };
+    checks.names();
+    checks.executed();
+    checks.triggers();
+    checks.steps();
+    checks.expressions();
+    checks.known(known);
+    let mut findings = checks.findings;
+    findings.sort_by_key(|finding| (finding.line, finding.column));
+    findings.truncate(FINDINGS_MAX);
     findings
+}
+
+/// Whether a flow with these findings is refused.
+#[must_use]
+pub fn is_refused(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.severity == Severity::Error)
+}
+
+/// The flow under check and what was found.
+struct Checks<'f> {
+    document: &'f Document,
+    scopes: &'f Scopes<'f>,
+    findings: Vec<Finding>,
+}
+
+impl Checks<'_> {
+    fn say(&mut self, severity: Severity, path: &Path, message: impl Into<String>, hint: impl Into<String>) {
+        self.findings.push(self.document.finding(severity, path, message, hint));
+    }
+
+    fn error(&mut self, path: &Path, message: impl Into<String>, hint: impl Into<String>) {
+        self.say(Severity::Error, path, message, hint);
+    }
+
+    fn warn(&mut self, path: &Path, message: impl Into<String>, hint: impl Into<String>) {
+        self.say(Severity::Warning, path, message, hint);
+    }
+
+    fn note(&mut self, path: &Path, message: impl Into<String>) {
+        self.say(Severity::Note, path, message, "");
+    }
 }

@@ -1,0 +1,305 @@
+//! Expressions in their places: syntax and functions, which names exist there, and rule 2: a step may be
+//! read only if it has certainly settled, others as a maybe (`steps.x?.output`).
+
+use std::collections::HashMap;
+
+use super::super::path::Path;
+use super::super::scopes::{At, ScopeKind};
+use super::super::suggest::did_you_mean;
+use super::super::{Kind, Sleep, Step, Stop, support};
+use super::Checks;
+use super::ids::Order;
+use crate::expr::{Reference, Template};
+use crate::value::Value;
+
+/// Where an expression stands; decides what it may read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A policy at the door: the event is all there is.
+    Door,
+    /// A policy of the flow: evaluated when the run is created.
+    Creation,
+    /// A step, with `item` in reach if it stands in its own `each`.
+    Step { at: At, item: bool },
+}
+
+impl<'f> Checks<'f> {
+    pub(super) fn expressions(&mut self) {
+        let flow = &self.document.flow;
+        let mut orders: HashMap<usize, Order> = HashMap::new();
+        for (number, trigger) in flow.triggers.iter().enumerate() {
+            let path = Path::root().field("triggers").item(number);
+            if let Some(dedupe) = &trigger.dedupe {
+                self.text(&dedupe.key, &path.field("dedupe").field("key"), Place::Door, &mut orders);
+            }
+            if let Some(debounce) = &trigger.debounce {
+                self.text(&debounce.key, &path.field("debounce").field("key"), Place::Door, &mut orders);
+            }
+            if let Some(filter) = &trigger.filter {
+                self.text(filter, &path.field("filter"), Place::Door, &mut orders);
+            }
+            for (key, value) in [("batch", &trigger.batch), ("throttle", &trigger.throttle)] {
+                self.maybe_value(value.as_ref(), &path.field(key), Place::Door, &mut orders);
+            }
+        }
+        let root = Path::root();
+        if let Some(key) = flow.concurrency.as_ref().and_then(|limits| limits.key.as_ref()) {
+            self.text(key, &root.field("concurrency").field("key"), Place::Creation, &mut orders);
+        }
+        if let Some(subject) = &flow.subject {
+            self.text(subject, &root.field("subject"), Place::Creation, &mut orders);
+        }
+        for (key, value) in [("rate", &flow.rate), ("priority", &flow.priority)] {
+            self.maybe_value(value.as_ref(), &root.field(key), Place::Creation, &mut orders);
+        }
+        let scopes = self.scopes;
+        for (at, step, path) in scopes.steps() {
+            self.step_expressions(step, at, &path, &mut orders);
+        }
+    }
+
+    fn step_expressions(&mut self, step: &'f Step, at: At, path: &Path, orders: &mut HashMap<usize, Order>) {
+        let here = Place::Step { at, item: step.each.is_some() };
+        let inner = Place::Step { at, item: true };
+        if let Some(when) = &step.when {
+            self.text(when, &path.field("if"), Place::Step { at, item: false }, orders);
+        }
+        self.maybe_value(step.each.as_ref(), &path.field("each"), here, orders);
+        self.maybe_value(step.limit.as_ref(), &path.field("limit"), here, orders);
+        let own = path.field(step.kind.name());
+        match &step.kind {
+            Kind::Uses { with, .. } => self.map(with, &path.field("with"), here, orders),
+            Kind::Http(http) => {
+                self.text(&http.url, &own.field("url"), here, orders);
+                self.map(&http.query, &own.field("query"), here, orders);
+                self.map(&http.headers, &own.field("headers"), here, orders);
+                self.maybe_value(http.body.as_ref(), &own.field("body"), here, orders);
+                if let Some(form) = &http.form {
+                    self.map(form, &own.field("form"), here, orders);
+                }
+            }
+            Kind::Set(values) => self.map(values, &own, here, orders),
+            Kind::Branch(arms) => {
+                for (index, when) in arms.iter().enumerate().filter_map(|(n, arm)| Some((n, arm.when.as_ref()?))) {
+                    self.text(when, &own.item(index).field("when"), here, orders);
+                }
+            }
+            Kind::Map { with, .. } | Kind::Loop { with, .. } => {
+                for (key, value) in with {
+                    let place = if key == "over" { here } else { inner };
+                    self.value(value, &own.field(key), place, orders);
+                }
+            }
+            Kind::Sleep(Sleep::For(text)) => self.text(text, &own.field("for"), here, orders),
+            Kind::Sleep(Sleep::Until(text)) => self.text(text, &own.field("until"), here, orders),
+            Kind::Wait(value) | Kind::Approval(value) | Kind::Call(value) | Kind::Emit(value) | Kind::Kv(value) => {
+                self.value(value, &own, here, orders)
+            }
+            Kind::Respond(respond) => {
+                self.maybe_value(respond.status.as_ref(), &own.field("status"), here, orders);
+                self.map(&respond.headers, &own.field("headers"), here, orders);
+                self.maybe_value(respond.body.as_ref(), &own.field("body"), here, orders);
+            }
+            Kind::Stop(Stop::Ok(reason)) => self.value(reason, &own.field("ok"), here, orders),
+            Kind::Stop(Stop::Fail(reason)) => self.value(reason, &own.field("fail"), here, orders),
+            // JavaScript is the runner's, not a template; a try has only bodies.
+            Kind::Code(_) | Kind::Try { .. } => {}
+        }
+    }
+
+    fn maybe_value(&mut self, value: Option<&Value>, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
+        if let Some(value) = value {
+            self.value(value, path, place, orders);
+        }
+    }
+
+    fn map(&mut self, map: &crate::value::Map, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
+        for (key, value) in map {
+            self.value(value, &path.field(key), place, orders);
+        }
+    }
+
+    fn value(&mut self, value: &Value, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
+        match value {
+            Value::Str(text) => self.text(text, path, place, orders),
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(item, &path.item(index), place, orders);
+                }
+            }
+            Value::Map(map) => self.map(map, path, place, orders),
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, text: &str, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
+        if !text.contains("{{") {
+            return;
+        }
+        match Template::parse_text(text) {
+            Err(error) => {
+                let hint = error.hint.unwrap_or_default();
+                let finding = self.document.finding_in(path, text, error.offset, error.message, hint);
+                self.findings.push(finding);
+            }
+            Ok(template) => {
+                let mut seen: Vec<Reference> = Vec::new();
+                for reference in template.references() {
+                    if !seen.contains(&reference) {
+                        self.reference(&reference, path, place, orders);
+                        seen.push(reference);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reference(&mut self, it: &Reference, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
+        let root = it.root.as_str();
+        let allowed: Vec<&str> = match place {
+            Place::Door => vec!["trigger"],
+            Place::Creation => vec!["trigger", "input"],
+            Place::Step { at, item } => {
+                const HANDLERS: &[ScopeKind] =
+                    &[ScopeKind::OnError, ScopeKind::Catch, ScopeKind::FlowOnError, ScopeKind::Compensate];
+                let mut allowed = vec!["input", "trigger", "steps", "run", "vars", "env"];
+                if self.scopes.is_within(at.scope, HANDLERS) {
+                    allowed.push("error");
+                }
+                if item || self.scopes.is_within(at.scope, &[ScopeKind::Map]) {
+                    allowed.extend(["item", "index"]);
+                } else if self.scopes.is_within(at.scope, &[ScopeKind::Loop]) {
+                    allowed.push("index");
+                }
+                allowed
+            }
+        };
+        if !allowed.contains(&root) {
+            let message = match (place, root) {
+                (Place::Door, _) => format!("`{root}` is not known here: a policy at the door reads only the event"),
+                (Place::Creation, _) => format!("`{root}` is not known here: the run is only being created"),
+                (_, "error") => "`error` is known only in handlers (`on_error`, `catch`)".to_owned(),
+                (_, "item" | "index") => format!("`{root}` is known only inside a map or loop"),
+                _ => format!("`{root}` is not known here"),
+            };
+            let known: Vec<&str> = allowed.iter().copied().filter(|root| support::ROOTS.contains(root)).collect();
+            self.error(path, message, format!("known here: {}", known.join(", ")));
+            return;
+        }
+        let is_refused_elsewhere = matches!(root, "item" | "index");
+        if !support::ROOTS.contains(&root) && !is_refused_elsewhere {
+            let hint = format!("it provides: {}", support::ROOTS.join(", "));
+            self.error(path, format!("`{root}` is not provided by this build"), hint);
+            return;
+        }
+        if root != "steps" {
+            return;
+        }
+        match (&it.step, place) {
+            (Some(id), Place::Step { at, .. }) => self.step_reference(id, it.maybe, path, at, orders),
+            _ => self.error(path, "`steps` must be read by the id of a step", "write `steps.<id>.output`"),
+        }
+    }
+
+    /// Rule 2.
+    fn step_reference(&mut self, id: &str, maybe: bool, path: &Path, at: At, orders: &mut HashMap<usize, Order>) {
+        let Some(&target) = self.scopes.ids.get(id) else {
+            let hint = did_you_mean(id, self.scopes.ids.keys().copied().collect::<std::collections::BTreeSet<_>>());
+            self.error(path, format!("there is no step `{}`", crate::text::display(id)), hint);
+            return;
+        };
+        match self.sight(target, at, orders) {
+            Sight::Certain => {}
+            Sight::Maybe if maybe => {}
+            Sight::Maybe => {
+                let message = format!("`{id}` has not certainly settled when this is evaluated");
+                let hint = format!("move this step behind `{id}`, or read a maybe: `steps.{id}?.output`");
+                self.error(path, message, hint);
+            }
+            Sight::Itself => {
+                self.error(path, format!("`{id}` cannot read itself, it has not run yet"), "");
+            }
+            Sight::Around(handler) => {
+                let hint = if handler { "in a handler, read `error`" } else { "" };
+                self.error(path, format!("`{id}` has not settled while the steps inside it run"), hint);
+            }
+            Sight::Inside(owner) => {
+                let (message, hint) = match owner.and_then(|at| self.scopes.step(at)) {
+                    Some(step) => (
+                        format!("`{id}` is inside `{}`, nothing in there can be read from here", step.id),
+                        format!("read what `{0}` gives: `steps.{0}.output`", step.id),
+                    ),
+                    None => {
+                        (format!("`{id}` belongs to a handler of the flow and cannot be read from here"), String::new())
+                    }
+                };
+                self.error(path, message, hint);
+            }
+        }
+    }
+
+    fn sight(&self, target: At, from: At, orders: &mut HashMap<usize, Order>) -> Sight {
+        let mut at = from;
+        let mut only_maybe = false;
+        let mut handler = false;
+        loop {
+            let Some(row) = self.scopes.row(at.scope) else { return Sight::Inside(None) };
+            if target.scope == at.scope {
+                if target.step == at.step && !only_maybe {
+                    return if at == from { Sight::Itself } else { Sight::Around(handler) };
+                }
+                let order = orders.entry(at.scope).or_insert_with(|| Order::of(row));
+                let certain = order.certain.get(at.step).and_then(|set| set.get(target.step)).copied();
+                return if certain == Some(true) && !only_maybe { Sight::Certain } else { Sight::Maybe };
+            }
+            match (row.kind, row.owner) {
+                (ScopeKind::FlowOnError | ScopeKind::Finally, _) => {
+                    let main = self.scopes.row(target.scope).is_some_and(|row| row.kind == ScopeKind::Main);
+                    return if main { Sight::Maybe } else { Sight::Inside(self.ancestor(target, ScopeKind::Main)) };
+                }
+                (kind, Some(owner)) => {
+                    only_maybe |= kind == ScopeKind::Compensate;
+                    handler = kind == ScopeKind::OnError;
+                    at = owner;
+                }
+                (_, None) => return Sight::Inside(self.visible_owner(target, from)),
+            }
+        }
+    }
+
+    /// The step around the target that stands in a scope of the given kind.
+    fn ancestor(&self, target: At, kind: ScopeKind) -> Option<At> {
+        let mut at = self.scopes.row(target.scope)?.owner?;
+        while self.scopes.row(at.scope)?.kind != kind {
+            at = self.scopes.row(at.scope)?.owner?;
+        }
+        Some(at)
+    }
+
+    /// The outermost step around the target that can be read instead.
+    fn visible_owner(&self, target: At, from: At) -> Option<At> {
+        let mut chain = vec![from.scope];
+        while let Some(owner) = chain.last().and_then(|scope| self.scopes.row(*scope)?.owner) {
+            chain.push(owner.scope);
+        }
+        let mut at = self.scopes.row(target.scope)?.owner?;
+        while !chain.contains(&at.scope) {
+            at = self.scopes.row(at.scope)?.owner?;
+        }
+        Some(at)
+    }
+}
+
+/// How a step is seen from a place.
+enum Sight {
+    /// It has settled for sure.
+    Certain,
+    /// It may have settled.
+    Maybe,
+    /// It is the reader.
+    Itself,
+    /// It is around the reader; true if the reader stands in its handler.
+    Around(bool),
+    /// It is in a body out of sight; the step around it that can be read.
+    Inside(Option<At>),
+}

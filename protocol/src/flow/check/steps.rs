@@ -1,0 +1,205 @@
+//! Rules of step kinds and of the modifiers of calls: arms, answers, ends, effects, retries, timeouts.
+//!
+//! An effect may be narrowed by the author, never widened beyond what the action declares; for an `http`
+//! step the author's word is the declaration.
+
+use super::super::path::Path;
+use super::super::scopes::{At, ScopeKind};
+use super::super::{Arm, Effect, Http, InDoubtPolicy, Kind, Respond, Retry, Span, Step, support};
+use super::Checks;
+use super::triggers::is_name;
+use crate::value::Value;
+
+/// A call is tried at most this often.
+const ATTEMPTS_MAX: u32 = 100;
+
+impl Checks<'_> {
+    pub(super) fn steps(&mut self) {
+        let scopes = self.scopes;
+        for (at, step, path) in scopes.steps() {
+            self.modifiers(step, &path);
+            match &step.kind {
+                Kind::Uses { action, connection, .. } => self.uses(action, connection.as_deref(), &path),
+                Kind::Http(http) => self.http(http, &path.field("http")),
+                Kind::Branch(arms) => self.arms(arms, &path.field("branch")),
+                Kind::Respond(respond) => self.respond(respond, at, &path),
+                Kind::Stop(_) => self.stop(step, at, &path),
+                _ => {}
+            }
+        }
+    }
+
+    fn uses(&mut self, action: &str, connection: Option<&str>, path: &Path) {
+        let parts: Vec<&str> = action.split('.').collect();
+        let is_word = |text: &&str| {
+            !text.is_empty()
+                && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+        };
+        if parts.len() != 2 || !parts.iter().all(is_word) {
+            let message = format!("`{}` names no action", crate::text::display(action));
+            self.error(&path.field("uses"), message, "write `connector.action`, as in `slack.post_message`");
+        }
+        if let Some(name) = connection.filter(|name| !is_name(name)) {
+            let message = format!("`{}` cannot name a connection", crate::text::display(name));
+            self.error(&path.field("connection"), message, "use letters, digits, `-`, `_` and `.`; no expression");
+        }
+    }
+
+    fn http(&mut self, http: &Http, path: &Path) {
+        let is_web = http.url.starts_with("http://") || http.url.starts_with("https://");
+        if !is_web && !http.url.trim_start().starts_with("{{") {
+            let message = format!("`{}` is no web address", crate::text::display(&http.url));
+            self.error(&path.field("url"), message, "it begins with https:// or http://, or is an expression");
+        }
+        if http.body.is_some() && http.form.is_some() {
+            self.error(&path.field("form"), "a request has either a `body` or a `form`", "keep one of the two");
+        }
+        if matches!(http.method.as_str(), "GET" | "HEAD") {
+            for (key, _) in [("body", http.body.is_some()), ("form", http.form.is_some())].iter().filter(|it| it.1) {
+                let message = format!("a {} request with a `{key}` is ignored by most servers", http.method);
+                self.warn(&path.field(key), message, "write `method: POST`, or use `query`");
+            }
+        }
+        self.headers(&http.headers, &path.field("headers"));
+    }
+
+    fn headers(&mut self, headers: &crate::value::Map, path: &Path) {
+        for (name, value) in headers {
+            let path = path.field(name);
+            let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            if name.is_empty() || !name.chars().all(is_token) {
+                let message = format!("`{}` is no name of a header", crate::text::display(name));
+                self.error(&path, message, "use letters, digits and `-`");
+            }
+            match value {
+                Value::Str(text) if text.contains(['\r', '\n']) => {
+                    self.error(&path, "a header has one line", "remove the line break");
+                }
+                Value::Str(_) | Value::Int(_) | Value::Dec(_) | Value::Bool(_) => {}
+                other => self.error(&path, format!("a header must be a text, this is {}", other.kind()), ""),
+            }
+        }
+    }
+
+    fn arms(&mut self, arms: &[Arm], path: &Path) {
+        if arms.is_empty() {
+            self.error(path, "the branch has no arms", "write `- when: \"{{ … }}\"` with `steps`");
+        }
+        for (index, _) in arms.iter().enumerate().filter(|(index, arm)| arm.when.is_none() && index + 1 < arms.len()) {
+            let hint = "the arms after it would never be taken";
+            self.error(&path.item(index), "`else` must be the last arm", hint);
+        }
+    }
+
+    fn respond(&mut self, respond: &Respond, at: At, path: &Path) {
+        let own = path.field("respond");
+        for (kind, name) in [(ScopeKind::Map, "map"), (ScopeKind::Loop, "loop")] {
+            if self.scopes.is_within(at.scope, &[kind]) {
+                let message = format!("`respond` cannot stand inside a {name}: a run answers once");
+                self.error(&own, message, format!("answer before or after the {name}"));
+            }
+        }
+        let is_sure = |step: &Step| matches!(step.kind, Kind::Respond(_)) && step.when.is_none();
+        let before = self.scopes.row(at.scope).map(|row| row.steps).unwrap_or_default().get(..at.step);
+        let this_is_sure = self.scopes.step(at).is_some_and(is_sure);
+        if let Some(first) = before.unwrap_or_default().iter().find(|step| is_sure(step))
+            && this_is_sure
+        {
+            self.error(
+                &own,
+                format!("a run answers once, and `{}` has answered already", first.id),
+                "keep one of the two",
+            );
+        }
+        match &respond.status {
+            None => {}
+            Some(Value::Int(200..=599)) => {}
+            Some(Value::Str(text)) if text.contains("{{") => {}
+            Some(_) => self.error(&own.field("status"), "`status` must be an integer from 200 to 599", ""),
+        }
+        self.headers(&respond.headers, &own.field("headers"));
+    }
+
+    fn stop(&mut self, step: &Step, at: At, path: &Path) {
+        for (kind, name) in [(ScopeKind::Finally, "finally"), (ScopeKind::Compensate, "compensate")] {
+            if self.scopes.is_within(at.scope, &[kind]) {
+                let message = format!("`stop` cannot stand in `{name}`: the run has its end already");
+                self.error(&path.field("stop"), message, "leave it out");
+            }
+        }
+        let Some(row) = self.scopes.row(at.scope) else { return };
+        let follows = row.steps.get(at.step + 1).is_some_and(|next| next.needs.is_none());
+        if step.when.is_none() && follows {
+            let path = row.step_path(at.step + 1);
+            self.warn(&path, format!("this step never starts: `{}` ends the run before it", step.id), "");
+        }
+    }
+
+    fn modifiers(&mut self, step: &Step, path: &Path) {
+        let kind = step.kind.name();
+        if support::KINDS.contains(&kind) && !support::CALLS.contains(&kind) {
+            let written = [
+                ("retry", step.retry.is_some()),
+                ("timeout", step.timeout.is_some()),
+                ("effect", step.effect.is_some()),
+                ("in_doubt", step.in_doubt.is_some()),
+                ("i_accept_duplicates", step.i_accept_duplicates),
+            ];
+            for (key, _) in written.iter().filter(|(_, written)| *written) {
+                let message = format!("`{key}` belongs to a call (`uses` or `http`), this is a `{kind}` step");
+                self.error(&path.field(key), message, "leave it out");
+            }
+            return;
+        }
+        if step.timeout == Some(Span::from_ms(0)) {
+            self.error(&path.field("timeout"), "a timeout of 0 ends the call before it starts", "");
+        }
+        if let Some(retry) = &step.retry {
+            self.retry(retry, &path.field("retry"));
+        }
+        self.doubt(step, path);
+    }
+
+    fn retry(&mut self, retry: &Retry, path: &Path) {
+        if retry.attempts == 0 || retry.attempts > ATTEMPTS_MAX {
+            let message = format!("`attempts` must be from 1 to {ATTEMPTS_MAX}, this is {}", retry.attempts);
+            self.error(&path.field("attempts"), message, "the first attempt counts: 1 never tries again");
+        }
+        if retry.factor_milli < 1000 {
+            self.error(&path.field("factor"), "`factor` must be at least 1", "2 doubles the pause each time");
+        }
+        if retry.cap < retry.base {
+            let message = format!("`cap` ({}) is shorter than `base` ({})", retry.cap, retry.base);
+            self.error(&path.field("cap"), message, "");
+        }
+    }
+
+    fn doubt(&mut self, step: &Step, path: &Path) {
+        let effect = match &step.kind {
+            Kind::Http(http) => Some(step.effect.unwrap_or_else(|| method_effect(&http.method))),
+            _ => step.effect,
+        };
+        if step.in_doubt == Some(InDoubtPolicy::Retry) && !step.i_accept_duplicates {
+            let hint = "write `i_accept_duplicates: true` beside it if twice is acceptable";
+            self.error(&path.field("in_doubt"), "`in_doubt: retry` may do it twice outside", hint);
+        }
+        if step.i_accept_duplicates && step.in_doubt != Some(InDoubtPolicy::Retry) {
+            let hint = "it goes with `in_doubt: retry`";
+            self.warn(&path.field("i_accept_duplicates"), "`i_accept_duplicates` does nothing here", hint);
+        }
+        if step.in_doubt.is_some() && matches!(effect, Some(Effect::Read | Effect::Idempotent)) {
+            let hint = "a call that may be repeated is repeated";
+            self.warn(&path.field("in_doubt"), "this call is never in doubt", hint);
+        }
+    }
+}
+
+/// What an HTTP method does outside unless the author says otherwise (design §4).
+#[must_use]
+pub fn method_effect(method: &str) -> Effect {
+    match method {
+        "GET" | "HEAD" => Effect::Read,
+        "PUT" | "DELETE" => Effect::Idempotent,
+        _ => Effect::Once,
+    }
+}

@@ -1,0 +1,176 @@
+//! Rules of the door: who may send, how long keys count, how long a sender waits, how many runs go on.
+
+use super::super::path::Path;
+use super::super::suggest::did_you_mean;
+use super::super::{Auth, Kind, Reply, Span, Trigger, support};
+use super::Checks;
+
+/// A dedupe key counts at least this long (design §11): providers send again for up to three days.
+const DEDUPE_FLOOR: Span = Span::from_secs(72 * 3600);
+/// A sender is never kept waiting longer.
+const REPLY_MAX: Span = Span::from_secs(25);
+
+impl Checks<'_> {
+    pub(super) fn triggers(&mut self) {
+        let flow = &self.document.flow;
+        let root = Path::root();
+        for (number, trigger) in flow.triggers.iter().enumerate() {
+            let path = root.field("triggers").item(number);
+            match trigger.on.as_str() {
+                "webhook" => self.webhook(trigger, &path),
+                "manual" => self.manual(trigger, &path),
+                on if on.contains('.') => self.connector_trigger(trigger, &path),
+                _ => {}
+            }
+            self.policies(trigger, &path);
+        }
+        if let Some(limits) = &flow.concurrency
+            && limits.limit == 0
+        {
+            self.error(
+                &root.field("concurrency").field("limit"),
+                "`limit: 0` would never start a run",
+                "write 1 or more",
+            );
+        }
+        if flow.timeout == Some(Span::from_ms(0)) {
+            self.error(
+                &root.field("timeout"),
+                "a timeout of 0 ends every run at once",
+                "leave it out or make it longer",
+            );
+        }
+        self.answers();
+    }
+
+    fn webhook(&mut self, trigger: &Trigger, path: &Path) {
+        let auth = path.field("auth");
+        match &trigger.auth {
+            None => {
+                let hint = "write `auth: { scheme: github, secret: NAME }`, `auth: { bearer: NAME }` or `auth: none`";
+                self.error(path, "the webhook does not say how deliveries prove themselves", hint);
+            }
+            Some(Auth::None) => {
+                let hint = "use a signature scheme or a bearer secret";
+                self.warn(&auth, "anybody who knows the address can start runs", hint);
+            }
+            Some(Auth::Bearer(secret)) => self.secret_name(secret, &auth.field("bearer")),
+            Some(Auth::Scheme { scheme, secret }) => {
+                if !support::SCHEMES.contains(&scheme.as_str()) {
+                    let message = format!("`{}` is no signature scheme", crate::text::display(scheme));
+                    self.error(&auth.field("scheme"), message, did_you_mean(scheme, support::SCHEMES.iter().copied()));
+                }
+                self.secret_name(secret, &auth.field("secret"));
+            }
+        }
+        if trigger.connection.is_some() {
+            let hint = "a plain webhook proves itself by `auth`";
+            self.error(&path.field("connection"), "`connection` belongs to a connector's trigger", hint);
+        }
+    }
+
+    fn secret_name(&mut self, name: &str, path: &Path) {
+        if !is_name(name) {
+            let hint = "write the name under which the secret was added, never its value";
+            self.error(path, "this is not the name of a secret", hint);
+        }
+    }
+
+    fn manual(&mut self, trigger: &Trigger, path: &Path) {
+        let written = [
+            ("auth", trigger.auth.is_some()),
+            ("connection", trigger.connection.is_some()),
+            ("dedupe", trigger.dedupe.is_some()),
+            ("debounce", trigger.debounce.is_some()),
+            ("filter", trigger.filter.is_some()),
+            ("reply", trigger.reply != Reply::Ack),
+        ];
+        for (key, _) in written.iter().filter(|(_, written)| *written) {
+            let message = format!("`{key}` has no meaning on a manual trigger");
+            self.error(&path.field(key), message, "runs by hand start at once and answer with the run");
+        }
+    }
+
+    fn connector_trigger(&mut self, trigger: &Trigger, path: &Path) {
+        match &trigger.connection {
+            None => {
+                let provider = trigger.on.split('.').next().unwrap_or_default();
+                let hint = format!("write `connection:` and the name of a {provider} connection");
+                self.error(path, format!("the trigger `{}` needs a connection", trigger.on), hint);
+            }
+            Some(name) if !is_name(name) => {
+                let message = format!("`{}` cannot name a connection", crate::text::display(name));
+                self.error(&path.field("connection"), message, "use letters, digits, `-`, `_` and `.`");
+            }
+            Some(_) => {}
+        }
+        if trigger.auth.is_some() {
+            let hint = "its connection holds the secret that signs deliveries";
+            self.error(&path.field("auth"), "`auth` belongs to a plain webhook", hint);
+        }
+    }
+
+    fn policies(&mut self, trigger: &Trigger, path: &Path) {
+        if support::TRIGGERS.contains(&trigger.on.as_str()) || trigger.on.contains('.') {
+            for key in trigger.with.keys() {
+                let message = format!("triggers of kind `{}` take no setting `{key}`", trigger.on);
+                self.error(&path.field("with").field(key), message, "leave it out");
+            }
+        }
+        if let Some(dedupe) = &trigger.dedupe
+            && dedupe.window < DEDUPE_FLOOR
+        {
+            let message = format!("the dedupe window is {}, it must be at least 72h", dedupe.window);
+            let hint = "providers send again for up to three days; without `window` it is 7d";
+            self.error(&path.field("dedupe").field("window"), message, hint);
+        }
+        if let Some(debounce) = &trigger.debounce {
+            if debounce.quiet == Span::from_ms(0) {
+                let hint = "leave `debounce` out, or make `for` longer";
+                self.error(&path.field("debounce").field("for"), "a debounce of 0 waits for nothing", hint);
+            }
+            if debounce.max.is_some_and(|max| max < debounce.quiet) {
+                let hint = "`max` counts from the first event and must not be shorter than `for`";
+                self.error(&path.field("debounce").field("max"), "`max` is shorter than `for`", hint);
+            }
+        }
+        let Reply::Respond { wait } = trigger.reply else { return };
+        let path = path.field("reply").field("respond").field("wait");
+        if wait > REPLY_MAX {
+            self.error(&path, format!("`wait` is {wait}, a sender is kept waiting at most 25s"), "");
+        } else if let Some((name, cap)) = support::patience(&trigger.on, trigger.auth.as_ref())
+            && wait > cap
+        {
+            let message = format!("`wait` is {wait}, {name} gives up after {cap}");
+            self.error(&path, message, format!("write `wait: {cap}` or less, or leave it out"));
+        }
+    }
+
+    /// `reply: respond` and `respond` steps belong together.
+    fn answers(&mut self) {
+        let mut steps = self.scopes.steps().filter(|(_, step, _)| matches!(step.kind, Kind::Respond(_)));
+        let first = steps.next().map(|(_, _, path)| path);
+        drop(steps);
+        let mut waiting = self.document.flow.triggers.iter().enumerate();
+        let waits = waiting.find(|(_, trigger)| trigger.reply != Reply::Ack).map(|(number, _)| number);
+        match (first, waits) {
+            (Some(path), None) => {
+                let hint = "write `reply: { respond: {} }` on the webhook trigger";
+                self.warn(&path, "nobody waits for this answer: every trigger replies `ack`", hint);
+            }
+            (None, Some(number)) => {
+                let path = Path::root().field("triggers").item(number).field("reply");
+                let hint = "add a `respond` step or write `reply: ack`";
+                self.warn(&path, "the sender waits for an answer and no step gives one", hint);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a text can name a connection or a secret.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 64
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
