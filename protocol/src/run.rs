@@ -110,7 +110,7 @@ pub enum ErrorClass {
     RateLimited,
     /// Took too long.
     Timeout,
-    /// The peer does not accept our credentials.
+    /// The peer does not accept who we say we are.
     Auth,
     /// The request is wrong.
     Invalid,

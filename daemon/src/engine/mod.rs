@@ -1,4 +1,4 @@
-//! The engine: durable execution. `core` is pure; this handle drives it.
+//! The engine: durable runs. `core` is pure; this handle drives it.
 //!
 //! Others see [`Engine`] (accept, run, cancel, resolve), the [`Flows`] it asks for definitions, and
 //! nothing of its insides.

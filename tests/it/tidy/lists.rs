@@ -110,6 +110,7 @@ fn commands(page: &str, program: &str) -> Vec<Vec<String>> {
         .flat_map(str::lines)
         .filter_map(|line| line.trim_start_matches("$ ").strip_prefix(program)?.strip_prefix(' '))
         .map(|line| line.split('#').next().unwrap_or_default().split_whitespace().map(str::to_owned).collect())
+        .filter(|words: &Vec<String>| !words.is_empty())
         .collect()
 }
 
