@@ -213,7 +213,12 @@ impl<'f> Checks<'f> {
             Sight::Maybe if maybe => {}
             Sight::Maybe => {
                 let message = format!("`{id}` has not certainly settled when this is evaluated");
-                let hint = format!("move this step behind `{id}`, or read a maybe: `steps.{id}?.output`");
+                let ends = [ScopeKind::FlowOnError, ScopeKind::Finally, ScopeKind::Compensate];
+                let hint = if self.scopes.is_within(at.scope, &ends) {
+                    format!("read a maybe: `steps.{id}?.output`")
+                } else {
+                    format!("move this step behind `{id}`, or read a maybe: `steps.{id}?.output`")
+                };
                 self.error(path, message, hint);
             }
             Sight::Itself => {

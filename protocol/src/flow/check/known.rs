@@ -4,9 +4,9 @@
 
 use super::super::path::Path;
 use super::super::suggest::did_you_mean;
-use super::super::{Auth, Effect, Kind, Step};
+use super::super::{Auth, Effect, Kind, Reply, Span, Step, Trigger, support};
 use super::{Checks, Knowledge};
-use crate::descriptor::{Action, Connector, Field};
+use crate::descriptor::{Action, Connector, Field, TriggerKind};
 use crate::value::{Map, Value};
 
 impl Checks<'_> {
@@ -14,7 +14,9 @@ impl Checks<'_> {
         let scopes = self.scopes;
         let Some(known) = known else {
             let calls = scopes.steps().any(|(_, step, _)| matches!(step.kind, Kind::Uses { .. }));
-            let door = self.document.flow.triggers.iter().any(|it| it.connection.is_some() || it.auth.is_some());
+            let has_secret = |auth: &Auth| !matches!(auth, Auth::None);
+            let mut triggers = self.document.flow.triggers.iter();
+            let door = triggers.any(|it| it.connection.is_some() || it.auth.as_ref().is_some_and(has_secret));
             if calls || door {
                 let message = "connectors, connections and secrets were not checked, only a daemon knows them";
                 self.note(&Path::root(), message);
@@ -24,7 +26,9 @@ impl Checks<'_> {
         for (number, trigger) in self.document.flow.triggers.iter().enumerate() {
             let path = Path::root().field("triggers").item(number);
             if let Some((connector, event)) = trigger.on.split_once('.') {
-                self.event(known, connector, event, &path.field("on"));
+                if let Some(kind) = self.event(known, connector, event, &path.field("on")) {
+                    self.patience(trigger, kind, &path);
+                }
                 if let Some(name) = &trigger.connection {
                     self.connection(known, name, connector, &path.field("connection"));
                 }
@@ -56,14 +60,35 @@ impl Checks<'_> {
         found
     }
 
-    fn event(&mut self, known: &Knowledge, connector: &str, event: &str, path: &Path) {
-        let Some(connector) = self.connector(known, connector, path) else { return };
-        if connector.triggers.iter().any(|kind| kind.id == event) {
-            return;
+    /// A sender may give up sooner than the format's own list knows.
+    fn patience(&mut self, trigger: &Trigger, kind: &TriggerKind, path: &Path) {
+        let listed = support::patience(&trigger.on, trigger.auth.as_ref());
+        if let (Reply::Respond { wait }, Some(cap), None) = (trigger.reply, kind.reply_within_ms, listed)
+            && wait.ms > cap
+        {
+            let path = path.field("reply").field("respond").field("wait");
+            let cap = Span::from_ms(cap);
+            let message = format!("`wait` is {wait}, the sender of `{}` gives up after {cap}", trigger.on);
+            self.error(&path, message, format!("write `wait: {cap}` or less"));
+        }
+    }
+
+    fn event<'k>(
+        &mut self,
+        known: &'k Knowledge,
+        connector: &str,
+        event: &str,
+        path: &Path,
+    ) -> Option<&'k TriggerKind> {
+        let connector = self.connector(known, connector, path)?;
+        let found = connector.triggers.iter().find(|kind| kind.id == event);
+        if found.is_some() {
+            return found;
         }
         let names: Vec<&str> = connector.triggers.iter().map(|kind| kind.id.as_str()).collect();
         let message = format!("the connector `{}` has no event `{}`", connector.id, crate::text::display(event));
         self.error(path, message, did_you_mean(event, names));
+        None
     }
 
     fn connection(&mut self, known: &Knowledge, name: &str, connector: &str, path: &Path) {

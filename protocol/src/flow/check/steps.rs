@@ -149,6 +149,9 @@ impl Checks<'_> {
                 let message = format!("`{key}` belongs to a call (`uses` or `http`), this is a `{kind}` step");
                 self.error(&path.field(key), message, "leave it out");
             }
+            if step.in_doubt == Some(InDoubtPolicy::Retry) {
+                self.doubt(step, path);
+            }
             return;
         }
         if step.timeout == Some(Span::from_ms(0)) {

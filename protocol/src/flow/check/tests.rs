@@ -32,7 +32,7 @@ fn connector(id: &str, actions: Vec<Action>, events: &[&str]) -> Connector {
             title: String::new(),
             scheme: String::new(),
             matches: Vec::new(),
-            reply_within_ms: None,
+            reply_within_ms: (*event == "bounce").then_some(8000),
         })
         .collect();
     Connector { id: id.into(), title: id.into(), fields: vec![field("token", "text", true)], actions, triggers }
@@ -47,7 +47,7 @@ fn knowledge() -> Knowledge {
     Knowledge {
         connectors: vec![
             connector("shopify", vec![get], &["checkout_updated"]),
-            connector("sendgrid", vec![action("send_template", Effect::Once, mail)], &[]),
+            connector("sendgrid", vec![action("send_template", Effect::Once, mail)], &["bounce"]),
             connector("slack", vec![action("post_message", Effect::Once, post)], &["message"]),
         ],
         connections: Some(vec![
@@ -329,6 +329,11 @@ fn a_daemon_knows_connectors_actions_inputs_and_connections() {
     check(
         "uses: slack.post_message, connection: ops, effect: idempotent, with: { channel: a, text: b }",
         "error 4:57 steps[0].effect: `post_message` is declared `once`, a step cannot make it `idempotent` (an effect may be narrowed (towards `once`), never widened)",
+    );
+    let slow = "aura: 1\nflow: f\ntriggers:\n  - { id: t, on: sendgrid.bounce, connection: mail, reply: { respond: { wait: 9s } } }\nsteps: [{ id: a, respond: {} }]\n";
+    assert_eq!(
+        said(slow, Some(&known)),
+        "error 4:73 triggers[0].reply.respond.wait: `wait` is 9s, the sender of `sendgrid.bounce` gives up after 8s (write `wait: 8s` or less)"
     );
     let text = "aura: 1\nflow: f\ntriggers:\n  - { id: t, on: shopify.checkout, connection: shop }\n  - { id: u, on: webhook, auth: { bearer: other } }\nsteps: [{ id: a, set: {} }]\n";
     assert_eq!(
