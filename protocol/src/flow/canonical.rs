@@ -266,4 +266,4 @@ fn thousandths(milli: u32) -> Value {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,10 +4,12 @@
 //! around it that is written in the file.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 use super::path::Path;
 use super::tree::{Mark, Shape, Style, Tree};
 use super::{Finding, Flow, Severity};
+use crate::text::display;
 
 /// A flow, its text, and where its parts stand in it.
 #[derive(Clone, Debug, Default)]
@@ -16,7 +18,8 @@ pub struct Document {
     pub flow: Flow,
     /// The text it was read from.
     pub source: String,
-    places: HashMap<String, Place>,
+    /// By the hash of the path: paths of deep parts are long, and there may be ten thousand.
+    places: HashMap<u64, Place>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +55,7 @@ impl Document {
     fn near(&self, path: &str) -> Option<(&Place, bool)> {
         let mut rest = path;
         loop {
-            if let Some(place) = self.places.get(rest) {
+            if let Some(place) = self.places.get(&hash(rest)) {
                 return Some((place, rest.len() == path.len()));
             }
             if rest.is_empty() {
@@ -75,9 +78,9 @@ impl Document {
             severity,
             line,
             column,
-            path: path.to_string(),
-            message: message.into(),
-            hint: Some(hint).filter(|hint| !hint.is_empty()),
+            path: display(path.as_str()),
+            message: display(&message.into()),
+            hint: Some(display(&hint)).filter(|hint| !hint.is_empty()),
         }
     }
 
@@ -103,8 +106,14 @@ impl Document {
     }
 }
 
-fn collect(tree: &Tree, key: Mark, path: &Path, lines: &[&str], places: &mut HashMap<String, Place>) {
-    places.insert(path.to_string(), Place { key, value: tree.mark, shift: shift(tree, lines) });
+fn hash(path: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn collect(tree: &Tree, key: Mark, path: &Path, lines: &[&str], places: &mut HashMap<u64, Place>) {
+    places.insert(hash(path.as_str()), Place { key, value: tree.mark, shift: shift(tree, lines) });
     match &tree.shape {
         Shape::Scalar { .. } => {}
         Shape::List(items) => {

@@ -1,8 +1,14 @@
 //! "Did you mean": the known word nearest to one that is not known.
 
+/// Nothing known is longer, and comparing costs the product of both lengths.
+const WORD_MAX: usize = 64;
+
 /// The nearest of the known words, if it is near enough to be a slip.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let letters = word.chars().count();
+    if letters > WORD_MAX {
+        return None;
+    }
     let far = letters.div_ceil(3).min(letters.saturating_sub(1));
     known
         .into_iter()

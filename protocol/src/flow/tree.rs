@@ -10,6 +10,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 
 use super::path::Path;
 use super::{Finding, Severity};
+use crate::text::display;
 
 /// A flow file may have this many bytes.
 pub const TEXT_MAX: usize = 1024 * 1024;
@@ -17,6 +18,9 @@ pub const TEXT_MAX: usize = 1024 * 1024;
 pub const DEPTH_MAX: usize = 64;
 /// A flow file may have this many texts, lists and objects.
 pub const ENTRIES_MAX: usize = 10_000;
+
+/// A key may have this many characters; paths repeat keys.
+pub const KEY_MAX: usize = 256;
 
 /// Where something starts in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,8 +80,8 @@ fn refuse(mark: Mark, path: &Path, message: impl Into<String>, hint: &str) -> Fi
         severity: Severity::Error,
         line: mark.line,
         column: mark.column,
-        path: path.to_string(),
-        message: message.into(),
+        path: display(path.as_str()),
+        message: display(&message.into()),
         hint: Some(hint.to_owned()).filter(|hint| !hint.is_empty()),
     }
 }
@@ -209,12 +213,15 @@ impl Builder {
     }
 
     fn scalar(&mut self, mark: Mark, text: String, style: ScalarStyle) -> Result<(), Finding> {
-        let path = self.path();
-        if let Some(Open { shape: OpenShape::Map { seen, key: key @ None, .. }, .. }) = self.stack.last_mut() {
+        if let Some(Open { path, shape: OpenShape::Map { seen, key: key @ None, .. }, .. }) = self.stack.last_mut() {
+            if text.chars().count() > KEY_MAX {
+                let message = format!("a key is longer than {KEY_MAX} characters");
+                return Err(refuse(mark, path, message, "a key is a short name; put long text into a value"));
+            }
             if text == "<<" && style == ScalarStyle::Plain {
                 return Err(refuse(
                     mark,
-                    &path,
+                    path,
                     "merge keys (`<<`) are not part of a flow file",
                     "write the keys where they are used",
                 ));

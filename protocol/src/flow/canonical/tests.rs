@@ -190,7 +190,8 @@ fn a_trigger() -> impl Strategy<Value = Trigger> {
     )
 }
 
-fn a_flow() -> impl Strategy<Value = Flow> {
+/// Any flow that the reader could give.
+pub(in crate::flow) fn a_flow() -> impl Strategy<Value = Flow> {
     let concurrency = (maybe(condition()), any::<u32>(), any::<bool>()).prop_map(|(key, limit, replace)| Concurrency {
         key,
         limit,

@@ -204,8 +204,11 @@ impl<'f> Checks<'f> {
     /// Rule 2.
     fn step_reference(&mut self, id: &str, maybe: bool, path: &Path, at: At, orders: &mut HashMap<usize, Order>) {
         let Some(&target) = self.scopes.ids.get(id) else {
-            let hint = did_you_mean(id, self.scopes.ids.keys().copied().collect::<std::collections::BTreeSet<_>>());
-            self.error(path, format!("there is no step `{}`", crate::text::display(id)), hint);
+            // Comparing with every id of a large flow is dear; nobody reads that many findings.
+            let many = self.findings.len() > super::FINDINGS_MAX;
+            let mut ids: Vec<&str> = self.scopes.ids.keys().copied().filter(|_| !many).collect();
+            ids.sort_unstable();
+            self.error(path, format!("there is no step `{}`", crate::text::display(id)), did_you_mean(id, ids));
             return;
         };
         match self.sight(target, at, orders) {

@@ -47,8 +47,10 @@ pub fn check(document: &Document, known: Option<&Knowledge>) -> Vec<Finding> {
     checks.expressions();
     checks.known(known);
     let mut findings = checks.findings;
-    findings.sort_by_key(|finding| (finding.line, finding.column));
+    // Errors first, so that a cut never makes a refused flow look good.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings.truncate(FINDINGS_MAX);
+    findings.sort_by_key(|finding| (finding.line, finding.column));
     findings
 }
 

@@ -342,3 +342,43 @@ fn a_daemon_knows_connectors_actions_inputs_and_connections() {
          warning 5:27 triggers[1].auth: the secret `other` is not set (deliveries are refused until it is added with `aura connection add`)"
     );
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_flow_is_checked_without_a_panic_and_by_its_paths(flow in crate::flow::canonical::tests::a_flow()) {
+        let document = read(&crate::flow::canonical_text(&flow)).unwrap();
+        for finding in check(&document, Some(&knowledge())) {
+            assert!(finding.line > 0 && finding.column > 0 && !finding.message.is_empty(), "{finding:?}");
+        }
+        assert_eq!(crate::flow::outline(&flow).len(), crate::flow::scopes::Scopes::of(&flow).steps().count());
+    }
+}
+
+#[test]
+fn a_large_flow_is_checked_quickly() {
+    let mut text = "aura: 1\nflow: f\nsteps:\n".to_owned();
+    for n in 0..900 {
+        let last = if n == 0 { "trigger.body".to_owned() } else { format!("steps.s{}.output", n - 1) };
+        text.push_str(&format!(
+            "  - {{ id: s{n}, set: {{ x: \"{{{{ {last} }}}}\", y: \"{{{{ steps.t{n}.output }}}}\" }} }}\n"
+        ));
+    }
+    let begin = std::time::Instant::now();
+    let findings = check(&read(&text).unwrap(), None);
+    assert!(findings.len() <= FINDINGS_MAX);
+    assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn many_warnings_do_not_hide_an_error() {
+    let mut text = "aura: 1\nflow: f\ntriggers:\n".to_owned();
+    for n in 0..2 * FINDINGS_MAX {
+        text.push_str(&format!("  - {{ id: t{n}, on: webhook, auth: none }}\n"));
+    }
+    text.push_str("steps: [{ id: a, code: x }]\n");
+    let findings = check(&read(&text).unwrap(), None);
+    assert_eq!(findings.len(), FINDINGS_MAX);
+    assert!(is_refused(&findings));
+}

@@ -16,6 +16,7 @@ use super::document::Document;
 use super::path::Path;
 use super::tree::{self, Mark, Tree};
 use super::{Concurrency, Finding, Flow, Severity, WhenFull, keys};
+use crate::text::display;
 
 /// One look shows at most this many findings.
 const FINDINGS_MAX: usize = 100;
@@ -46,9 +47,9 @@ impl Reader {
             severity: Severity::Error,
             line: mark.line,
             column: mark.column,
-            path: path.to_string(),
-            message: message.into(),
-            hint: Some(hint).filter(|hint| !hint.is_empty()),
+            path: display(path.as_str()),
+            message: display(&message.into()),
+            hint: Some(display(&hint)).filter(|hint| !hint.is_empty()),
         });
     }
 

@@ -1,6 +1,6 @@
 //! Bad files and the sentence each gets; what the reader makes of good ones.
 
-use super::super::{Auth, Kind, Reply, Sleep, Span, Stop};
+use super::super::{Auth, Kind, Reply, Sleep, Span, Stop, TEXT_MAX};
 use super::*;
 use crate::value::Value;
 
@@ -99,7 +99,18 @@ fn limits_hold_without_overflowing_the_stack() {
     assert!(refused(&long).contains("a flow file may have 1048576"));
 }
 
-use super::super::TEXT_MAX;
+#[test]
+fn long_keys_do_not_make_long_paths() {
+    let text = format!("{HEAD}input:\n  ? {}\n  : [1, 2]\nsteps: []\n", "k".repeat(257));
+    check(&text, "4:5 input: a key is longer than 256 characters (a key is a short name; put long text into a value)");
+}
+
+#[test]
+fn control_characters_of_a_file_do_not_reach_the_screen() {
+    let text = format!("{HEAD}\"a\\u001b[31m\\u202e\": 1\nsteps: []\n");
+    let said = refused(&text);
+    assert!(!said.contains(['\u{1b}', '\u{202e}']) && said.contains("is not known in a flow file"), "{said}");
+}
 
 #[test]
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
