@@ -15,7 +15,6 @@ use aura_protocol::value::{Map, Value};
 
 use crate::template::{Source, Template};
 
-
 /// Why a `connector.toml` is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("connector.toml of {connector}: {problem}")]
@@ -26,13 +25,19 @@ pub struct ConnectorError {
     pub problem: String,
 }
 
+/// Brings the inputs of an action into the form that its templates need; an Err is a sentence for people.
+pub type Prepare = fn(action: &str, input: &mut Map) -> Result<(), String>;
+
+/// Reads how long a throttled answer asks to wait, in milliseconds, from its body.
+pub type Wait = fn(body: &Value) -> Option<u64>;
+
 /// What data cannot say: the few lines of Rust that a provider may need.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hooks {
-    /// Brings inputs into the form that the templates need; an Err is a sentence for people.
-    pub prepare: Option<fn(action: &str, input: &mut Map) -> Result<(), String>>,
-    /// How long a throttled answer asks to wait, in milliseconds, read from its body.
-    pub wait: Option<fn(body: &Value) -> Option<u64>>,
+    /// Inputs before the request.
+    pub prepare: Option<Prepare>,
+    /// Waits that stand in a body.
+    pub wait: Option<Wait>,
 }
 
 /// One provider.

@@ -253,3 +253,29 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     }
     response.body(Full::new(Bytes::from(reply.body))).map_err(io::Error::other)
 }
+
+/// A call of an action against a fake, for the tests of connectors.
+#[cfg(test)]
+pub(crate) async fn call(
+    action: &str,
+    input: &str,
+    settings: &[(&str, &str)],
+    secrets: &[(&str, &str)],
+) -> aura_protocol::run::CallOutcome {
+    use crate::http::{EgressPolicy, Http};
+    let own = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let http = Http::new(EgressPolicy { allow_loopback: true, ..EgressPolicy::default() }).unwrap();
+    let ctx = crate::ctx::CallCtx {
+        http: &http,
+        settings: &own(settings),
+        secrets: &own(secrets),
+        key: "aura_testkey",
+        timeout: Duration::from_secs(20),
+        now_ms: 1_790_000_000_000,
+        sent: &std::sync::atomic::AtomicBool::new(false),
+    };
+    let input = Value::from_json(input.as_bytes()).unwrap();
+    crate::registry::Registry::builtin().call(&ctx, action, &input).await
+}

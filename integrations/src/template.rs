@@ -280,7 +280,7 @@ mod tests {
             sent: &sent,
         };
         let input = Value::from_json(input.as_bytes()).unwrap();
-        let body = Value::from_json(br#"{"data":{"nodes":[{"id":7}],"m":{"userErrors":[]}}}"#).unwrap();
+        let body = Value::from_json(br#"{"data":{"rows":[{"id":7}],"m":{"userErrors":[]}}}"#).unwrap();
         let defaults = [("version".to_owned(), "2026-10".to_owned())];
         let scope = Scope { input: &input, ctx: &ctx, defaults: &defaults, body: Some(&body), headers: &[] };
         template.fill(&scope).map(|value| value.map(|value| value.to_json())).map_err(|gap| gap.to_string())
@@ -313,7 +313,7 @@ mod tests {
         check(r#""${input.a?}""#, "{}", Ok(None));
         check(r#"{ a = "${input.a?}", b = [true, 1, "${input.a?}"] }"#, "{}", Ok(Some(r#"{"b":[true,1]}"#)));
         check(r#""x${input.a}""#, r#"{"a": []}"#, Err("is list and cannot stand inside text"));
-        check(r#""${body.data.nodes.0.id}""#, "{}", Ok(Some("7")));
+        check(r#""${body.data.rows.0.id}""#, "{}", Ok(Some("7")));
         check(r#""${body.data.*.0.id}""#, "{}", Ok(Some("7")));
         check(r#""${header.x-id?}""#, "{}", Ok(None));
         check(r#""${input.a}""#, r#"{"a": "${key}"}"#, Ok(Some(r#""${key}""#)));

@@ -182,7 +182,7 @@ fn kind_v6(address: Ipv6Addr) -> Kind {
         [0x2001, 0 | 0xdb8, ..] | [0x100, 0, 0, 0, ..] => Kind::Special,
         [0xfc00..=0xfdff, ..] => Kind::Private,
         // Link-local, site-local, multicast.
-        [0xfe80..=0xfeff | 0xff00..=0xffff, ..] => Kind::Special,
+        [0xfe80..=0xffff, ..] => Kind::Special,
         _ => Kind::Public,
     }
 }

@@ -40,30 +40,30 @@ impl Fake {
         let kept = Arc::clone(&shop);
         let server = FakeHandle::serve(move |seen| respond(seen, &kept)).await?;
         let fake = Self { server, shop };
-        for (node, add) in [
-            (include_str!("fixtures/checkout_node.json"), Self::add_checkout as fn(&Self, Value)),
-            (include_str!("fixtures/order_node.json"), Self::add_order),
+        for (object, add) in [
+            (include_str!("fixtures/checkout.json"), Self::add_checkout as fn(&Self, Value)),
+            (include_str!("fixtures/order.json"), Self::add_order),
         ] {
-            add(&fake, Value::from_json(node.as_bytes()).map_err(io::Error::other)?);
+            add(&fake, Value::from_json(object.as_bytes()).map_err(io::Error::other)?);
         }
         Ok(fake)
     }
 
-    /// Adds or replaces an abandoned checkout, a GraphQL node with its `id`.
-    pub fn add_checkout(&self, node: Value) {
-        keep(&mut self.shop().checkouts, node);
+    /// Adds or replaces an abandoned checkout, an object of the API with its `id`.
+    pub fn add_checkout(&self, object: Value) {
+        keep(&mut self.shop().checkouts, object);
     }
 
-    /// Adds or replaces an order, a GraphQL node with its `id`.
-    pub fn add_order(&self, node: Value) {
-        keep(&mut self.shop().orders, node);
+    /// Adds or replaces an order, an object of the API with its `id`.
+    pub fn add_order(&self, object: Value) {
+        keep(&mut self.shop().orders, object);
     }
 
     /// Marks a checkout completed at a time (RFC 3339), or not completed; false if there is none of that number.
     pub fn set_completed(&self, number: &str, at: Option<&str>) -> bool {
         match self.shop().checkouts.get_mut(number) {
-            Some(Value::Map(node)) => {
-                node.insert("completedAt".to_owned(), Value::from(at.map(str::to_owned)));
+            Some(Value::Map(object)) => {
+                object.insert("completedAt".to_owned(), Value::from(at.map(str::to_owned)));
                 true
             }
             _ => false,
@@ -94,12 +94,12 @@ impl Deref for Fake {
     }
 }
 
-fn keep(into: &mut Map, node: Value) {
-    let number = node.get("id").and_then(Value::as_str).and_then(|id| id.rsplit('/').next()).map(str::to_owned);
+fn keep(into: &mut Map, object: Value) {
+    let number = object.get("id").and_then(Value::as_str).and_then(|id| id.rsplit('/').next()).map(str::to_owned);
     if let Some(number) = number
         && into.len() < KEPT
     {
-        into.insert(number, node);
+        into.insert(number, object);
     }
 }
 
@@ -163,7 +163,7 @@ fn answer(field: &Selection, variables: Option<&Value>, shop: &Shop) -> Result<V
             let id = argument("id")?;
             let number = id.as_ref().and_then(Value::as_str).and_then(|id| id.strip_prefix("gid://shopify/Order/"));
             let number = number.ok_or("Invalid global id")?;
-            Ok(shop.orders.get(number).map_or(Value::Null, |node| project(node, &field.fields)))
+            Ok(shop.orders.get(number).map_or(Value::Null, |object| project(object, &field.fields)))
         }
         other => Err(format!("the fake has no '{other}'")),
     }
