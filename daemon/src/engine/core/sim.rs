@@ -400,9 +400,12 @@ fn start() -> Input {
     }))
 }
 
+fn records(sim: &Sim) -> impl Iterator<Item = &Record> {
+    sim.journal.iter().flat_map(|transition| &transition.records)
+}
+
 /// Rules for every run, whatever happened to it.
 fn judge(sim: &Sim) -> Result<(), Fault> {
-    let effect_of = |path: &str| sim.plan.steps[sim.plan.find(path).expect("a step")].effect;
     for ((path, key), times) in &sim.peer.effects {
         if *times > 1 {
             return Err(format!("{path} happened {times} times under {key}"));
@@ -412,10 +415,16 @@ fn judge(sim: &Sim) -> Result<(), Fault> {
         if keys.iter().collect::<BTreeSet<_>>().len() > 1 {
             return Err(format!("{path} was sent with several keys"));
         }
+    }
+    for (path, sent) in &sim.peer.sent {
         let attempts = usize::try_from(sim.plan.steps[sim.plan.find(path).expect("a step")].retry.attempts).unwrap();
-        // A crash repeats one request, and so does a person who resolves by repeating.
-        if effect_of(path) != Effect::Once && keys.len() > attempts * 2 + 2 {
-            return Err(format!("{path} was sent {} times, {attempts} attempts are allowed", keys.len()));
+        // A person who resolves by repeating adds one, and so does the crash.
+        let repeats = records(sim).filter(
+            |record| matches!(record, Record::Resolved { path: of, resolution: Resolution::Retry, .. } if of == path),
+        );
+        let allowed = attempts + repeats.count() + usize::from(sim.crashed);
+        if *sent > allowed {
+            return Err(format!("{path} was sent {sent} times, {allowed} are allowed"));
         }
     }
     if let Some(finally) = sim.plan.finally
@@ -425,7 +434,7 @@ fn judge(sim: &Sim) -> Result<(), Fault> {
         return Err("`finally` did not run".into());
     }
     let mut cancelled = false;
-    for record in sim.journal.iter().flat_map(|transition| &transition.records) {
+    for record in records(sim) {
         match record {
             Record::CancelRequested { .. } => cancelled = true,
             Record::Scheduled { path, .. } if cancelled && !in_finally(&sim.plan, path) => {
