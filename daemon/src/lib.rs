@@ -1,12 +1,75 @@
 //! `aurad`: the headless daemon. Wires storage and integrations; the only crate that listens.
 //!
-//! `app` builds the services in order; `engine` runs flows; `http` is the door; `rpc` serves the client.
+//! [`app`] builds the services in order and reads like a table of contents; [`catalog`] holds flows and
+//! connections; [`engine`] runs flows; [`http`] is the door for providers; [`rpc`] serves the client.
 
+pub mod app;
+pub mod args;
+pub mod catalog;
 pub mod clock;
+pub mod config;
+#[cfg(feature = "fakes")]
+pub mod demo;
+pub mod doctor;
 pub mod engine;
+pub mod http;
+pub mod keys;
+pub mod paths;
+pub mod rpc;
+pub mod stop;
+pub mod tasks;
+pub mod telemetry;
 
-/// Entry point of `aurad`.
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::config::Options;
+use crate::stop::Stop;
+
+/// Entry point of `aurad`: reads arguments, runs, and ends with one sentence and a stable exit code.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            eprintln!("aurad: {}", aura_protocol::text::display(&stop.to_string()));
+            ExitCode::from(stop.exit_code())
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Stop> {
+    if let Some(Command::CheckConfig { print_default: true }) = args.command {
+        print!("{}", Options::default_file());
+        return Ok(());
+    }
+    let options = config::load(&args)?;
+    match args.command {
+        Some(Command::CheckConfig { .. }) => config::report(&options),
+        #[cfg(feature = "fakes")]
+        Some(Command::Demo { paced }) => {
+            telemetry::start(&options.log, options.log_json)?;
+            runtime()?.block_on(demo::run(options, paced))
+        }
+        None => {
+            telemetry::start(&options.log, options.log_json)?;
+            runtime()?.block_on(app::serve(options))
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Stop::System(format!("the runtime did not start: {error}")))
 }

@@ -1,0 +1,186 @@
+//! Connections and named secrets: fields checked against the connector's own description.
+//!
+//! A secret goes in and never comes out: the store seals it, replies and logs name it only.
+
+use std::sync::Arc;
+
+use aura_protocol::descriptor::Field;
+use aura_protocol::rpc::{Actor, Connection, ConnectionAdd};
+use aura_protocol::text::display;
+use aura_protocol::{Code, ConnectionId, WireError};
+use aura_storage::rows::ConnectionRecord;
+use aura_storage::{Key, Table, TailEntry, Txn};
+
+use crate::catalog::edit::uncommitted;
+use crate::catalog::{CONNECTIONS_MAX, Catalog, State, unreadable};
+
+/// Connector of a bare named secret.
+pub const SECRET: &str = "secret";
+/// Largest field of a connection, in bytes.
+const FIELD_MAX: usize = 16 * 1024;
+
+fn shown(record: &ConnectionRecord) -> Connection {
+    Connection {
+        id: record.id,
+        name: record.name.clone(),
+        connector: record.connector.clone(),
+        settings: record.settings.clone(),
+        secrets: record.secrets.iter().map(|(name, _)| name.clone()).collect(),
+        changed_ms: record.changed_ms,
+    }
+}
+
+fn wrong(message: String) -> WireError {
+    WireError::new(Code::Invalid, message)
+}
+
+impl Catalog {
+    /// All connections, never a secret value.
+    #[must_use]
+    pub fn connection_list(&self) -> Vec<Connection> {
+        self.now().connections.values().map(|record| shown(record)).collect()
+    }
+
+    /// Adds or replaces a connection.
+    ///
+    /// # Errors
+    /// A field is missing, unknown, empty or too long; or not stored.
+    pub async fn connection_add(&self, actor: &Actor, add: ConnectionAdd) -> Result<Connection, WireError> {
+        let _one = self.0.edit.lock().await;
+        let fields = self.fields_of(&add.connector)?;
+        let (settings, secrets) = sort_fields(&add, &fields)?;
+        let state = self.now();
+        let old = state.connection(&add.name);
+        if old.is_none() && state.connections.len() >= CONNECTIONS_MAX {
+            return Err(WireError::new(Code::Busy, format!("there are {CONNECTIONS_MAX} connections already")));
+        }
+        let record = ConnectionRecord {
+            id: old.map_or_else(ConnectionId::now, |record| record.id),
+            name: add.name.clone(),
+            connector: add.connector.clone(),
+            settings,
+            secrets,
+            changed_ms: self.0.clock.now_ms(),
+        };
+        let key = Key::tenant(actor.tenant).id(record.id.bytes());
+        let mut txn = Txn::new();
+        self.0
+            .store
+            .put(&mut txn, actor.tenant, Table::Connections, key, &record)
+            .map_err(|error| unreadable(&error))?;
+        txn.tell(TailEntry::Connection(actor.tenant, record.id));
+        self.0.store.commit(txn).await.map_err(|error| uncommitted(&error))?;
+        let reply = shown(&record);
+        let mut state = State::clone(&self.now());
+        state.connections.insert(record.name.clone(), Arc::new(record));
+        self.swap(state);
+        Ok(reply)
+    }
+
+    fn fields_of(&self, connector: &str) -> Result<Vec<Field>, WireError> {
+        if connector == SECRET {
+            return Ok(vec![Field {
+                name: "value".to_owned(),
+                required: true,
+                secret: true,
+                kind: "text".to_owned(),
+                default: None,
+                help: "The secret itself".to_owned(),
+                example: String::new(),
+            }]);
+        }
+        match self.registry().connector(connector) {
+            Some(known) => Ok(known.fields.clone()),
+            None => Err(wrong(format!("there is no connector named {}", display(connector)))
+                .hint("`aura connection add --help` lists connectors; `secret` stores a bare secret")),
+        }
+    }
+}
+
+type Pairs = Vec<(String, String)>;
+
+fn sort_fields(add: &ConnectionAdd, fields: &[Field]) -> Result<(Pairs, Pairs), WireError> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if add.name.is_empty() || add.name.len() > 64 || !add.name.chars().all(fits) {
+        return Err(wrong(format!(
+            "`{}` is no name of a connection: use 1 to 64 of a-z, 0-9, - and _",
+            display(&add.name)
+        )));
+    }
+    let known = || fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
+    let (mut settings, mut secrets) = (Pairs::new(), Pairs::new());
+    for (place, (name, value)) in add.fields.iter().enumerate() {
+        let Some(field) = fields.iter().find(|field| field.name == *name) else {
+            return Err(wrong(format!("{} has no field `{}`; it has {}", add.connector, display(name), known())));
+        };
+        if add.fields.iter().take(place).any(|(before, _)| before == name) {
+            return Err(wrong(format!("the field `{name}` is given twice")));
+        }
+        if value.is_empty() || value.len() > FIELD_MAX || value.contains(['\0', '\r', '\n']) {
+            return Err(wrong(format!(
+                "the field `{name}` must be one line of 1 to {FIELD_MAX} bytes"
+            )));
+        }
+        if field.kind == "integer" && value.parse::<i64>().is_err() {
+            return Err(wrong(format!("the field `{name}` must be a whole number")));
+        }
+        let into = if field.secret { &mut secrets } else { &mut settings };
+        into.push((name.clone(), value.clone()));
+    }
+    for field in fields {
+        if add.fields.iter().any(|(name, _)| *name == field.name) {
+            continue;
+        }
+        match &field.default {
+            Some(default) if !field.secret => settings.push((field.name.clone(), default.clone())),
+            _ if field.required => {
+                return Err(wrong(format!("the field `{}` of {} is missing", field.name, add.connector)));
+            }
+            _ => {}
+        }
+    }
+    Ok((settings, secrets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str, required: bool, secret: bool) -> Field {
+        Field {
+            name: name.to_owned(),
+            required,
+            secret,
+            kind: "text".to_owned(),
+            default: None,
+            help: String::new(),
+            example: String::new(),
+        }
+    }
+
+    fn add(name: &str, fields: &[(&str, &str)]) -> ConnectionAdd {
+        ConnectionAdd {
+            name: name.to_owned(),
+            connector: "shopify".to_owned(),
+            fields: fields.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn fields_are_those_of_the_connector() {
+        let fields = [field("shop", true, false), field("token", true, true), field("note", false, false)];
+        let (settings, secrets) = sort_fields(&add("shop", &[("shop", "a"), ("token", "t")]), &fields).unwrap();
+        assert_eq!((settings.len(), secrets.len()), (1, 1));
+        for (given, part) in [
+            (add("Shop", &[]), "no name of a connection"),
+            (add("shop", &[("shop", "a")]), "`token` of shopify is missing"),
+            (add("shop", &[("shop", "a"), ("token", "t"), ("x", "y")]), "has no field `x`"),
+            (add("shop", &[("shop", "a"), ("shop", "b"), ("token", "t")]), "given twice"),
+            (add("shop", &[("shop", ""), ("token", "t")]), "one line"),
+            (add("shop", &[("shop", "a\nb"), ("token", "t")]), "one line"),
+        ] {
+            let error = sort_fields(&given, &fields).unwrap_err();
+            assert!(error.message.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What is defined here: flows, drafts, published versions, connections, and the routes of their triggers.
+//!
+//! Memory is a picture of the store: a change is committed first, then one swap makes it visible, so a
+//! reader sees all of a change or nothing. [`edit`] changes flows, [`connections`] connections,
+//! [`routes`] is what the door looks up, [`definition`] is the border to the flow format.
+
+pub mod connections;
+pub mod definition;
+pub mod edit;
+pub mod routes;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aura_integrations::registry::Registry;
+use aura_protocol::flow::Flow;
+use aura_protocol::rpc::{FlowDetail, FlowRow};
+use aura_protocol::{Code, FlowId, TenantId, WireError};
+use aura_storage::rows::{ConnectionRecord, FlowRecord, VersionRecord};
+use aura_storage::{Key, Store, Table};
+
+use crate::catalog::routes::Routes;
+use crate::clock::Clock;
+use crate::engine::{Flows, Published};
+
+/// Most flows of an installation.
+pub const FLOWS_MAX: usize = 20_000;
+/// Most connections of an installation.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Versions of the past kept read in memory.
+const VERSIONS_KEPT: usize = 256;
+
+/// Flows and connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalog(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    registry: Arc<Registry>,
+    clock: Clock,
+    /// One change at a time; readers never wait for it.
+    edit: tokio::sync::Mutex<()>,
+    state: RwLock<Arc<State>>,
+    versions: RwLock<HashMap<(FlowId, String), Arc<Flow>>>,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Default)]
+pub struct State {
+    flows: BTreeMap<FlowId, Arc<Entry>>,
+    names: HashMap<String, FlowId>,
+    connections: BTreeMap<String, Arc<ConnectionRecord>>,
+    routes: Arc<Routes>,
+}
+
+/// A flow: its row and, if published, its version.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// As stored.
+    pub record: FlowRecord,
+    /// The published version.
+    pub published: Option<Version>,
+}
+
+/// A published version, read.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// As stored.
+    pub record: VersionRecord,
+    /// Its definition.
+    pub flow: Arc<Flow>,
+}
+
+impl Entry {
+    fn as_published(&self) -> Option<Published> {
+        let version = self.published.as_ref()?;
+        Some(Published {
+            id: self.record.id,
+            name: self.record.flow.clone(),
+            version: version.record.version.clone(),
+            flow: Arc::clone(&version.flow),
+            enabled: self.record.enabled,
+        })
+    }
+}
+
+/// Text of a store error for the wire; details go to the log.
+pub(crate) fn unreadable(error: &aura_storage::ReadError) -> WireError {
+    tracing::error!(%error, "the store could not be read");
+    match error {
+        aura_storage::ReadError::Corrupt { .. } => {
+            WireError::new(Code::Corrupt, error.to_string()).hint("run `aura doctor --deep`")
+        }
+        aura_storage::ReadError::Io(_) => WireError::internal(error.to_string()),
+    }
+}
+
+fn version_key(store: &Store, tenant: TenantId, flow: FlowId, version: &str) -> Key {
+    let hash = store.index_hash(tenant, "version", &[version.as_bytes()]);
+    Key::tenant(tenant).id(flow.bytes()).id(hash)
+}
+
+impl Catalog {
+    /// Reads everything that is stored.
+    ///
+    /// # Errors
+    /// The store cannot be read; a published version that this build does not read is only logged, and its
+    /// flow takes no events.
+    pub fn open(store: Store, registry: Arc<Registry>, clock: Clock) -> Result<Self, WireError> {
+        let tenant = TenantId::DEFAULT;
+        let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
+        let mut state = State::default();
+        let flows: Vec<(Key, FlowRecord)> = store
+            .scan(tenant, Table::Flows, &from, &to, FLOWS_MAX, false)
+            .map_err(|error| unreadable(&error))?;
+        for (_, record) in flows {
+            let published = match &record.published {
+                Some(version) => load_version(&store, tenant, record.id, version)?,
+                None => None,
+            };
+            state.insert(Entry { record, published });
+        }
+        let connections: Vec<(Key, ConnectionRecord)> = store
+            .scan(tenant, Table::Connections, &from, &to, CONNECTIONS_MAX, false)
+            .map_err(|error| unreadable(&error))?;
+        for (_, record) in connections {
+            state.connections.insert(record.name.clone(), Arc::new(record));
+        }
+        state.routes = Arc::new(Routes::of(state.flows.values(), &registry, &Routes::default()));
+        Ok(Self(Arc::new(Inner {
+            store,
+            registry,
+            clock,
+            edit: tokio::sync::Mutex::new(()),
+            state: RwLock::new(Arc::new(state)),
+            versions: RwLock::new(HashMap::new()),
+        })))
+    }
+
+    /// Everything at this moment.
+    #[must_use]
+    pub fn now(&self) -> Arc<State> {
+        Arc::clone(&self.0.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn swap(&self, state: State) {
+        *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+
+    /// The connectors of this build.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// All flows, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<FlowRow> {
+        let state = self.now();
+        let mut rows: Vec<FlowRow> = state.flows.values().map(|entry| row(entry)).collect();
+        rows.sort_by(|a, b| a.flow.cmp(&b.flow));
+        rows
+    }
+
+    /// One flow with its texts.
+    ///
+    /// # Errors
+    /// No flow has this name.
+    pub fn show(&self, name: &str) -> Result<FlowDetail, WireError> {
+        let state = self.now();
+        let entry = state.flow(name)?;
+        Ok(FlowDetail {
+            row: row(entry),
+            published: entry.published.as_ref().map(|version| version.record.text.clone()),
+            draft: entry.record.draft.clone(),
+        })
+    }
+
+    /// The published version of a flow by name.
+    ///
+    /// # Errors
+    /// No such flow, or it has no published version.
+    pub fn published_by_name(&self, name: &str) -> Result<Published, WireError> {
+        let state = self.now();
+        state.flow(name)?.as_published().ok_or_else(|| {
+            WireError::new(Code::Conflict, format!("the flow {name} has no published version"))
+                .hint(format!("run `aura flow publish {name}`"))
+        })
+    }
+
+    /// The name of a flow, for lists and news.
+    #[must_use]
+    pub fn flow_name(&self, id: FlowId) -> Option<String> {
+        self.now().flows.get(&id).map(|entry| entry.record.flow.clone())
+    }
+}
+
+impl State {
+    fn insert(&mut self, entry: Entry) {
+        self.names.insert(entry.record.flow.clone(), entry.record.id);
+        self.flows.insert(entry.record.id, Arc::new(entry));
+    }
+
+    fn flow(&self, name: &str) -> Result<&Arc<Entry>, WireError> {
+        self.names.get(name).and_then(|id| self.flows.get(id)).ok_or_else(|| {
+            WireError::not_found(format!("there is no flow named {}", aura_protocol::text::display(name)))
+                .hint("`aura flow list` shows all flows")
+        })
+    }
+
+    /// What the door looks up.
+    #[must_use]
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+
+    /// All flows.
+    pub fn flows(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.flows.values()
+    }
+
+    /// A connection or named secret.
+    #[must_use]
+    pub fn connection(&self, name: &str) -> Option<&Arc<ConnectionRecord>> {
+        self.connections.get(name)
+    }
+}
+
+fn load_version(
+    store: &Store,
+    tenant: TenantId,
+    flow: FlowId,
+    version: &str,
+) -> Result<Option<Version>, WireError> {
+    let key = version_key(store, tenant, flow, version);
+    let stored: Option<VersionRecord> =
+        store.get(tenant, Table::Versions, &key).map_err(|error| unreadable(&error))?;
+    let Some(record) = stored else {
+        tracing::error!(%flow, version, "a published version is missing in the store");
+        return Ok(None);
+    };
+    match definition::read(&record.text) {
+        Ok(flow) => Ok(Some(Version { record, flow: Arc::new(flow) })),
+        Err(_) => {
+            tracing::error!(%flow, version, "a published version is not readable by this build; its flow takes no events");
+            Ok(None)
+        }
+    }
+}
+
+fn row(entry: &Entry) -> FlowRow {
+    let draft = entry.record.draft.as_deref().and_then(|text| definition::read(text).ok());
+    let published = entry.published.as_ref().map(|version| version.flow.as_ref());
+    let shown = published.or(draft.as_ref());
+    let title = shown.and_then(|flow| flow.title.clone()).unwrap_or_else(|| entry.record.flow.clone());
+    let triggers = shown
+        .map(|flow| flow.triggers.iter().map(|trigger| format!("{}: {}", trigger.id, trigger.on)).collect())
+        .unwrap_or_default();
+    FlowRow {
+        id: entry.record.id,
+        flow: entry.record.flow.clone(),
+        title,
+        enabled: entry.record.enabled,
+        published: entry.record.published.clone(),
+        draft: draft.as_ref().map(definition::version),
+        triggers,
+        changed_ms: entry.record.changed_ms,
+    }
+}
+
+impl Flows for Catalog {
+    fn published(&self, tenant: TenantId, flow: FlowId) -> Option<Published> {
+        if tenant != TenantId::DEFAULT {
+            return None;
+        }
+        self.now().flows.get(&flow)?.as_published()
+    }
+
+    fn version(&self, tenant: TenantId, flow: FlowId, version: &str) -> Option<Arc<Flow>> {
+        if tenant != TenantId::DEFAULT {
+            return None;
+        }
+        if let Some(current) = self.now().flows.get(&flow).and_then(|entry| entry.published.as_ref())
+            && current.record.version == version
+        {
+            return Some(Arc::clone(&current.flow));
+        }
+        let key = (flow, version.to_owned());
+        if let Some(known) = self.0.versions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Some(Arc::clone(known));
+        }
+        let loaded = load_version(&self.0.store, tenant, flow, version).ok().flatten()?.flow;
+        let mut kept = self.0.versions.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= VERSIONS_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, Arc::clone(&loaded));
+        Some(loaded)
+    }
+
+    fn connection(&self, tenant: TenantId, name: &str) -> Option<Arc<ConnectionRecord>> {
+        if tenant != TenantId::DEFAULT {
+            return None;
+        }
+        self.now().connections.get(name).map(Arc::clone)
+    }
+}

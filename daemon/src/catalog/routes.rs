@@ -1,0 +1,247 @@
+//! Where deliveries go: endpoint names and aliases of published triggers, and how each one is proved.
+//!
+//! Built whole from the flows and swapped whole. An endpoint name is 128 random bits made once per trigger;
+//! readable aliases exist only for triggers that a signature or a token protects.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aura_integrations::registry::Registry;
+use aura_protocol::flow::{Auth, Trigger};
+use aura_protocol::rpc::Webhook;
+use aura_protocol::{EventId, FlowId, TenantId};
+use zeroize::Zeroizing;
+
+use crate::catalog::{Catalog, Entry, State};
+use crate::engine::Published;
+
+/// How a delivery proves itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nobody checks (`auth: none`, written out).
+    Open,
+    /// `Authorization: Bearer` with the value of a named secret.
+    Bearer(Secret),
+    /// A signature scheme.
+    Signed {
+        /// Its name.
+        scheme: String,
+        /// What signs.
+        secret: Secret,
+    },
+}
+
+/// Where a secret stands: a field of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    /// The connection; empty if the trigger names none.
+    pub connection: String,
+    /// The field.
+    pub field: String,
+}
+
+impl Secret {
+    /// The value now; `None` if it is not set. The door refuses then.
+    #[must_use]
+    pub fn value(&self, state: &State) -> Option<Zeroizing<String>> {
+        let record = state.connection(&self.connection)?;
+        let (_, value) = record.secrets.iter().find(|(name, _)| *name == self.field)?;
+        (!value.is_empty()).then(|| Zeroizing::new(value.clone()))
+    }
+}
+
+impl Proof {
+    /// How deliveries of a trigger prove themselves; `None` if the trigger takes none (manual).
+    #[must_use]
+    pub fn of(trigger: &Trigger, registry: &Registry) -> Option<Self> {
+        if trigger.on == "webhook" {
+            let named = |name: &str| Secret { connection: name.to_owned(), field: "value".to_owned() };
+            return match &trigger.auth {
+                Some(Auth::None) => Some(Self::Open),
+                Some(Auth::Bearer(secret)) => Some(Self::Bearer(named(secret))),
+                Some(Auth::Scheme { scheme, secret }) => {
+                    Some(Self::Signed { scheme: scheme.clone(), secret: named(secret) })
+                }
+                None => None,
+            };
+        }
+        let (connector, _) = trigger.on.split_once('.')?;
+        let kind = registry.trigger(&trigger.on)?;
+        Some(Self::Signed {
+            scheme: kind.scheme.clone(),
+            secret: Secret {
+                connection: trigger.connection.clone().unwrap_or_default(),
+                field: registry.signing_field(connector)?.to_owned(),
+            },
+        })
+    }
+
+    fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Open => None,
+            Self::Bearer(secret) | Self::Signed { secret, .. } => Some(secret),
+        }
+    }
+
+    /// A phrase that names the secret that is not set; `None` if all is well.
+    #[must_use]
+    pub fn missing_secret(&self, state: &State) -> Option<String> {
+        let secret = self.secret()?;
+        if secret.value(state).is_some() {
+            return None;
+        }
+        Some(match (secret.connection.as_str(), secret.field.as_str()) {
+            ("", field) => format!("the trigger names no connection that has `{field}`"),
+            (name, "value") => format!("there is no secret named {name}"),
+            (name, field) => format!("the connection {name} has no `{field}`"),
+        })
+    }
+
+    /// `none`, `bearer` or the scheme.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Open => "none",
+            Self::Bearer(_) => "bearer",
+            Self::Signed { scheme, .. } => scheme,
+        }
+    }
+}
+
+/// One trigger that takes deliveries.
+#[derive(Debug)]
+pub struct Target {
+    /// The flow.
+    pub flow: FlowId,
+    /// The flow as it was published when this route was made.
+    pub published: Published,
+    /// Position of the trigger.
+    pub trigger: usize,
+    /// Its name.
+    pub trigger_id: String,
+    /// How deliveries prove themselves.
+    pub proof: Proof,
+    /// Headers (lower case) and values that tell this event from others of the provider.
+    pub matches: Vec<(String, String)>,
+    /// Endpoint name.
+    pub endpoint: String,
+    last: Arc<Mutex<Option<EventId>>>,
+}
+
+impl Target {
+    /// Remembers the newest event, for lists.
+    pub fn saw(&self, event: EventId) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+    }
+
+    /// Readable alias by provider, if the trigger is signed.
+    #[must_use]
+    pub fn provider_alias(&self) -> Option<String> {
+        let Proof::Signed { scheme, .. } = &self.proof else { return None };
+        let on = self.published.flow.triggers.get(self.trigger)?.on.as_str();
+        let provider = on.split_once('.').map_or_else(|| scheme.trim_end_matches("_webhook"), |(name, _)| name);
+        Some(format!("/webhooks/{provider}/{}", self.published.name))
+    }
+}
+
+/// Everything the door can find.
+#[derive(Debug, Default)]
+pub struct Routes {
+    endpoints: HashMap<String, Arc<Target>>,
+    /// By `flow`, then in order of triggers.
+    flows: HashMap<String, Vec<Arc<Target>>>,
+}
+
+impl Routes {
+    /// The routes of all flows; last events are taken over from `before`.
+    pub fn of<'a>(flows: impl Iterator<Item = &'a Arc<Entry>>, registry: &Registry, before: &Self) -> Self {
+        let mut routes = Self::default();
+        for entry in flows {
+            let Some(published) = entry.as_published() else { continue };
+            for (trigger, definition) in published.flow.triggers.iter().enumerate() {
+                let Some(proof) = Proof::of(definition, registry) else { continue };
+                let endpoint = entry.record.endpoints.iter().find(|(id, _)| *id == definition.id);
+                let Some((_, endpoint)) = endpoint else { continue };
+                let last = before.endpoints.get(endpoint).map(|target| Arc::clone(&target.last)).unwrap_or_default();
+                let matches = registry.trigger(&definition.on).map(|kind| {
+                    kind.matches.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
+                });
+                let target = Arc::new(Target {
+                    flow: entry.record.id,
+                    published: published.clone(),
+                    trigger,
+                    trigger_id: definition.id.clone(),
+                    proof,
+                    matches: matches.unwrap_or_default(),
+                    endpoint: endpoint.clone(),
+                    last,
+                });
+                routes.flows.entry(published.name.clone()).or_default().push(Arc::clone(&target));
+                routes.endpoints.insert(endpoint.clone(), target);
+            }
+        }
+        routes
+    }
+
+    /// By endpoint name; case does not matter, as in every id.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> Option<&Arc<Target>> {
+        self.endpoints.get(name).or_else(|| self.endpoints.get(&name.to_ascii_lowercase()))
+    }
+
+    /// By `/webhooks/{provider}/{flow}`: of several triggers of one provider the first that takes this event.
+    #[must_use]
+    pub fn provider(&self, provider: &str, flow: &str, takes: impl Fn(&Target) -> bool) -> Option<&Arc<Target>> {
+        let path = format!("/webhooks/{provider}/{flow}");
+        let mut candidates =
+            self.flows.get(flow)?.iter().filter(|target| target.provider_alias().as_deref() == Some(path.as_str()));
+        let first = candidates.next()?;
+        if takes(first) { Some(first) } else { Some(candidates.find(|target| takes(target)).unwrap_or(first)) }
+    }
+
+    /// By `/hooks/{tenant}/{flow}/{trigger}`; never for `auth: none`.
+    #[must_use]
+    pub fn named(&self, tenant: &str, flow: &str, trigger: &str) -> Option<&Arc<Target>> {
+        let ours = tenant == "default" || tenant.parse() == Ok(TenantId::DEFAULT);
+        let target = self.flows.get(flow)?.iter().find(|target| target.trigger_id == trigger)?;
+        (ours && target.proof != Proof::Open).then_some(target)
+    }
+}
+
+impl Catalog {
+    /// Endpoints of all triggers; `base` is how providers reach the door.
+    #[must_use]
+    pub fn webhooks(&self, base: &str) -> Vec<Webhook> {
+        let state = self.now();
+        let mut targets: Vec<&Arc<Target>> = state.routes.endpoints.values().collect();
+        targets.sort_by(|a, b| (&a.published.name, a.trigger).cmp(&(&b.published.name, b.trigger)));
+        let base = base.trim_end_matches('/');
+        let rows = targets.into_iter().map(|target| {
+            let named = format!("/hooks/default/{}/{}", target.published.name, target.trigger_id);
+            let alias = match &target.proof {
+                Proof::Open => None,
+                _ => Some(target.provider_alias().unwrap_or(named)),
+            };
+            Webhook {
+                flow: target.published.name.clone(),
+                trigger: target.trigger_id.clone(),
+                on: target.published.flow.triggers.get(target.trigger).map(|t| t.on.clone()).unwrap_or_default(),
+                url: format!("{base}/hooks/{}", target.endpoint),
+                alias: alias.map(|path| format!("{base}{path}")),
+                auth: target.proof.word().to_owned(),
+                secret_set: target.proof.missing_secret(&state).is_none(),
+                enabled: target.published.enabled,
+                last_event: *target.last.lock().unwrap_or_else(PoisonError::into_inner),
+            }
+        });
+        rows.collect()
+    }
+
+    /// Whether any published trigger of an enabled flow takes deliveries without proof.
+    #[must_use]
+    pub fn open_triggers(&self) -> Vec<String> {
+        let state = self.now();
+        let open = state.routes.endpoints.values().filter(|target| target.proof == Proof::Open);
+        open.map(|target| format!("{}/{}", target.published.name, target.trigger_id)).collect()
+    }
+}

@@ -1,0 +1,344 @@
+//! Settings: one table of options with docs, defaults and environment names; file, `AURA_*`, flags on top.
+//!
+//! Unknown keys are refused with their place. The commented default file and `check-config` come from the
+//! same table, so a setting without a doc sentence does not exist.
+
+use std::env;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::args::Args;
+use crate::paths;
+use crate::stop::Stop;
+
+macro_rules! options {
+    ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $kind:ty = $default:expr;)* }) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[doc = $doc])* pub $field: $kind,)* }
+
+        impl Default for $name {
+            fn default() -> Self { Self { $($field: $default,)* } }
+        }
+
+        impl $name {
+            /// Names of all options, in order.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($field),)*];
+
+            /// The commented file with every option and its default.
+            #[must_use]
+            pub fn default_file() -> String {
+                let mut out = String::from("# Settings of aurad. Every line shows its default; remove the `#` to change it.\n# Each setting is also an environment variable (AURA_ and the name in capitals); flags win over both.\n");
+                let default = Self::default();
+                $({
+                    out.push('\n');
+                    for line in [$($doc),*] { let _ = writeln!(out, "#{line}"); }
+                    let _ = writeln!(out, "#{} = {}", stringify!($field), shown(&default.$field));
+                })*
+                out
+            }
+
+            fn take_environment(&mut self, read: impl Fn(&str) -> Option<String>) -> Result<(), Stop> {
+                $({
+                    let name = concat!("AURA_", stringify!($field)).to_ascii_uppercase();
+                    if let Some(text) = read(&name) {
+                        self.$field = parse(&text).map_err(|why| Stop::Config(format!("{name} is `{text}`: {why}")))?;
+                    }
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+options! {
+    /// Everything that can be set. Sizes are bytes unless the name says otherwise, times are seconds.
+    Options {
+        /// Directory of the store.
+        data_dir: PathBuf = paths::data_dir();
+        /// Unix socket for `aura`; its directory is made with mode 0750 if it is missing.
+        socket: PathBuf = paths::socket();
+        /// Address of the HTTP door; port 0 takes a free one.
+        listen: String = "127.0.0.1:8470".to_owned();
+        /// How providers reach the door, as in `https://hooks.example.com`; empty: the listen address.
+        public_url: String = String::new();
+        /// File with the 32 bytes of the master key; empty: the systemd credential `master.key`, else a file
+        /// in the settings directory (made at first start in user mode only).
+        master_key: PathBuf = PathBuf::new();
+        /// Name of this daemon on screen.
+        profile: String = "default".to_owned();
+        /// What is logged, as in `info` or `warn,aura_daemon=debug`.
+        log: String = "info".to_owned();
+        /// Log lines as JSON.
+        log_json: bool = false;
+        /// Largest body of a delivery.
+        http_body_max: usize = 1024 * 1024;
+        /// Open connections at the door.
+        http_connections_max: usize = 2048;
+        /// Open connections from one /24 or /64; the loopback, where a proxy stands, is not counted.
+        http_connections_per_source: usize = 64;
+        /// Deliveries at work at the same time; more are answered 503.
+        http_in_flight_max: usize = 1024;
+        /// Bytes of bodies in memory at the same time; more are answered 503.
+        http_in_flight_bytes: usize = 64 * 1024 * 1024;
+        /// A request's head must have arrived within this time, also on a connection that was kept open.
+        http_head_seconds: u64 = 10;
+        /// A body may pause this long.
+        http_body_idle_seconds: u64 = 10;
+        /// A body must have arrived within this time.
+        http_body_seconds: u64 = 30;
+        /// Calls to providers at work at the same time.
+        calls_max: usize = 64;
+        /// Page cache of the store, in MiB.
+        cache_mib: usize = 32;
+        /// Longest queue of changes that wait for the disk; beyond it deliveries are answered 503.
+        queue_max: usize = 4096;
+        /// Flows may call loopback and private addresses.
+        egress_private: bool = false;
+        /// How long calls at work may take when the daemon is asked to end.
+        grace_seconds: u64 = 20;
+    }
+}
+
+trait Setting: Sized {
+    fn read(text: &str) -> Result<Self, String>;
+}
+impl Setting for String {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+impl Setting for PathBuf {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(Self::from(text))
+    }
+}
+impl Setting for bool {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "write true or false".to_owned())
+    }
+}
+impl Setting for usize {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "write a whole number".to_owned())
+    }
+}
+impl Setting for u64 {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "write a whole number".to_owned())
+    }
+}
+
+fn parse<T: Setting>(text: &str) -> Result<T, String> {
+    T::read(text)
+}
+
+fn shown<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Reads file, environment and flags, in this order, and checks the result.
+///
+/// # Errors
+/// One sentence with the file and line, the variable or the flag.
+pub fn load(args: &Args) -> Result<Options, Stop> {
+    let file = file_of(args.config.as_deref());
+    let mut options = match &file {
+        Some((path, text)) => read_file(path, text)?,
+        None => Options::default(),
+    };
+    options.take_environment(|name| env::var(name).ok())?;
+    if let Some(dir) = &args.data_dir {
+        options.data_dir.clone_from(dir);
+    }
+    if let Some(socket) = &args.socket {
+        options.socket.clone_from(socket);
+    }
+    if let Some(listen) = &args.listen {
+        options.listen.clone_from(listen);
+    }
+    if let Some(key) = &args.master_key {
+        options.master_key.clone_from(key);
+    }
+    if let Some(log) = &args.log {
+        options.log.clone_from(log);
+    }
+    check(&options)?;
+    Ok(options)
+}
+
+type Text = (PathBuf, Result<String, std::io::Error>);
+
+fn file_of(named: Option<&Path>) -> Option<Text> {
+    let (path, must) = match named {
+        Some(path) => (path.to_owned(), true),
+        None => match env::var_os("AURA_CONFIG") {
+            Some(path) => (PathBuf::from(path), true),
+            None => (paths::config_dir().join("aurad.toml"), false),
+        },
+    };
+    let text = std::fs::read_to_string(&path);
+    let missing = matches!(&text, Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+    (must || !missing).then_some((path, text))
+}
+
+fn read_file(path: &Path, text: &Result<String, std::io::Error>) -> Result<Options, Stop> {
+    match text {
+        Ok(text) => read(&path.display().to_string(), text),
+        Err(error) => Err(Stop::Config(format!("the settings file {} cannot be read: {error}", path.display()))),
+    }
+}
+
+/// Reads the text of a settings file.
+///
+/// # Errors
+/// One sentence with name, line and what is wrong.
+pub fn read(name: &str, text: &str) -> Result<Options, Stop> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+        let message = error.message().lines().next().unwrap_or("not valid TOML").to_owned();
+        Stop::Config(format!("{name}, line {line}: {message}; `aurad check-config --print-default` lists every setting"))
+    })
+}
+
+/// Checks what a type cannot say.
+///
+/// # Errors
+/// One sentence that names the setting.
+pub fn check(options: &Options) -> Result<(), Stop> {
+    let refuse = |name: &str, why: &str| Err(Stop::Config(format!("the setting `{name}` {why}")));
+    if options.listen.parse::<SocketAddr>().is_err() {
+        return refuse("listen", "must be an address and a port, like 127.0.0.1:8470 or [::]:8470");
+    }
+    if !options.public_url.is_empty() {
+        match url::Url::parse(&options.public_url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+            _ => return refuse("public_url", "must be an address like https://hooks.example.com"),
+        }
+    }
+    if !(1024..=25 * 1024 * 1024).contains(&options.http_body_max) {
+        return refuse("http_body_max", "must be between 1024 and 26214400 bytes");
+    }
+    if options.http_in_flight_bytes < options.http_body_max {
+        return refuse("http_in_flight_bytes", "must not be less than `http_body_max`");
+    }
+    for (name, value, most) in [
+        ("http_connections_max", options.http_connections_max, 100_000),
+        ("http_connections_per_source", options.http_connections_per_source, 100_000),
+        ("http_in_flight_max", options.http_in_flight_max, 100_000),
+        ("calls_max", options.calls_max, 10_000),
+        ("cache_mib", options.cache_mib, 65_536),
+        ("queue_max", options.queue_max, 1_000_000),
+    ] {
+        if value == 0 || value > most {
+            return refuse(name, &format!("must be between 1 and {most}"));
+        }
+    }
+    for (name, value) in [
+        ("http_head_seconds", options.http_head_seconds),
+        ("http_body_idle_seconds", options.http_body_idle_seconds),
+        ("http_body_seconds", options.http_body_seconds),
+        ("grace_seconds", options.grace_seconds),
+    ] {
+        if value == 0 || value > 3600 {
+            return refuse(name, "must be between 1 and 3600 seconds");
+        }
+    }
+    if options.master_key.starts_with(&options.data_dir) {
+        return refuse("master_key", "must not lie in the data directory: a copy of the data would carry its key");
+    }
+    if options.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
+        return refuse("log", "must be a filter like `info` or `warn,aura_daemon=debug`");
+    }
+    Ok(())
+}
+
+/// What is allowed but risky, in sentences.
+#[must_use]
+pub fn warnings(options: &Options) -> Vec<String> {
+    let mut out = Vec::new();
+    let open = options.listen.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback());
+    if open && !options.public_url.starts_with("https://") {
+        out.push("the HTTP door listens beyond this machine without TLS in front: set `public_url` to the https address of your proxy".to_owned());
+    }
+    if options.egress_private {
+        out.push("`egress_private` lets every flow call addresses of your own network".to_owned());
+    }
+    if options.http_body_max.saturating_mul(8) > options.http_in_flight_bytes {
+        out.push("`http_in_flight_bytes` holds fewer than eight of the largest bodies at once".to_owned());
+    }
+    out
+}
+
+/// `aurad check-config`: settings in effect and warnings.
+///
+/// # Errors
+/// Never; wrong settings were refused before.
+pub fn report(options: &Options) -> Result<(), Stop> {
+    print!("{}", toml::to_string(options).unwrap_or_default());
+    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("AURA_")) {
+        let known = Options::NAMES.iter().any(|option| name == format!("AURA_{}", option.to_ascii_uppercase()));
+        if !known && name != "AURA_CONFIG" {
+            eprintln!("warning: the environment variable {name} is no setting of aurad");
+        }
+    }
+    for warning in warnings(options) {
+        eprintln!("warning: {warning}");
+    }
+    eprintln!("the settings are valid");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str, part: &str) {
+        let error = read("aurad.toml", text).and_then(|options| check(&options).map(|()| options)).unwrap_err();
+        assert!(error.to_string().contains(part), "`{error}` should say `{part}`");
+        assert!(!error.to_string().contains('\n'), "one sentence: {error}");
+        assert_eq!(error.exit_code(), 78);
+    }
+
+    #[test]
+    fn wrong_settings_are_refused_with_their_place() {
+        refused("listn = '1'", "line 1: unknown field `listn`");
+        refused("\nlisten = 5", "line 2");
+        refused("listen = 'localhost'", "`listen` must be an address and a port");
+        refused("http_body_max = 5", "between 1024");
+        refused("calls_max = 0", "between 1 and");
+        refused("data_dir = '/d'\nmaster_key = '/d/key'", "must not lie in the data directory");
+        refused("public_url = 'ftp://x'", "public_url");
+        refused("log = '=,='", "`log`");
+        refused("a = [", "line 1");
+    }
+
+    #[test]
+    fn the_printed_default_file_is_valid_and_says_the_defaults() {
+        let file = Options::default_file();
+        let live: String = file
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(read("default", &live).unwrap(), Options::default());
+        for name in Options::NAMES {
+            assert!(file.contains(&format!("\n#{name} = ")), "{name} is missing");
+        }
+    }
+
+    #[test]
+    fn environment_wins_over_the_file_and_names_itself_when_wrong() {
+        let mut options = read("x", "queue_max = 7").unwrap();
+        options.take_environment(|name| (name == "AURA_QUEUE_MAX").then(|| "9".to_owned())).unwrap();
+        assert_eq!(options.queue_max, 9);
+        let error =
+            options.take_environment(|name| (name == "AURA_LOG_JSON").then(|| "maybe".to_owned())).unwrap_err();
+        assert!(error.to_string().contains("AURA_LOG_JSON is `maybe`: write true or false"), "{error}");
+    }
+}

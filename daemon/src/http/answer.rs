@@ -1,0 +1,199 @@
+//! What a sender hears: the acknowledgement, the flow's own reply, or a refusal in one sentence.
+//!
+//! Only answers with the header `Aura-Event-Id` promise anything. Refusals of unknown, disabled and
+//! wrong-method requests are one and the same.
+
+use aura_protocol::Code;
+use aura_protocol::event::{Ack, EventState};
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
+
+use crate::engine::{Answer, Refusal};
+
+/// The header of every promise.
+pub const EVENT_ID: HeaderName = HeaderName::from_static("aura-event-id");
+
+/// Why a delivery was refused: nothing of it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Unknown, disabled or wrong method: 404.
+    #[error("there is no such endpoint")]
+    NotFound,
+    /// Signature or token missing or wrong, or no secret set: 401.
+    #[error("the delivery is not signed as this endpoint requires")]
+    Unproved,
+    /// The head says something twice or wrongly, or the body is not what it claims: 400.
+    #[error("{0}")]
+    Malformed(String),
+    /// Proved, but an event of another kind: 404.
+    #[error("{0}")]
+    OtherEvent(String),
+    /// Too many bytes: 413.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// Compressed: 415.
+    #[error("the body must come without content-encoding")]
+    Encoded,
+    /// Too slow: 408.
+    #[error("the body did not arrive in time")]
+    Slow,
+    /// Overloaded: 503 with the seconds to wait.
+    #[error("too much at once; send again later with the same id")]
+    Busy(u32),
+    /// The store failed: 503.
+    #[error("the event could not be stored; send again later with the same id")]
+    Store,
+}
+
+impl Refused {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound | Self::OtherEvent(_) => StatusCode::NOT_FOUND,
+            Self::Unproved => StatusCode::UNAUTHORIZED,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy(_) | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
+            Self::Unproved => Code::Forbidden,
+            Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded | Self::Slow => Code::Invalid,
+            Self::Busy(_) | Self::Store => Code::Busy,
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::Busy(seconds) => Some(jittered(*seconds)),
+            Self::Store => Some(jittered(30)),
+            _ => None,
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Busy { retry_after_s } => Self::Busy(retry_after_s),
+            Refusal::Disabled => Self::NotFound,
+            Refusal::Store(why) => {
+                tracing::error!(why, "an event could not be stored");
+                Self::Store
+            }
+        }
+    }
+}
+
+/// Up to half as long again, so that senders do not come back all at once; at least 1.
+fn jittered(seconds: u32) -> u32 {
+    let mut byte = [0_u8; 1];
+    let _ = getrandom::fill(&mut byte);
+    let [random] = byte;
+    let seconds = seconds.clamp(1, 3600);
+    seconds + (seconds.div_ceil(2) * u32::from(random)) / 256
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<Body> {
+        let text = serde_json::json!({ "error": { "code": self.code().text(), "message": self.to_string() } });
+        let mut response = json(self.status(), text.to_string());
+        if let Some(seconds) = self.retry_after_s() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::Slow | Self::TooLarge(_)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+fn json(status: StatusCode, mut text: String) -> Response<Body> {
+    text.push('\n');
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The answer to an accepted delivery; `success` is the status the sender's scheme expects.
+#[must_use]
+pub fn accepted(answer: Answer, success: StatusCode) -> Response<Body> {
+    let event = answer.ack.event_id;
+    let mut response = match answer.reply {
+        Some(reply) => own(reply),
+        None => acknowledged(&answer.ack, success),
+    };
+    if let Ok(id) = HeaderValue::from_str(&event.to_string()) {
+        response.headers_mut().insert(EVENT_ID, id);
+    }
+    response
+}
+
+fn acknowledged(ack: &Ack, success: StatusCode) -> Response<Body> {
+    let status = if ack.state == EventState::Duplicate { StatusCode::OK } else { success };
+    json(status, serde_json::to_string(ack).unwrap_or_default())
+}
+
+/// Headers that belong to the connection and not to the flow.
+const OURS: &[&str] = &[
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "aura-event-id",
+];
+
+fn own(reply: crate::engine::Response) -> Response<Body> {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status).ok().filter(|status| status.as_u16() >= 200).unwrap_or(StatusCode::OK);
+    for (name, value) in reply.headers {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
+        if !OURS.contains(&name.as_str()) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use aura_protocol::EventId;
+
+    use super::*;
+
+    #[test]
+    fn a_flows_own_reply_cannot_break_the_connection_and_carries_the_event() {
+        let ack = Ack { event_id: EventId::now(), run_id: None, state: EventState::Started, starts_at: None };
+        let headers = [("Content-Type", "text/plain"), ("Transfer-Encoding", "chunked"), ("x-a", "b\r\nc"), ("ä", "b")];
+        let reply = crate::engine::Response {
+            status: 101,
+            headers: headers.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+            body: b"hi".to_vec(),
+        };
+        let response = accepted(Answer { ack: ack.clone(), reply: Some(reply) }, StatusCode::ACCEPTED);
+        assert_eq!(response.status(), 200);
+        let names: Vec<&str> = response.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["content-type", "aura-event-id"]);
+        let duplicate = Ack { state: EventState::Duplicate, ..ack };
+        assert_eq!(accepted(Answer { ack: duplicate, reply: None }, StatusCode::ACCEPTED).status(), 200);
+    }
+
+    #[test]
+    fn waiting_times_are_whole_seconds_and_differ() {
+        let times: std::collections::BTreeSet<u32> = (0..200).map(|_| jittered(30)).collect();
+        assert!(times.len() > 3 && times.iter().all(|time| (30..=45).contains(time)), "{times:?}");
+    }
+}

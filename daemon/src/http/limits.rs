@@ -1,0 +1,152 @@
+//! What may be at work at the same time: connections by source, deliveries, bytes of bodies.
+//!
+//! Every count goes down by dropping its guard, so no path can forget it. Memory is bounded by
+//! `connections × head + bytes in flight`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Open connections by source network: /24 of IPv4, /64 of IPv6.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    open: Arc<Mutex<HashMap<u64, usize>>>,
+    max: usize,
+    count_loopback: bool,
+}
+
+/// One counted connection.
+#[derive(Debug)]
+pub struct OfSource {
+    sources: Sources,
+    network: Option<u64>,
+}
+
+fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(four) => u64::from(u32::from(four) >> 8),
+        // The upper half of an IPv6 address never looks like the small numbers of IPv4 networks in practice
+        // (those are in ::/64); if it did, they would share one count.
+        IpAddr::V6(six) => u64::try_from(u128::from(six) >> 64).unwrap_or(u64::MAX),
+    }
+}
+
+impl Sources {
+    /// At most `max` per network; the loopback is where a proxy stands and not counted unless asked.
+    #[must_use]
+    pub fn new(max: usize, count_loopback: bool) -> Self {
+        Self { open: Arc::default(), max, count_loopback }
+    }
+
+    /// Counts a connection; `None` if its network has too many.
+    #[must_use]
+    pub fn enter(&self, address: IpAddr) -> Option<OfSource> {
+        if address.to_canonical().is_loopback() && !self.count_loopback {
+            return Some(OfSource { sources: self.clone(), network: None });
+        }
+        let network = network(address);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(network).or_insert(0);
+        if *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        Some(OfSource { sources: self.clone(), network: Some(network) })
+    }
+}
+
+impl Drop for OfSource {
+    fn drop(&mut self) {
+        let Some(network) = self.network else { return };
+        let mut open = self.sources.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&network);
+            }
+        }
+    }
+}
+
+/// Deliveries and bytes at work.
+#[derive(Debug)]
+pub struct InFlight {
+    count: Arc<Semaphore>,
+    kib: Arc<Semaphore>,
+}
+
+/// A delivery at work, with the bytes it holds.
+#[derive(Debug)]
+pub struct Place {
+    _one: OwnedSemaphorePermit,
+    kib: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl InFlight {
+    /// Limits in deliveries and bytes.
+    #[must_use]
+    pub fn new(count: usize, bytes: usize) -> Self {
+        let kib = (bytes / 1024).clamp(1, Semaphore::MAX_PERMITS);
+        Self { count: Arc::new(Semaphore::new(count)), kib: Arc::new(Semaphore::new(kib)) }
+    }
+
+    /// A place for one delivery; `None`: overloaded.
+    #[must_use]
+    pub fn enter(&self) -> Option<Place> {
+        let one = Arc::clone(&self.count).try_acquire_owned().ok()?;
+        Some(Place { _one: one, kib: Arc::clone(&self.kib), held: None })
+    }
+}
+
+impl Place {
+    /// Makes room for a body of this many bytes in all; false: overloaded.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let have = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let need = bytes.div_ceil(1024);
+        let Some(more) = need.checked_sub(have).filter(|more| *more > 0) else { return true };
+        let Ok(more) = u32::try_from(more) else { return false };
+        let Ok(permit) = Arc::clone(&self.kib).try_acquire_many_owned(more) else { return false };
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_counted_by_network_and_forgotten() {
+        let sources = Sources::new(2, false);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = sources.enter(ip("203.0.113.1")).unwrap();
+        let _second = sources.enter(ip("::ffff:203.0.113.200")).unwrap();
+        assert!(sources.enter(ip("203.0.113.3")).is_none(), "the same /24");
+        let _other = sources.enter(ip("203.0.114.3")).unwrap();
+        drop(first);
+        let _third = sources.enter(ip("203.0.113.3")).unwrap();
+        let _six = [sources.enter(ip("2001:db8::1")).unwrap(), sources.enter(ip("2001:db8::ffff:1")).unwrap()];
+        assert!(sources.enter(ip("2001:db8::2")).is_none(), "the same /64");
+        assert!((0..9).map(|_| sources.enter(ip("127.0.0.1"))).collect::<Vec<_>>().iter().all(Option::is_some));
+        drop((_second, _third, _other, _six));
+        assert!(sources.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn bytes_in_flight_are_bounded_over_all_deliveries() {
+        let limit = InFlight::new(2, 8 * 1024);
+        let mut one = limit.enter().unwrap();
+        let mut two = limit.enter().unwrap();
+        assert!(limit.enter().is_none());
+        assert!(one.grow(1) && one.grow(1024) && one.grow(5000));
+        assert!(two.grow(3000) && !two.grow(3073), "5 KiB and 3 KiB are all there is");
+        drop(one);
+        assert!(two.grow(8192) && limit.enter().is_some());
+    }
+}

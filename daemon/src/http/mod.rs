@@ -1,0 +1,157 @@
+//! The HTTP door: deliveries of providers in, an answer only after the commit.
+//!
+//! [`accept`] holds connections within their limits, [`intake`] takes one delivery through lookup, reading,
+//! proof and checks to the engine, [`answer`] says what the sender hears. Nothing of a delivery is stored
+//! or even parsed before its proof. See `docs/http-door.md`.
+
+pub mod accept;
+pub mod answer;
+pub mod body;
+pub mod intake;
+pub mod io;
+pub mod limits;
+pub mod proof;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::Options;
+use crate::engine::Engine;
+use crate::http::limits::InFlight;
+use crate::tasks::Tasks;
+
+/// Limits of the door.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest body in bytes.
+    pub body_max: usize,
+    /// Open connections.
+    pub connections_max: usize,
+    /// Open connections of one source network.
+    pub per_source_max: usize,
+    /// Whether the loopback is counted as a source too.
+    pub count_loopback: bool,
+    /// Deliveries at work.
+    pub in_flight_max: usize,
+    /// Bytes of bodies in memory.
+    pub in_flight_bytes: usize,
+    /// A head must have arrived within this.
+    pub head: Duration,
+    /// A body may pause this long.
+    pub body_idle: Duration,
+    /// A body must have arrived within this.
+    pub body_total: Duration,
+}
+
+impl Limits {
+    /// The limits that the settings say.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        Self {
+            body_max: options.http_body_max,
+            connections_max: options.http_connections_max,
+            per_source_max: options.http_connections_per_source,
+            count_loopback: false,
+            in_flight_max: options.http_in_flight_max,
+            in_flight_bytes: options.http_in_flight_bytes,
+            head: Duration::from_secs(options.http_head_seconds),
+            body_idle: Duration::from_secs(options.http_body_idle_seconds),
+            body_total: Duration::from_secs(options.http_body_seconds),
+        }
+    }
+}
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Door(Arc<Shared>);
+
+/// The services behind the door.
+pub struct Shared {
+    /// Flows and secrets.
+    pub catalog: Catalog,
+    /// Takes what passed.
+    pub engine: Engine,
+    /// Time of acceptance and of signatures.
+    pub clock: Clock,
+    /// Limits.
+    pub limits: Limits,
+    /// Tasks that must not end with their connection.
+    pub tasks: Tasks,
+    /// Deliveries and bytes at work.
+    pub in_flight: InFlight,
+}
+
+impl std::ops::Deref for Door {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Door {
+    /// A door in front of an engine.
+    #[must_use]
+    pub fn new(catalog: Catalog, engine: Engine, clock: Clock, limits: Limits, tasks: Tasks) -> Self {
+        let in_flight = InFlight::new(limits.in_flight_max, limits.in_flight_bytes);
+        Self(Arc::new(Shared { catalog, engine, clock, limits, tasks, in_flight }))
+    }
+
+    /// The routes. Whatever is not one answers like an endpoint that does not exist.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/hooks/{endpoint}", any(intake::endpoint))
+            .route("/hooks/{tenant}/{flow}/{trigger}", any(intake::named))
+            .route("/webhooks/{provider}/{flow}", any(intake::provider))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .fallback(|| async { answer::Refused::NotFound.into_response() })
+            .method_not_allowed_fallback(|| async { answer::Refused::NotFound.into_response() })
+            .with_state(self.clone())
+    }
+
+    /// Serves until the daemon closes.
+    pub async fn serve(self, listener: tokio::net::TcpListener) {
+        let router = self.router();
+        accept::run(listener, router, &self.limits, &self.tasks).await;
+    }
+}
+
+async fn ready(State(door): State<Door>) -> Response {
+    if door.tasks.closing.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "closing\n").into_response();
+    }
+    (StatusCode::OK, "ready\n").into_response()
+}
+
+/// Opens the door's address.
+///
+/// # Errors
+/// One sentence: the port is taken, or the address is not one of this machine.
+pub async fn listen(address: &str) -> Result<(tokio::net::TcpListener, SocketAddr), crate::stop::Stop> {
+    let fail = |error: std::io::Error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "another program listens there".to_owned(),
+            std::io::ErrorKind::AddrNotAvailable => "it is no address of this machine".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
+            _ => error.to_string(),
+        };
+        crate::stop::Stop::Taken(format!(
+            "the HTTP door cannot listen on {address}: {why}; choose another with `--listen` or the setting `listen`"
+        ))
+    };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(fail)?;
+    let local = listener.local_addr().map_err(fail)?;
+    Ok((listener, local))
+}

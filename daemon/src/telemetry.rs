@@ -1,0 +1,83 @@
+//! Logs on standard error: one record, one line, nothing in it that a terminal would act on.
+//!
+//! The library writes fields given with `%` unescaped, so every line passes [`aura_protocol::text::display`]
+//! before it leaves, in both formats. Payloads and secrets are never logged; see `docs/operating.md`.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::stop::Stop;
+
+/// Starts the log; once per process (a second call changes nothing).
+///
+/// # Errors
+/// The filter is not one.
+pub fn start(filter: &str, json: bool) -> Result<(), Stop> {
+    let filter: EnvFilter =
+        filter.parse().map_err(|error| Stop::Config(format!("`{filter}` is not a log filter: {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Lines);
+    let _ = if json { builder.json().try_init() } else { builder.compact().try_init() };
+    Ok(())
+}
+
+struct Lines;
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Line;
+    fn make_writer(&self) -> Line {
+        Line(Vec::with_capacity(256))
+    }
+}
+
+/// Gathers one record and writes it when dropped.
+struct Line(Vec<u8>);
+
+/// Longest log line in bytes; what is longer ends with `…`.
+const LINE_MAX: usize = 16 * 1024;
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() < LINE_MAX {
+            self.0.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            let _ = io::stderr().lock().write_all(line(&self.0).as_bytes());
+        }
+    }
+}
+
+fn line(record: &[u8]) -> String {
+    let text = String::from_utf8_lossy(record);
+    let text = text.trim_end_matches('\n');
+    let cut = text.char_indices().nth(LINE_MAX).map(|(at, _)| at);
+    let shown = match cut.and_then(|at| text.get(..at)) {
+        Some(head) => format!("{head}…"),
+        None => text.to_owned(),
+    };
+    let mut shown = aura_protocol::text::display(&shown);
+    shown.push('\n');
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line() {
+        assert_eq!(line(b"all well\n"), "all well\n");
+        let long = line(&vec![b'x'; 40_000]);
+        assert!(long.ends_with("…\n") && long.len() < 17_000, "{}", long.len());
+    }
+}
