@@ -97,8 +97,11 @@ options! {
         cache_mib: usize = 32;
         /// Longest queue of changes that wait for the disk; beyond it deliveries are answered 503.
         queue_max: usize = 4096;
-        /// Flows may call loopback and private addresses.
-        egress_private: bool = false;
+        /// Flows may call this machine itself (loopback).
+        egress_loopback: bool = false;
+        /// Hosts that flows may call whatever their address, as in `["erp.intern"]`; in the environment with
+        /// commas between them.
+        egress_hosts: Vec<String> = Vec::new();
         /// How long calls at work may take when the daemon is asked to end.
         grace_seconds: u64 = 20;
     }
@@ -115,6 +118,11 @@ impl Setting for String {
 impl Setting for PathBuf {
     fn read(text: &str) -> Result<Self, String> {
         Ok(Self::from(text))
+    }
+}
+impl Setting for Vec<String> {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
     }
 }
 impl Setting for bool {
@@ -266,8 +274,8 @@ pub fn warnings(options: &Options) -> Vec<String> {
     if open && !options.public_url.starts_with("https://") {
         out.push("the HTTP door listens beyond this machine without TLS in front: set `public_url` to the https address of your proxy".to_owned());
     }
-    if options.egress_private {
-        out.push("`egress_private` lets every flow call addresses of your own network".to_owned());
+    if options.egress_loopback {
+        out.push("`egress_loopback` lets every flow call whatever listens on this machine".to_owned());
     }
     if options.http_body_max.saturating_mul(8) > options.http_in_flight_bytes {
         out.push("`http_in_flight_bytes` holds fewer than eight of the largest bodies at once".to_owned());

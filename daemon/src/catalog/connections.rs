@@ -89,7 +89,7 @@ impl Catalog {
                 example: String::new(),
             }]);
         }
-        match self.registry().connector(connector) {
+        match self.registry().connectors().iter().find(|known| known.id == connector) {
             Some(known) => Ok(known.fields.clone()),
             None => Err(wrong(format!("there is no connector named {}", display(connector)))
                 .hint("`aura connection add --help` lists connectors; `secret` stores a bare secret")),

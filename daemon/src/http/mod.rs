@@ -17,6 +17,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use axum::Router;
@@ -91,6 +92,14 @@ pub struct Shared {
     pub tasks: Tasks,
     /// Deliveries and bytes at work.
     pub in_flight: InFlight,
+    unproved: Unproved,
+}
+
+/// Refused deliveries since the log last said so.
+#[derive(Debug, Default)]
+struct Unproved {
+    said_ms: AtomicI64,
+    count: AtomicU64,
 }
 
 impl std::ops::Deref for Door {
@@ -105,7 +114,7 @@ impl Door {
     #[must_use]
     pub fn new(catalog: Catalog, engine: Engine, clock: Clock, limits: Limits, tasks: Tasks) -> Self {
         let in_flight = InFlight::new(limits.in_flight_max, limits.in_flight_bytes);
-        Self(Arc::new(Shared { catalog, engine, clock, limits, tasks, in_flight }))
+        Self(Arc::new(Shared { catalog, engine, clock, limits, tasks, in_flight, unproved: Unproved::default() }))
     }
 
     /// The routes. Whatever is not one answers like an endpoint that does not exist.

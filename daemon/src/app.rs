@@ -1,0 +1,187 @@
+//! The daemon, built in order. Reads like a table of contents.
+//!
+//! What is opened last closes first: door and socket, then work, then the engine, then the store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aura_integrations::http::{EgressPolicy, Http};
+use aura_integrations::registry::Registry;
+use aura_storage::{Store, StoreOptions};
+use tokio::sync::watch;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::Options;
+use crate::engine::{Deps, Engine};
+use crate::http::{Door, Limits};
+use crate::keys::MasterKey;
+use crate::rpc::{Service, Shared, socket};
+use crate::stop::Stop;
+use crate::tasks::{self, Tasks};
+use crate::{http, keys};
+
+/// A daemon that serves.
+pub struct App {
+    /// What the socket offers.
+    pub service: Service,
+    /// Address of the door.
+    pub http: std::net::SocketAddr,
+    tasks: Tasks,
+    failed: watch::Receiver<Option<String>>,
+}
+
+/// What differs between a real daemon and the demo.
+pub struct Setting {
+    /// Settings.
+    pub options: Options,
+    /// The master key.
+    pub key: MasterKey,
+    /// Time.
+    pub clock: Clock,
+    /// Where flows may call.
+    pub egress: EgressPolicy,
+}
+
+/// `aurad`: serves until it is asked to end or the disk fails.
+///
+/// # Errors
+/// Why it did not start, or had to end.
+pub async fn serve(options: Options) -> Result<(), Stop> {
+    let key = keys::find(&options)?;
+    if key.made {
+        tracing::warn!(file = %key.file.display(), "made the master key at first start; keep a copy of it in a safe place");
+    }
+    let egress =
+        EgressPolicy { allow_loopback: options.egress_loopback, allow_hosts: options.egress_hosts.clone() };
+    for warning in crate::config::warnings(&options) {
+        tracing::warn!("{warning}");
+    }
+    let grace = Duration::from_secs(options.grace_seconds);
+    let app = App::start(Setting { options, key, clock: Clock::system(), egress }).await?;
+    tracing::info!(http = %app.http, socket = %app.service.socket.display(), "ready");
+    app.until_end(grace).await
+}
+
+impl App {
+    /// Builds every service in order and starts serving.
+    ///
+    /// # Errors
+    /// What could not be opened, in one sentence.
+    pub async fn start(setting: Setting) -> Result<Self, Stop> {
+        let Setting { options, key, clock, egress } = setting;
+        let tasks = Tasks::default();
+
+        // Places that only one daemon can have come first, so that a second one changes nothing.
+        let bound = socket::bind(&options.socket)?;
+        let (listener, address) = http::listen(&options.listen).await?;
+
+        let store = open_store(&options, &key).await?;
+        let failed = store.failed();
+
+        let registry = Arc::new(Registry::builtin());
+        let http = Http::new(egress).map_err(|error| Stop::System(format!("no HTTP client: {error}")))?;
+        let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone())
+            .map_err(|error| Stop::Store(error.to_string()))?;
+        let engine = Engine::start(Deps {
+            store: store.clone(),
+            flows: Arc::new(catalog.clone()),
+            clock: clock.clone(),
+            registry,
+            http: Arc::new(http),
+            calls_max: options.calls_max,
+        })
+        .await
+        .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;
+
+        let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), Limits::of(&options), tasks.clone());
+        let service = Service::new(Shared {
+            store,
+            catalog,
+            engine,
+            clock,
+            tasks: tasks.clone(),
+            profile: options.profile.clone(),
+            listen: address.to_string(),
+            public_url: if options.public_url.is_empty() { format!("http://{address}") } else { options.public_url },
+            data_dir: options.data_dir,
+            socket: options.socket,
+            key_file: key.file,
+            started: Instant::now(),
+            watched: watch::Sender::new(0),
+        });
+        tasks.spawn(door.serve(listener));
+        tasks.spawn(socket::serve(bound, service.clone()));
+        Ok(Self { service, http: address, tasks, failed })
+    }
+
+    /// Serves until a signal or a failed disk, then ends in order.
+    ///
+    /// # Errors
+    /// The disk failed (exit 74): what was not acknowledged may or may not be there, nothing else is lost.
+    pub async fn until_end(self, grace: Duration) -> Result<(), Stop> {
+        let mut failed = self.failed.clone();
+        let reason = tokio::select! {
+            signal = tasks::asked_to_end() => {
+                let signal = signal.map_err(|error| Stop::System(format!("no signal handler: {error}")))?;
+                tracing::info!(signal, "ending: new work is refused, work at hand is finished");
+                None
+            }
+            sentence = disk_failed(&mut failed) => Some(sentence),
+        };
+        if let Some(sentence) = reason {
+            tracing::error!("{sentence}");
+            return Err(Stop::Store(sentence));
+        }
+        let again = tokio::spawn(tasks::asked_to_end());
+        tokio::select! {
+            () = self.end(grace) => {}
+            _ = again => tracing::warn!("asked twice: ending at once; what is unfinished resumes at the next start"),
+        }
+        Ok(())
+    }
+
+    /// Ends in order: nobody new, work at hand, calls of the engine, the store.
+    pub async fn end(self, grace: Duration) {
+        let began = Instant::now();
+        self.tasks.close(grace).await;
+        self.service.engine.drain(grace.saturating_sub(began.elapsed()).max(Duration::from_millis(500))).await;
+        self.service.store.close().await;
+        tracing::info!("ended");
+    }
+}
+
+async fn open_store(options: &Options, key: &MasterKey) -> Result<Store, Stop> {
+    make_private(&options.data_dir)?;
+    let options = StoreOptions {
+        dir: Some(options.data_dir.clone()),
+        master: *key.bytes,
+        cache_bytes: options.cache_mib * 1024 * 1024,
+        queue_max: options.queue_max,
+    };
+    tokio::task::spawn_blocking(move || Store::open(&options))
+        .await
+        .map_err(|error| Stop::Store(format!("the store did not open: {error}")))?
+        .map_err(|error| Stop::Store(error.to_string()))
+}
+
+fn make_private(dir: &std::path::Path) -> Result<(), Stop> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Stop::Store(format!("the data directory {} cannot be made: {error}", dir.display())))
+}
+
+/// Waits until the store says that the disk failed.
+async fn disk_failed(failed: &mut watch::Receiver<Option<String>>) -> String {
+    loop {
+        if let Some(sentence) = failed.borrow_and_update().clone() {
+            return sentence;
+        }
+        if failed.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

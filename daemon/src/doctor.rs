@@ -1,0 +1,155 @@
+//! `aura doctor`: what a careful operator would look at, in plain sentences with what to do.
+//!
+//! It only reads. `ok` lines are said too, so that a missing check is seen.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use aura_protocol::rpc::DoctorFinding;
+
+use crate::keys;
+use crate::rpc::Shared;
+
+/// Free space under which the daemon warns.
+const SPACE_WARN: u64 = 2 * 1024 * 1024 * 1024;
+/// Free space under which it says that it must fail soon.
+const SPACE_FAIL: u64 = 256 * 1024 * 1024;
+
+fn finding(level: &str, subject: &str, message: impl Into<String>, hint: Option<&str>) -> DoctorFinding {
+    DoctorFinding {
+        level: level.to_owned(),
+        subject: subject.to_owned(),
+        message: message.into(),
+        hint: hint.map(str::to_owned),
+    }
+}
+
+/// Looks at the installation; `deep` reads and verifies everything stored.
+#[must_use]
+pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
+    let mut out = Vec::new();
+    key(&shared.key_file, &mut out);
+    data(&shared.data_dir, &mut out);
+    space(&shared.data_dir, &mut out);
+    clock(shared.clock.now_ms(), &mut out);
+    triggers(shared, &mut out);
+    store(shared, deep, &mut out);
+    out
+}
+
+fn key(file: &Path, out: &mut Vec<DoctorFinding>) {
+    if file.as_os_str().is_empty() {
+        out.push(finding("ok", "master key", "the key lives only in memory, as the data does only in this demo", None));
+        return;
+    }
+    match fs::metadata(file) {
+        Err(error) => out.push(finding(
+            "fail",
+            "master key",
+            format!("{} cannot be read any more: {error}", file.display()),
+            Some("restore it from its copy before the daemon is restarted; without it nothing stored can be read"),
+        )),
+        Ok(meta) if meta.mode() & 0o077 != 0 && std::env::var_os("CREDENTIALS_DIRECTORY").is_none() => {
+            out.push(finding(
+                "fail",
+                "master key",
+                format!("{} can be read by others (mode {:04o})", file.display(), meta.mode() & 0o7777),
+                Some("run chmod 600 on it"),
+            ));
+        }
+        Ok(_) if keys::copied_mark(file).exists() => {
+            out.push(finding("ok", "master key", format!("{} is private and a copy was confirmed", file.display()), None));
+        }
+        Ok(_) => out.push(finding(
+            "warn",
+            "master key",
+            format!("nobody confirmed a copy of {}: if it is lost, all data is lost", file.display()),
+            Some(&format!(
+                "copy it to a safe place, then run: touch {}",
+                keys::copied_mark(file).display()
+            )),
+        )),
+    }
+}
+
+fn data(dir: &Path, out: &mut Vec<DoctorFinding>) {
+    for path in [dir.to_owned(), dir.join("aura.redb")] {
+        match fs::metadata(&path) {
+            Ok(meta) if meta.mode() & 0o007 != 0 => out.push(finding(
+                "warn",
+                "data directory",
+                format!("{} is open to everybody (mode {:04o})", path.display(), meta.mode() & 0o7777),
+                Some("values are sealed, but take the rights of others away: chmod o-rwx"),
+            )),
+            Ok(_) => out.push(finding("ok", "data directory", format!("{} is private", path.display()), None)),
+            Err(_) => {}
+        }
+    }
+}
+
+fn space(dir: &Path, out: &mut Vec<DoctorFinding>) {
+    let Ok(stat) = rustix::fs::statvfs(dir) else { return };
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let message = format!("{} MiB are free for {}", free / (1024 * 1024), dir.display());
+    let level = match free {
+        free if free < SPACE_FAIL => "fail",
+        free if free < SPACE_WARN => "warn",
+        _ => "ok",
+    };
+    let hint = (level != "ok").then_some("make room: when the disk is full no event can be accepted");
+    out.push(finding(level, "disk space", message, hint));
+}
+
+fn clock(now_ms: i64, out: &mut Vec<DoctorFinding>) {
+    // This build was made in 2026: a clock before that is wrong, one after 2100 too.
+    let sane = (1_767_225_600_000..4_102_444_800_000).contains(&now_ms);
+    let text = aura_protocol::event::timestamp(now_ms);
+    out.push(if sane {
+        finding("ok", "clock", format!("the clock says {text}"), None)
+    } else {
+        finding("fail", "clock", format!("the clock says {text}, which cannot be"), Some("set the system's clock; sleeps and signatures depend on it"))
+    });
+}
+
+fn triggers(shared: &Shared, out: &mut Vec<DoctorFinding>) {
+    for name in shared.catalog.open_triggers() {
+        out.push(finding(
+            "warn",
+            "trigger",
+            format!("{name} takes deliveries from anybody (auth: none)"),
+            Some("give it a scheme or a bearer secret if it can be reached from outside"),
+        ));
+    }
+    let mut missing = 0;
+    for webhook in shared.catalog.webhooks("").into_iter().filter(|webhook| !webhook.secret_set) {
+        missing += 1;
+        out.push(finding(
+            "fail",
+            "trigger",
+            format!("{}/{} has no secret and refuses every delivery", webhook.flow, webhook.trigger),
+            Some("set it with `aura connection add`"),
+        ));
+    }
+    if missing == 0 {
+        out.push(finding("ok", "trigger", "every trigger that needs a secret has one", None));
+    }
+}
+
+fn store(shared: &Shared, deep: bool, out: &mut Vec<DoctorFinding>) {
+    let what = if deep { "everything stored" } else { "the structure of the store" };
+    match shared.store.check(deep) {
+        Err(error) => out.push(finding("fail", "store", format!("{what} could not be checked: {error}"), None)),
+        Ok(findings) => {
+            let damaged = findings.iter().filter(|found| found.damage).count();
+            for found in findings.into_iter().take(1000) {
+                let level = if found.damage { "fail" } else { "ok" };
+                let hint = found.damage.then_some("restore from a backup; a damaged value is never served");
+                out.push(finding(level, &found.subject, found.message, hint));
+            }
+            if damaged == 0 {
+                out.push(finding("ok", "store", format!("{what} was checked and is whole"), None));
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One delivery: find its trigger, read it, prove it, look at it, and hand it to the engine.
+//!
+//! The order matters: nothing is read for an unknown endpoint, nothing is parsed before the proof, and
+//! success is said only after the engine returned from its commit.
+
+use std::sync::Arc;
+
+use aura_protocol::event::Delivery;
+use aura_protocol::{EventId, TenantId, Value, signature};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, request};
+use axum::response::{IntoResponse, Response};
+
+use crate::catalog::routes::{Proof, Target};
+use crate::engine::{Flows, Intake};
+use crate::http::answer::{Refused, accepted};
+use crate::http::{Door, body, proof};
+
+type Route<T> = Result<Path<T>, PathRejection>;
+
+/// `POST /hooks/{endpoint}`.
+pub async fn endpoint(State(door): State<Door>, path: Route<String>, request: Request) -> Response {
+    let state = door.catalog.now();
+    let target = path.ok().and_then(|Path(name)| state.routes().endpoint(&name).cloned());
+    take(door, target, request).await
+}
+
+/// `POST /hooks/{tenant}/{flow}/{trigger}`.
+pub async fn named(State(door): State<Door>, path: Route<(String, String, String)>, request: Request) -> Response {
+    let state = door.catalog.now();
+    let target = path
+        .ok()
+        .and_then(|Path((tenant, flow, trigger))| state.routes().named(&tenant, &flow, &trigger).cloned());
+    take(door, target, request).await
+}
+
+/// `POST /webhooks/{provider}/{flow}`.
+pub async fn provider(State(door): State<Door>, path: Route<(String, String)>, request: Request) -> Response {
+    let state = door.catalog.now();
+    let takes = |target: &Target| other_event(target, request.headers()).is_none();
+    let target =
+        path.ok().and_then(|Path((provider, flow))| state.routes().provider(&provider, &flow, takes).cloned());
+    take(door, target, request).await
+}
+
+async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Response {
+    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let outcome = match target {
+        Some(target) if request.method() == Method::POST && target.published.enabled => {
+            deliver(&door, target, request).await
+        }
+        _ => Err(Refused::NotFound),
+    };
+    let mut response = outcome.unwrap_or_else(IntoResponse::into_response);
+    if chunked {
+        // Where a proxy in front counted the body in another way, its rest must not become a request.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<Response, Refused> {
+    let (head, body) = request.into_parts();
+    check_head(&head, &target)?;
+    let mut place = door.in_flight.enter().ok_or(Refused::Busy(1))?;
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = body::read(body, length, &door.limits, &mut place).await?;
+
+    let state = door.catalog.now();
+    let now_ms = door.clock.now_ms();
+    let headers = all_headers(&head.headers);
+    if let Err(why) = proof::check(&target, &state, &headers, &body, now_ms) {
+        door.say_unproved(&target, &why);
+        return Err(Refused::Unproved);
+    }
+    if let Some((header, wanted)) = other_event(&target, &head.headers) {
+        let text = format!("this endpoint takes only deliveries with {header}: {wanted}");
+        tracing::warn!(flow = target.published.name, trigger = target.trigger_id, "a proved delivery of another event was refused: {text}");
+        return Err(Refused::OtherEvent(text));
+    }
+    let scheme = match &target.proof {
+        Proof::Signed { scheme, .. } => signature::scheme(scheme),
+        _ => None,
+    };
+    if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme, &headers, &body)) {
+        let status = StatusCode::from_u16(handshake.status).unwrap_or(StatusCode::OK);
+        return Ok((status, handshake.body).into_response());
+    }
+    check_body(&head.headers, &body)?;
+
+    // Published meanwhile: the version of now counts, if it still has this trigger.
+    let published = door.catalog.published(TenantId::DEFAULT, target.flow).ok_or(Refused::NotFound)?;
+    let trigger = published
+        .flow
+        .triggers
+        .iter()
+        .position(|trigger| trigger.id == target.trigger_id)
+        .filter(|_| published.enabled)
+        .ok_or(Refused::NotFound)?;
+    let delivery_id = match scheme {
+        Some(scheme) => signature::delivery_id(scheme, &headers, &body),
+        None => text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512),
+    };
+    let delivery = Delivery {
+        event: EventId::now(),
+        trigger: target.trigger_id.clone(),
+        method: head.method.as_str().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: headers.into_iter().filter(|(name, _)| !PRIVATE.contains(&name.as_str())).collect(),
+        body,
+        received_ms: now_ms,
+    };
+    let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, delivery_id };
+    // In a task of its own: a sender that hangs up must not tear an acceptance in two.
+    let engine = door.engine.clone();
+    let work = async move {
+        let answer = engine.accept(intake).await;
+        drop(place);
+        answer
+    };
+    let answer = door.tasks.detached(work).await.map_err(|_| Refused::Store)??;
+    target.saw(answer.ack.event_id);
+    let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.success_status).ok());
+    Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))
+}
+
+/// Headers that are never stored.
+const PRIVATE: &[&str] = &["authorization", "cookie", "proxy-authorization", "x-api-key"];
+/// Headers that may stand only once, beside those of the signature schemes.
+const SINGLE: &[&str] = &[
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "idempotency-key",
+    "transfer-encoding",
+];
+
+fn check_head(head: &request::Parts, target: &Target) -> Result<(), Refused> {
+    let schemes = signature::SCHEMES.iter().flat_map(|scheme| scheme.families).flat_map(|family| {
+        [Some(family.signature), family.timestamp, family.id].into_iter().flatten()
+    });
+    let matched = target.matches.iter().map(|(name, _)| name.as_str());
+    for name in SINGLE.iter().copied().chain(schemes).chain(matched) {
+        if head.headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Refused::Malformed(format!("the header {name} is given more than once")));
+        }
+    }
+    if let Some(coding) = head.headers.get(TRANSFER_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+    {
+        return Err(Refused::Malformed("the only transfer-encoding taken is chunked".to_owned()));
+    }
+    match head.headers.get(CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Refused::Encoded),
+        _ => Ok(()),
+    }
+}
+
+fn all_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect()
+}
+
+fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// The header and value that this trigger wants and the delivery does not have.
+fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option<(&'a str, &'a str)> {
+    let wrong = target.matches.iter().find(|(name, wanted)| {
+        !headers.get(name).is_some_and(|have| have.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
+    });
+    wrong.map(|(name, wanted)| (name.as_str(), wanted.as_str()))
+}
+
+/// JSON must be JSON, text must be text; a form is a form; other types pass as they are.
+fn check_body(headers: &HeaderMap, body: &[u8]) -> Result<(), Refused> {
+    let kind = text_of(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let json = kind == "application/json" || kind.ends_with("+json") || kind.is_empty();
+    if body.is_empty() {
+        return Ok(());
+    }
+    if std::str::from_utf8(body).is_err() && (json || kind.starts_with("text/")) {
+        return Err(Refused::Malformed("the body is not valid UTF-8".to_owned()));
+    }
+    if json {
+        Value::from_json(body).map_err(|error| {
+            Refused::Malformed(format!("the body is not JSON: {}", aura_protocol::text::display(&error.to_string())))
+        })?;
+    }
+    Ok(())
+}
+
+impl Door {
+    /// One line a second at most: refused deliveries may come in any number.
+    fn say_unproved(&self, target: &Target, why: &str) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let now = self.clock.now_ms();
+        let silent = self.unproved.count.fetch_add(1, Relaxed);
+        if now - self.unproved.said_ms.load(Relaxed) < 1000 {
+            return;
+        }
+        self.unproved.said_ms.store(now, Relaxed);
+        self.unproved.count.store(0, Relaxed);
+        tracing::warn!(
+            flow = target.published.name,
+            trigger = target.trigger_id,
+            unsaid = silent,
+            "a delivery was refused: {why}"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! Cuts large payloads out of transitions, so that a reply fits its frame whatever a run carried.
+//!
+//! What was cut stands as the text `… N bytes …`; `run_payload` serves it in windows.
+
+use aura_protocol::Value;
+use aura_protocol::run::{Record, StepError, Transition};
+
+/// Payloads over this many bytes are cut in replies.
+pub const PAYLOAD_MAX: usize = 16 * 1024;
+
+/// A transition whose payloads are at most `max` bytes each.
+#[must_use]
+pub fn transition(mut transition: Transition, max: usize) -> Transition {
+    for record in &mut transition.records {
+        cut_record(record, max);
+    }
+    transition
+}
+
+fn mark(bytes: usize) -> String {
+    format!("… {bytes} bytes …")
+}
+
+fn value(value: &mut Value, max: usize) {
+    let weight = value.weight();
+    if weight > max {
+        *value = Value::Str(mark(weight));
+    }
+}
+
+fn bytes(body: &mut Vec<u8>, max: usize) {
+    if body.len() > max {
+        *body = mark(body.len()).into_bytes();
+    }
+}
+
+/// An error whose parts are at most `max` bytes each.
+pub fn error(error: &mut StepError, max: usize) {
+    if let Some(detail) = &mut error.detail {
+        value(detail, max);
+    }
+    if error.message.len() > max {
+        error.message = mark(error.message.len());
+    }
+}
+
+fn cut_record(record: &mut Record, max: usize) {
+    match record {
+        Record::RunStarted(started) => {
+            bytes(&mut started.event.body, max);
+            value(&mut started.input, max);
+            if started.events.len() > 100 {
+                started.events_more += u64::try_from(started.events.len() - 100).unwrap_or(0);
+                started.events.truncate(100);
+            }
+        }
+        Record::Scheduled { input, draws, .. } => {
+            value(input, max);
+            draws.truncate(100);
+        }
+        Record::Completed { output, .. } => value(output, max),
+        Record::Failed { error: failure, .. } | Record::InDoubt { error: failure, .. } => error(failure, max),
+        Record::Responded { body, .. } => bytes(body, max),
+        Record::Log { message, .. } if message.len() > max => *message = mark(message.len()),
+        Record::RunFinished { error: failure, output, .. } => {
+            value(output, max);
+            if let Some(failure) = failure {
+                error(failure, max);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_payloads_become_their_size_and_small_ones_stay() {
+        let output = |text: String| Record::Completed { path: "a".to_owned(), attempt: 1, output: Value::Str(text) };
+        let given = Transition { number: 1, at_ms: 0, records: vec![output("x".repeat(20_000)), output("ok".into())] };
+        let cut = transition(given, PAYLOAD_MAX);
+        assert_eq!(cut.records, [output("… 20016 bytes …".into()), output("ok".into())]);
+    }
+}

@@ -1,0 +1,54 @@
+//! Calls that change flows. Each runs to its end even if its client goes.
+
+use aura_protocol::WireError;
+use aura_protocol::rpc::{Actor, FlowApply, FlowEnable, FlowRow, FlowRun};
+use aura_protocol::run::RunHead;
+
+use crate::rpc::Service;
+
+/// Stores a draft.
+///
+/// # Errors
+/// Refused with findings, or not stored.
+pub async fn apply(service: &Service, actor: Actor, request: FlowApply) -> Result<FlowRow, WireError> {
+    let catalog = service.catalog.clone();
+    service.change(async move { catalog.apply(&actor, &request.text).await }).await
+}
+
+/// Publishes the draft and tells the engine.
+///
+/// # Errors
+/// Refused, or not stored.
+pub async fn publish(service: &Service, actor: Actor, flow: String) -> Result<FlowRow, WireError> {
+    let inner = service.clone();
+    let change = async move {
+        let row = inner.catalog.publish(&actor, &flow).await?;
+        inner.engine.flow_changed(actor.tenant, row.id).await;
+        Ok(row)
+    };
+    service.change(change).await
+}
+
+/// Enables or disables and tells the engine, which holds held rows back or arms them again.
+///
+/// # Errors
+/// No such flow, or not stored.
+pub async fn enable(service: &Service, actor: Actor, request: FlowEnable) -> Result<FlowRow, WireError> {
+    let inner = service.clone();
+    let change = async move {
+        let row = inner.catalog.enable(&actor, &request.flow, request.enabled).await?;
+        inner.engine.flow_changed(actor.tenant, row.id).await;
+        Ok(row)
+    };
+    service.change(change).await
+}
+
+/// Starts a run by hand.
+///
+/// # Errors
+/// Not published, or what the engine says.
+pub async fn run(service: &Service, actor: Actor, request: FlowRun) -> Result<RunHead, WireError> {
+    let published = service.catalog.published_by_name(&request.flow)?;
+    let engine = service.engine.clone();
+    service.change(async move { engine.run(&actor, published, request.input).await }).await
+}

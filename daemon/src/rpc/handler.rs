@@ -1,0 +1,105 @@
+//! The service's methods, one line each, for one connected client.
+//!
+//! A session knows who is at the other end of its socket; what the call says about itself is only a name
+//! for the record.
+
+use aura_protocol::descriptor::Connector;
+use aura_protocol::flow::Finding;
+use aura_protocol::rpc::{
+    Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, FlowApply, FlowDetail, FlowEnable, FlowRow,
+    FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunQuery, RunRef,
+    RunResolve, StatusReply, Webhook,
+};
+use aura_protocol::run::RunHead;
+use aura_protocol::watch::{WatchReply, WatchRequest};
+use aura_protocol::{Code, TenantId, WireError};
+
+use crate::rpc::peer::Peer;
+use crate::rpc::{Service, flows, runs, status, watch};
+
+/// One client.
+#[derive(Clone)]
+pub struct Session {
+    /// The services.
+    pub service: Service,
+    /// Who it is.
+    pub peer: Peer,
+}
+
+impl Handler for Session {
+    fn actor(&self, call: &Call) -> Result<Actor, WireError> {
+        let role = self.peer.role()?;
+        if call.tenant != TenantId::DEFAULT {
+            return Err(WireError::not_found("there is no such tenant here"));
+        }
+        Ok(Actor { name: self.peer.account.clone(), role, tenant: call.tenant, request: call.request })
+    }
+
+    async fn hello(&self, actor: Actor, request: HelloRequest) -> Result<HelloReply, WireError> {
+        status::hello(&actor, &request)
+    }
+    async fn status(&self, _: Actor, (): ()) -> Result<StatusReply, WireError> {
+        Ok(status::status(&self.service))
+    }
+    async fn doctor(&self, _: Actor, request: DoctorRequest) -> Result<Vec<DoctorFinding>, WireError> {
+        self.service.read(move |shared| Ok(crate::doctor::look(shared, request.deep))).await
+    }
+    async fn flow_list(&self, _: Actor, (): ()) -> Result<Vec<FlowRow>, WireError> {
+        Ok(self.service.catalog.list())
+    }
+    async fn flow_show(&self, _: Actor, flow: String) -> Result<FlowDetail, WireError> {
+        self.service.catalog.show(&flow)
+    }
+    async fn flow_check(&self, _: Actor, text: String) -> Result<Vec<Finding>, WireError> {
+        self.service.read(move |shared| Ok(shared.catalog.check(&text))).await
+    }
+    async fn flow_apply(&self, actor: Actor, request: FlowApply) -> Result<FlowRow, WireError> {
+        flows::apply(&self.service, actor, request).await
+    }
+    async fn flow_publish(&self, actor: Actor, flow: String) -> Result<FlowRow, WireError> {
+        flows::publish(&self.service, actor, flow).await
+    }
+    async fn flow_enable(&self, actor: Actor, request: FlowEnable) -> Result<FlowRow, WireError> {
+        flows::enable(&self.service, actor, request).await
+    }
+    async fn flow_run(&self, actor: Actor, request: FlowRun) -> Result<RunHead, WireError> {
+        flows::run(&self.service, actor, request).await
+    }
+    async fn run_list(&self, _: Actor, query: RunQuery) -> Result<Vec<RunHead>, WireError> {
+        self.service.read(move |shared| runs::list(shared, &query)).await
+    }
+    async fn run_show(&self, _: Actor, run: RunRef) -> Result<RunDetail, WireError> {
+        self.service.read(move |shared| runs::show(shared, &run)).await
+    }
+    async fn run_payload(&self, _: Actor, query: PayloadQuery) -> Result<PayloadWindow, WireError> {
+        self.service.read(move |shared| runs::payload(shared, &query)).await
+    }
+    async fn run_cancel(&self, actor: Actor, request: RunCancel) -> Result<RunHead, WireError> {
+        runs::cancel(&self.service, actor, request).await
+    }
+    async fn run_resolve(&self, actor: Actor, request: RunResolve) -> Result<RunHead, WireError> {
+        runs::resolve(&self.service, actor, request).await
+    }
+    async fn watch(&self, _: Actor, request: WatchRequest) -> Result<WatchReply, WireError> {
+        watch::watch(&self.service, request).await
+    }
+    async fn webhook_list(&self, _: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
+        Ok(self.service.catalog.webhooks(&self.service.public_url))
+    }
+    async fn connection_list(&self, _: Actor, (): ()) -> Result<Vec<Connection>, WireError> {
+        Ok(self.service.catalog.connection_list())
+    }
+    async fn connection_add(&self, actor: Actor, request: ConnectionAdd) -> Result<Connection, WireError> {
+        let catalog = self.service.catalog.clone();
+        self.service.change(async move { catalog.connection_add(&actor, request).await }).await
+    }
+    async fn connector_list(&self, _: Actor, (): ()) -> Result<Vec<Connector>, WireError> {
+        Ok(self.service.catalog.registry().connectors().to_vec())
+    }
+    async fn demo_advance(&self, _: Actor, ms: u64) -> Result<i64, WireError> {
+        self.service
+            .clock
+            .advance(ms)
+            .ok_or_else(|| WireError::new(Code::Conflict, "this daemon's clock follows the system and cannot be moved"))
+    }
+}

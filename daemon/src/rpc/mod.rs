@@ -1,0 +1,110 @@
+//! The rpc side: a Unix socket for `aura`, one file per resource.
+//!
+//! The role of every method stands in the protocol's table and is checked before anything here runs. A call
+//! that changes something runs in a task of its own: a client that goes away does not cancel it.
+
+pub mod cut;
+pub mod flows;
+pub mod handler;
+pub mod peer;
+pub mod refs;
+pub mod runs;
+pub mod socket;
+pub mod status;
+pub mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use aura_protocol::{Code, WireError};
+use aura_storage::Store;
+use tokio::sync::watch as channel;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::tasks::Tasks;
+
+/// What all calls share.
+#[derive(Clone)]
+pub struct Service(Arc<Shared>);
+
+/// The services behind the socket and what `aura status` says.
+pub struct Shared {
+    /// The store.
+    pub store: Store,
+    /// Flows and connections.
+    pub catalog: Catalog,
+    /// Runs.
+    pub engine: Engine,
+    /// Time.
+    pub clock: Clock,
+    /// Tasks that must not end with their client.
+    pub tasks: Tasks,
+    /// Name of this daemon on screen.
+    pub profile: String,
+    /// Address of the door.
+    pub listen: String,
+    /// How providers reach the door.
+    pub public_url: String,
+    /// Data directory.
+    pub data_dir: PathBuf,
+    /// The socket.
+    pub socket: PathBuf,
+    /// Master key file; empty for a key that lives only in memory.
+    pub key_file: PathBuf,
+    /// When it started.
+    pub started: Instant,
+    /// Number of `watch` calls so far.
+    pub watched: channel::Sender<u64>,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Service {
+    /// The service over its parts.
+    #[must_use]
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// Reads from the store without holding up the runtime.
+    ///
+    /// # Errors
+    /// What the reading says.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, WireError> + Send + 'static,
+    ) -> Result<T, WireError> {
+        let service = self.clone();
+        tokio::task::spawn_blocking(move || read(&service)).await.unwrap_or_else(|error| Err(broken(&error)))
+    }
+
+    /// Runs a change to its end, whatever becomes of the client.
+    ///
+    /// # Errors
+    /// What the change says.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, WireError>> + Send + 'static,
+    ) -> Result<T, WireError> {
+        if self.tasks.closing.is_cancelled() {
+            return Err(WireError::new(Code::Busy, "the daemon is ending").hint("try again when it is back"));
+        }
+        self.tasks.detached(change).await.unwrap_or_else(|error| Err(broken(&error)))
+    }
+}
+
+fn broken(error: &tokio::task::JoinError) -> WireError {
+    tracing::error!(%error, "a call ended by a fault");
+    WireError::internal("the call ended by a fault of the daemon; its log says more")
+}

@@ -1,0 +1,199 @@
+//! Calls about runs: lists in windows, one run with its journal, payloads in windows, cancel and resolve.
+
+use aura_protocol::rpc::{
+    Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunQuery, RunRef, RunResolve,
+};
+use aura_protocol::run::{Record, RunHead, Transition};
+use aura_protocol::text::display;
+use aura_protocol::{Code, RunId, TenantId, Value, WireError, wire};
+use aura_storage::rows::{journal_key, run_key};
+use aura_storage::{Key, Table};
+
+use crate::catalog::unreadable;
+use crate::engine::Flows;
+use crate::rpc::{Service, Shared, cut, refs};
+
+/// Most heads of one list.
+pub const LIST_MAX: usize = 500;
+/// Runs looked at for one list, whatever its filter.
+const LOOKED_AT: usize = 20_000;
+/// Largest journal of one reply, in bytes.
+const JOURNAL_MAX: usize = 3 * 1024 * 1024;
+/// Most transitions of one reply.
+const TRANSITIONS_MAX: usize = 10_000;
+/// Largest window of a payload, in bytes.
+const WINDOW_MAX: u32 = 256 * 1024;
+
+/// Runs, newest first.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn list(shared: &Shared, query: &RunQuery) -> Result<Vec<RunHead>, WireError> {
+    let tenant = TenantId::DEFAULT;
+    let limit = usize::try_from(query.limit).unwrap_or(LIST_MAX).clamp(1, LIST_MAX);
+    let fits = |head: &RunHead| {
+        query.flow.as_ref().is_none_or(|flow| head.flow == *flow)
+            && (query.states.is_empty() || query.states.contains(&head.state))
+    };
+    let from = Key::tenant(tenant);
+    let mut to = query.before.map_or_else(|| Key::tenant(tenant).after_prefix(), |run| run_key(tenant, run));
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    while found.len() < limit && looked_at < LOOKED_AT {
+        let window: Vec<(Key, RunHead)> =
+            shared.store.scan(tenant, Table::Runs, &from, &to, limit, true).map_err(|error| unreadable(&error))?;
+        looked_at += window.len();
+        let last = window.len() < limit;
+        if let Some((key, _)) = window.last() {
+            to = key.clone();
+        }
+        found.extend(window.into_iter().map(|(_, head)| head).filter(|head| fits(head)));
+        if last {
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
+}
+
+fn journal(shared: &Shared, run: RunId, from: u64, limit: usize) -> Result<Vec<Transition>, WireError> {
+    let tenant = TenantId::DEFAULT;
+    let (from, to) = (journal_key(tenant, run, from), run_key(tenant, run).after_prefix());
+    let rows: Vec<(Key, Transition)> =
+        shared.store.scan(tenant, Table::Journal, &from, &to, limit, false).map_err(|error| unreadable(&error))?;
+    Ok(rows.into_iter().map(|(_, transition)| transition).collect())
+}
+
+/// One run with its journal; the end of it if the whole does not fit.
+///
+/// # Errors
+/// No such run, or the store cannot be read.
+pub fn show(shared: &Shared, run: &RunRef) -> Result<RunDetail, WireError> {
+    let mut head = refs::find(shared, run)?;
+    if let Some(error) = &mut head.error {
+        cut::error(error, cut::PAYLOAD_MAX);
+    }
+    let most = u64::try_from(TRANSITIONS_MAX).unwrap_or(u64::MAX);
+    let first = head.transition.saturating_sub(most);
+    let mut journal: Vec<Transition> = journal(shared, head.run, first, TRANSITIONS_MAX + 100)?
+        .into_iter()
+        .map(|transition| cut::transition(transition, cut::PAYLOAD_MAX))
+        .collect();
+    let mut bytes = 0;
+    let fits = journal.iter().rev().take_while(|transition| {
+        bytes += wire::encode(transition).map_or(JOURNAL_MAX, |encoded| encoded.len());
+        bytes <= JOURNAL_MAX
+    });
+    let kept = fits.count().max(1);
+    let dropped = journal.len().saturating_sub(kept);
+    journal.drain(..dropped);
+    let outline = shared
+        .catalog
+        .version(TenantId::DEFAULT, head.flow_id, &head.version)
+        .map(|flow| outline(&flow))
+        .unwrap_or_default();
+    Ok(RunDetail { head, journal, outline, cut: dropped > 0 || first > 1 })
+}
+
+fn outline(flow: &aura_protocol::flow::Flow) -> Vec<OutlineRow> {
+    crate::catalog::definition::outline(flow)
+}
+
+/// A window of one payload, as pretty JSON.
+///
+/// # Errors
+/// No such run, step or part.
+pub fn payload(shared: &Shared, query: &PayloadQuery) -> Result<PayloadWindow, WireError> {
+    let head = refs::find(shared, &query.run)?;
+    let journal = journal(shared, head.run, 0, TRANSITIONS_MAX)?;
+    let value = part(&journal, &query.step, &query.part)?.ok_or_else(|| {
+        let of = if query.step.is_empty() { "the run".to_owned() } else { format!("the step {}", display(&query.step)) };
+        WireError::not_found(format!("{of} has no {} (yet)", query.part))
+    })?;
+    let text = value.to_json_pretty();
+    Ok(window(&text, query.offset, query.limit))
+}
+
+fn window(text: &str, offset: u64, limit: u32) -> PayloadWindow {
+    let total = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    let start = text.floor_char_boundary(usize::try_from(offset).unwrap_or(usize::MAX));
+    let limit = usize::try_from(limit.clamp(4, WINDOW_MAX)).unwrap_or(4);
+    let end = text.floor_char_boundary(start.saturating_add(limit));
+    PayloadWindow { text: text.get(start..end).unwrap_or_default().to_owned(), total }
+}
+
+fn part(journal: &[Transition], step: &str, part: &str) -> Result<Option<Value>, WireError> {
+    if !matches!(part, "input" | "output" | "error") {
+        return Err(WireError::new(
+            Code::Invalid,
+            format!("{} is no part of a step: say input, output or error", display(part)),
+        ));
+    }
+    let records = journal.iter().flat_map(|transition| &transition.records).rev();
+    let mut found = records.filter_map(|record| match (part, record) {
+        ("input", Record::RunStarted(started)) if step.is_empty() => {
+            Some(if started.event.method == "MANUAL" { started.input.clone() } else { started.event.to_trigger() })
+        }
+        ("output", Record::RunFinished { output, .. }) if step.is_empty() => Some(output.clone()),
+        ("error", Record::RunFinished { error, .. }) if step.is_empty() => {
+            error.as_ref().map(aura_protocol::run::StepError::to_value)
+        }
+        ("input", Record::Scheduled { path, input, .. }) if path == step => Some(input.clone()),
+        ("output", Record::Completed { path, output, .. }) if path == step => Some(output.clone()),
+        ("error", Record::Failed { path, error, .. } | Record::InDoubt { path, error, .. }) if path == step => {
+            Some(error.to_value())
+        }
+        _ => None,
+    });
+    Ok(found.next())
+}
+
+/// Asks a run to end.
+///
+/// # Errors
+/// No such run, or what the engine says.
+pub async fn cancel(service: &Service, actor: Actor, request: RunCancel) -> Result<RunHead, WireError> {
+    let reason: String = request.reason.chars().take(500).collect();
+    let run = service.read(move |shared| refs::find(shared, &request.run)).await?.run;
+    let engine = service.engine.clone();
+    service.change(async move { engine.cancel(&actor, run, &reason).await }).await
+}
+
+/// Decides about a step in doubt.
+///
+/// # Errors
+/// No such run, the step is not in doubt, or what the engine says.
+pub async fn resolve(service: &Service, actor: Actor, request: RunResolve) -> Result<RunHead, WireError> {
+    let RunResolve { run, step, resolution } = request;
+    let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
+    let engine = service.engine.clone();
+    service.change(async move { engine.resolve(&actor, run, &step, resolution).await }).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_put_together_are_the_whole_text() {
+        let text = "a\u{e9}\u{1f600}z".repeat(40);
+        let mut out = String::new();
+        while out.len() < text.len() {
+            let piece = window(&text, u64::try_from(out.len()).unwrap(), 7);
+            assert!(!piece.text.is_empty() && piece.text.len() <= 7);
+            assert_eq!(piece.total, 320);
+            out.push_str(&piece.text);
+        }
+        assert_eq!(out, text);
+        assert_eq!(window(&text, 10_000, 7).text, "");
+    }
+
+    #[test]
+    fn the_newest_payload_of_a_step_is_served() {
+        let done = |text: &str| Record::Completed { path: "a".into(), attempt: 1, output: Value::from(text) };
+        let journal = [Transition { number: 1, at_ms: 0, records: vec![done("old"), done("new")] }];
+        assert_eq!(part(&journal, "a", "output").unwrap(), Some(Value::from("new")));
+        assert_eq!(part(&journal, "b", "output").unwrap(), None);
+        assert_eq!(part(&journal, "a", "colour").unwrap_err().code, Code::Invalid);
+    }
+}

@@ -1,0 +1,161 @@
+//! The Unix socket: one daemon on it, private to its user and group, at most 64 clients.
+//!
+//! A lock file beside it decides who may serve; a socket left over by a killed daemon is replaced, one that
+//! answers never is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aura_protocol::rpc::{Aura, Codec, Guarded, framing};
+use futures::StreamExt;
+use tarpc::server::{BaseChannel, Channel, Config};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use crate::rpc::Service;
+use crate::rpc::handler::Session;
+use crate::rpc::peer::{Peer, Standing};
+use crate::stop::Stop;
+
+/// Most clients at a time.
+pub const CLIENTS_MAX: usize = 64;
+/// Most calls of one client at a time.
+pub const CALLS_MAX: usize = 32;
+/// A client beyond the limit hears why for this long.
+const TURNED_AWAY: Duration = Duration::from_secs(5);
+
+/// A bound socket; removed when dropped.
+#[derive(Debug)]
+pub struct Bound {
+    listener: UnixListener,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Takes the socket; must run within the runtime.
+///
+/// # Errors
+/// Another daemon serves it, its directory is not usable, or something else lies there.
+pub fn bind(path: &Path) -> Result<Bound, Stop> {
+    let fail = |why: String| Stop::Taken(format!("the socket {} cannot be served: {why}", path.display()));
+    if path.as_os_str().len() > 100 {
+        return Err(fail("its path is longer than 100 bytes, choose a shorter one with `--socket`".to_owned()));
+    }
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(dir)
+            .map_err(|error| fail(format!("its directory cannot be made: {error}")))?;
+    }
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(|error| fail(format!("its lock file cannot be opened: {error}")))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| fail("another aurad serves it; stop that one or choose another with `--socket`".to_owned()))?;
+    clear(path).map_err(fail)?;
+    let listener = UnixListener::bind(path).map_err(|error| fail(error.to_string()))?;
+    let bound = Bound { listener, path: path.to_owned(), _lock: lock };
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+        .map_err(|error| fail(format!("its mode cannot be set: {error}")))?;
+    Ok(bound)
+}
+
+/// Removes a socket that nobody serves; anything else stays.
+fn clear(path: &Path) -> Result<(), String> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(meta) => meta.file_type(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
+    if !kind.is_socket() {
+        return Err("something that is no socket lies there; it was left alone".to_owned());
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => Err("another program answers on it; stop that one or choose another with `--socket`".to_owned()),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            tracing::info!(socket = %path.display(), "replaced a socket left over by a daemon that was killed");
+            fs::remove_file(path).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(format!("it is there but cannot be probed: {error}")),
+    }
+}
+
+/// Serves clients until the daemon closes.
+pub async fn serve(bound: Bound, service: Service) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let spare = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = service.tasks.closing.cancelled() => return,
+            accepted = bound.listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "the socket cannot accept right now");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let mut peer = Peer::of(&stream);
+        let (place, stay) = match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) if peer.standing != Standing::Stranger => (place, None),
+            taken => {
+                drop(taken);
+                let Ok(place) = Arc::clone(&spare).try_acquire_owned() else { continue };
+                if peer.standing != Standing::Stranger {
+                    peer.standing = Standing::OneTooMany;
+                }
+                (place, Some(TURNED_AWAY))
+            }
+        };
+        let session = Session { service: service.clone(), peer };
+        let task = service.clone();
+        task.tasks.spawn(async move {
+            client(stream, session, stay).await;
+            drop(place);
+        });
+    }
+}
+
+async fn client(stream: UnixStream, session: Session, stay: Option<Duration>) {
+    let closing = session.service.tasks.closing.clone();
+    let tasks = session.service.tasks.clone();
+    let framed = tokio_util::codec::Framed::new(stream, framing());
+    let transport = tarpc::serde_transport::new(framed, Codec);
+    let channel = BaseChannel::new(Config { pending_response_buffer: CALLS_MAX }, transport);
+    let calls = channel.max_concurrent_requests(CALLS_MAX).execute(Guarded(session).serve());
+    // Each call in a task of its own: a fault in one ends that call and not its neighbours.
+    let all = calls.for_each_concurrent(CALLS_MAX, |call| {
+        let tasks = tasks.clone();
+        async move {
+            let _ = tasks.detached(call).await;
+        }
+    });
+    let end = async {
+        match stay {
+            Some(stay) => tokio::select! { () = tokio::time::sleep(stay) => {}, () = closing.cancelled() => {} },
+            None => closing.cancelled().await,
+        }
+        // Answers that are on their way may still leave.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    tokio::select! { () = all => {}, () = end => {} }
+}

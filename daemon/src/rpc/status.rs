@@ -1,0 +1,84 @@
+//! Handshake and status: what the daemon is, and whether the two sides speak alike.
+
+use aura_protocol::rpc::{Actor, HelloReply, HelloRequest, StatusReply};
+use aura_protocol::text::display;
+use aura_protocol::{Code, WireError, version};
+
+use crate::rpc::Shared;
+
+/// Compares protocol numbers.
+///
+/// # Errors
+/// They differ: the sentence says which side is older.
+pub fn hello(actor: &Actor, request: &HelloRequest) -> Result<HelloReply, WireError> {
+    let (theirs, ours) = (request.protocol, version::PROTOCOL);
+    if theirs != ours {
+        let build: String = request.build.chars().take(40).collect();
+        let (older, hint) = if theirs < ours {
+            ("aura is older than this aurad", "install the `aura` that came with this daemon")
+        } else {
+            ("this aurad is older than aura", "update and restart the daemon")
+        };
+        return Err(WireError::new(
+            Code::Protocol,
+            format!(
+                "{older}: aura {} speaks protocol {theirs}, aurad {} speaks {ours}",
+                display(&build),
+                version::BUILD
+            ),
+        )
+        .hint(hint));
+    }
+    Ok(HelloReply {
+        protocol: ours,
+        build: version::BUILD.to_owned(),
+        capabilities: version::CAPABILITIES.iter().map(|&name| name.to_owned()).collect(),
+        account: actor.name.clone(),
+        role: actor.role,
+    })
+}
+
+/// What `aura status` shows.
+#[must_use]
+pub fn status(shared: &Shared) -> StatusReply {
+    let closing = shared.tasks.closing.is_cancelled();
+    StatusReply {
+        build: version::BUILD.to_owned(),
+        pid: std::process::id(),
+        state: if closing { "closing" } else { "ready" }.to_owned(),
+        profile: shared.profile.clone(),
+        listen: shared.listen.clone(),
+        data_dir: shared.data_dir.display().to_string(),
+        up_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        now_ms: shared.clock.now_ms(),
+        store_bytes: shared.store.bytes(),
+        cursor: *shared.store.newest().borrow(),
+        live: shared.engine.live(),
+        held: shared.engine.held(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aura_protocol::rpc::Role;
+    use aura_protocol::{RequestId, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn a_client_of_another_protocol_hears_which_side_is_older() {
+        let actor = Actor {
+            name: "anna".to_owned(),
+            role: Role::Owner,
+            tenant: TenantId::DEFAULT,
+            request: RequestId::now(),
+        };
+        let ask = |protocol| hello(&actor, &HelloRequest { protocol, build: "0.0.9".to_owned() });
+        assert_eq!(ask(version::PROTOCOL).unwrap().account, "anna");
+        let old = ask(version::PROTOCOL - 1).unwrap_err();
+        assert_eq!(old.code, Code::Protocol);
+        assert!(old.message.starts_with("aura is older than this aurad: aura 0.0.9"), "{old}");
+        let new = ask(version::PROTOCOL + 1).unwrap_err();
+        assert!(new.message.starts_with("this aurad is older"), "{new}");
+    }
+}

@@ -1,0 +1,223 @@
+//! `watch`: reads the tail after a cursor and turns its ids into news; waits when there are none.
+//!
+//! Nothing is kept per client. A batch ends at the border of a commit group, so the cursor is enough to go
+//! on; the last group may exceed the asked-for bytes, then its payloads are cut harder to fit a frame.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use aura_protocol::event::EventRow;
+use aura_protocol::run::{RunHead, Transition};
+use aura_protocol::watch::{BYTES_MAX, Item, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
+use aura_protocol::{EventId, FlowId, RunId, TenantId, WireError, wire};
+use aura_storage::rows::{ConnectionRecord, journal_key, run_key};
+use aura_storage::{Key, Table, TailEntry};
+use tokio::time::Instant;
+
+use crate::catalog::unreadable;
+use crate::rpc::{Service, Shared, cut};
+
+/// Most items of a batch.
+const ITEMS_MAX: u32 = 1_000;
+/// Groups of commits read at a time.
+const GROUPS: usize = 64;
+/// Bytes of one batch that always fit a frame.
+const HARD_MAX: usize = 2 * 1024 * 1024;
+/// Payloads of a group that is too large as it is.
+const SMALL: usize = 512;
+
+/// Serves one long poll.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn watch(service: &Service, request: WatchRequest) -> Result<WatchReply, WireError> {
+    service.watched.send_modify(|count| *count += 1);
+    let mut newest = service.store.newest();
+    let Some(mut cursor) = request.cursor else {
+        let cursor = *newest.borrow();
+        return Ok(reply(service, cursor, Batch::default()));
+    };
+    let until = Instant::now() + Duration::from_millis(u64::from(request.wait_ms.min(WAIT_MS_MAX)));
+    loop {
+        let now = *newest.borrow_and_update();
+        if cursor > now {
+            // The cursor is of another store, or of a newer one: what it pointed at is not here.
+            return Ok(reply(service, now, Batch { cut: true, ..Batch::default() }));
+        }
+        if cursor < now {
+            let wanted = request.clone();
+            let batch = service.read(move |shared| batch(shared, cursor, &wanted)).await?;
+            cursor = batch.cursor;
+            if !batch.items.is_empty() || batch.cut {
+                return Ok(reply(service, cursor, batch));
+            }
+            if batch.more && Instant::now() < until {
+                continue;
+            }
+        }
+        tokio::select! {
+            changed = newest.changed() => {
+                if changed.is_err() {
+                    return Ok(reply(service, cursor, Batch::default()));
+                }
+            }
+            () = tokio::time::sleep_until(until) => return Ok(reply(service, cursor, Batch::default())),
+            () = service.tasks.closing.cancelled() => return Ok(reply(service, cursor, Batch::default())),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    cursor: u64,
+    items: Vec<Item>,
+    cut: bool,
+    more: bool,
+}
+
+fn reply(shared: &Shared, cursor: u64, batch: Batch) -> WatchReply {
+    WatchReply { cursor, items: batch.items, cut: batch.cut, more: batch.more, now_ms: shared.clock.now_ms() }
+}
+
+struct Wanted {
+    runs: bool,
+    transitions: bool,
+    events: bool,
+    catalog: bool,
+    single: HashSet<RunId>,
+}
+
+impl Wanted {
+    fn of(subscriptions: &[Subscription]) -> Self {
+        let has = |wanted: &Subscription| subscriptions.contains(wanted);
+        Self {
+            runs: has(&Subscription::Runs),
+            transitions: has(&Subscription::Transitions),
+            events: has(&Subscription::Events),
+            catalog: has(&Subscription::Catalog),
+            single: subscriptions
+                .iter()
+                .take(64)
+                .filter_map(|wanted| if let Subscription::Run(run) = wanted { Some(*run) } else { None })
+                .collect(),
+        }
+    }
+}
+
+fn batch(shared: &Shared, after: u64, request: &WatchRequest) -> Result<Batch, WireError> {
+    let page = shared.store.tail_after(after, GROUPS).map_err(|error| unreadable(&error))?;
+    let newest = *shared.store.newest().borrow();
+    if page.cut {
+        return Ok(Batch { cursor: newest, cut: true, ..Batch::default() });
+    }
+    let wanted = Wanted::of(&request.subscriptions);
+    let items_max = usize::try_from(request.max_items.clamp(1, ITEMS_MAX)).unwrap_or(1);
+    let bytes_max = usize::try_from(request.max_bytes.clamp(1024, BYTES_MAX)).unwrap_or(1024);
+    let mut out = Batch { cursor: after, ..Batch::default() };
+    let mut bytes = 0;
+    let mut heads = HashSet::new();
+    for (cursor, entries) in page.groups {
+        let mut fresh = heads.clone();
+        let items = items(shared, &entries, &wanted, &mut fresh)?;
+        let size = weigh(&items);
+        let first = out.items.is_empty();
+        if !first && (out.items.len() + items.len() > items_max || bytes + size > bytes_max) {
+            out.more = true;
+            return Ok(out);
+        }
+        heads = fresh;
+        bytes += size;
+        out.items.extend(if size > HARD_MAX { items.into_iter().map(small).collect() } else { items });
+        out.cursor = cursor;
+    }
+    out.more = out.cursor < newest;
+    Ok(out)
+}
+
+fn weigh(items: &[Item]) -> usize {
+    items.iter().map(|item| wire::encode(item).map_or(0, |bytes| bytes.len())).sum()
+}
+
+fn small(item: Item) -> Item {
+    match item {
+        Item::Transition(run, transition) => Item::Transition(run, cut::transition(transition, SMALL)),
+        Item::Event(mut event) => {
+            event.delivery.body.clear();
+            event.delivery.headers.clear();
+            Item::Event(event)
+        }
+        other => other,
+    }
+}
+
+fn items(
+    shared: &Shared,
+    entries: &[TailEntry],
+    wanted: &Wanted,
+    heads: &mut HashSet<RunId>,
+) -> Result<Vec<Item>, WireError> {
+    let mut out = Vec::new();
+    for entry in entries {
+        match *entry {
+            TailEntry::Run(tenant, run, number) if tenant == TenantId::DEFAULT => {
+                let transitions = wanted.transitions || wanted.single.contains(&run);
+                if transitions && number > 0 {
+                    out.extend(transition(shared, run, number)?.map(|found| Item::Transition(run, found)));
+                }
+                if (wanted.runs || transitions) && heads.insert(run) {
+                    out.extend(head(shared, run)?.map(|head| Item::Run(Box::new(head))));
+                }
+            }
+            TailEntry::Event(tenant, event) if tenant == TenantId::DEFAULT && wanted.events => {
+                out.extend(event_row(shared, event)?.map(|row| Item::Event(Box::new(row))));
+            }
+            TailEntry::Flow(_, flow) if wanted.catalog => out.extend(flow_name(shared, flow).map(Item::Changed)),
+            TailEntry::Connection(tenant, connection) if wanted.catalog => {
+                let key = Key::tenant(tenant).id(connection.bytes());
+                let row: Option<ConnectionRecord> =
+                    shared.store.get(tenant, Table::Connections, &key).map_err(|error| unreadable(&error))?;
+                out.extend(row.map(|row| Item::Changed(row.name)));
+            }
+            _ => {}
+        }
+    }
+    Ok(out)
+}
+
+fn transition(shared: &Shared, run: RunId, number: u64) -> Result<Option<Transition>, WireError> {
+    let tenant = TenantId::DEFAULT;
+    let found: Option<Transition> = shared
+        .store
+        .get(tenant, Table::Journal, &journal_key(tenant, run, number))
+        .map_err(|error| unreadable(&error))?;
+    Ok(found.map(|transition| cut::transition(transition, cut::PAYLOAD_MAX)))
+}
+
+fn head(shared: &Shared, run: RunId) -> Result<Option<RunHead>, WireError> {
+    let tenant = TenantId::DEFAULT;
+    let found: Option<RunHead> =
+        shared.store.get(tenant, Table::Runs, &run_key(tenant, run)).map_err(|error| unreadable(&error))?;
+    Ok(found.map(|mut head| {
+        if let Some(error) = &mut head.error {
+            cut::error(error, SMALL);
+        }
+        head
+    }))
+}
+
+fn event_row(shared: &Shared, event: EventId) -> Result<Option<EventRow>, WireError> {
+    let tenant = TenantId::DEFAULT;
+    let key = Key::tenant(tenant).id(event.bytes());
+    let found: Option<EventRow> =
+        shared.store.get(tenant, Table::Events, &key).map_err(|error| unreadable(&error))?;
+    Ok(found.map(|mut row| {
+        if row.delivery.body.len() > cut::PAYLOAD_MAX {
+            row.delivery.body = format!("… {} bytes …", row.delivery.body.len()).into_bytes();
+        }
+        row
+    }))
+}
+
+fn flow_name(shared: &Shared, flow: FlowId) -> Option<String> {
+    shared.catalog.flow_name(flow)
+}
