@@ -210,7 +210,9 @@ pub fn read(name: &str, text: &str) -> Result<Options, Stop> {
         let at = error.span().map_or(0, |span| span.start);
         let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
         let message = error.message().lines().next().unwrap_or("not valid TOML").to_owned();
-        Stop::Config(format!("{name}, line {line}: {message}; `aurad check-config --print-default` lists every setting"))
+        Stop::Config(format!(
+            "{name}, line {line}: {message}; `aurad check-config --print-default` lists every setting"
+        ))
     })
 }
 
@@ -345,8 +347,7 @@ mod tests {
         let mut options = read("x", "queue_max = 7").unwrap();
         options.take_environment(|name| (name == "AURA_QUEUE_MAX").then(|| "9".to_owned())).unwrap();
         assert_eq!(options.queue_max, 9);
-        let error =
-            options.take_environment(|name| (name == "AURA_LOG_JSON").then(|| "maybe".to_owned())).unwrap_err();
+        let error = options.take_environment(|name| (name == "AURA_LOG_JSON").then(|| "maybe".to_owned())).unwrap_err();
         assert!(error.to_string().contains("AURA_LOG_JSON is `maybe`: write true or false"), "{error}");
     }
 }

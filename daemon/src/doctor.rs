@@ -59,16 +59,18 @@ fn key(file: &Path, out: &mut Vec<DoctorFinding>) {
             ));
         }
         Ok(_) if keys::copied_mark(file).exists() => {
-            out.push(finding("ok", "master key", format!("{} is private and a copy was confirmed", file.display()), None));
+            out.push(finding(
+                "ok",
+                "master key",
+                format!("{} is private and a copy was confirmed", file.display()),
+                None,
+            ));
         }
         Ok(_) => out.push(finding(
             "warn",
             "master key",
             format!("nobody confirmed a copy of {}: if it is lost, all data is lost", file.display()),
-            Some(&format!(
-                "copy it to a safe place, then run: touch {}",
-                keys::copied_mark(file).display()
-            )),
+            Some(&format!("copy it to a safe place, then run: touch {}", keys::copied_mark(file).display())),
         )),
     }
 }
@@ -108,7 +110,12 @@ fn clock(now_ms: i64, out: &mut Vec<DoctorFinding>) {
     out.push(if sane {
         finding("ok", "clock", format!("the clock says {text}"), None)
     } else {
-        finding("fail", "clock", format!("the clock says {text}, which cannot be"), Some("set the system's clock; sleeps and signatures depend on it"))
+        finding(
+            "fail",
+            "clock",
+            format!("the clock says {text}, which cannot be"),
+            Some("set the system's clock; sleeps and signatures depend on it"),
+        )
     });
 }
 

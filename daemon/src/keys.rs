@@ -101,8 +101,8 @@ fn read(file: &Path, credential: bool) -> Result<MasterKey, Stop> {
     }
     let mut text = Zeroizing::new(Vec::with_capacity(128));
     (&mut open).take(129).read_to_end(&mut text).map_err(|error| fail(&format!("cannot be read: {error}")))?;
-    let bytes = decode(&text)
-        .ok_or_else(|| fail("must hold exactly 32 bytes, or the same as 64 hexadecimal characters"))?;
+    let bytes =
+        decode(&text).ok_or_else(|| fail("must hold exactly 32 bytes, or the same as 64 hexadecimal characters"))?;
     Ok(MasterKey { bytes, file: file.to_owned(), made: false })
 }
 
@@ -123,7 +123,8 @@ fn decode(text: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
 
 fn random() -> Result<Zeroizing<[u8; 32]>, Stop> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
-    getrandom::fill(bytes.as_mut()).map_err(|error| Stop::System(format!("the system gives no randomness: {error}")))?;
+    getrandom::fill(bytes.as_mut())
+        .map_err(|error| Stop::System(format!("the system gives no randomness: {error}")))?;
     Ok(bytes)
 }
 

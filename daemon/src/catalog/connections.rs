@@ -117,9 +117,7 @@ fn sort_fields(add: &ConnectionAdd, fields: &[Field]) -> Result<(Pairs, Pairs), 
             return Err(wrong(format!("the field `{name}` is given twice")));
         }
         if value.is_empty() || value.len() > FIELD_MAX || value.contains(['\0', '\r', '\n']) {
-            return Err(wrong(format!(
-                "the field `{name}` must be one line of 1 to {FIELD_MAX} bytes"
-            )));
+            return Err(wrong(format!("the field `{name}` must be one line of 1 to {FIELD_MAX} bytes")));
         }
         if field.kind == "integer" && value.parse::<i64>().is_err() {
             return Err(wrong(format!("the field `{name}` must be a whole number")));

@@ -125,12 +125,8 @@ impl Catalog {
             }
         }
         let now_ms = self.0.clock.now_ms();
-        let version = VersionRecord {
-            version: definition::version(&flow),
-            text,
-            published_ms: now_ms,
-            by: actor.name.clone(),
-        };
+        let version =
+            VersionRecord { version: definition::version(&flow), text, published_ms: now_ms, by: actor.name.clone() };
         record.published = Some(version.version.clone());
         record.draft = None;
         record.changed_ms = now_ms;

@@ -110,9 +110,8 @@ impl Catalog {
         let tenant = TenantId::DEFAULT;
         let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
         let mut state = State::default();
-        let flows: Vec<(Key, FlowRecord)> = store
-            .scan(tenant, Table::Flows, &from, &to, FLOWS_MAX, false)
-            .map_err(|error| unreadable(&error))?;
+        let flows: Vec<(Key, FlowRecord)> =
+            store.scan(tenant, Table::Flows, &from, &to, FLOWS_MAX, false).map_err(|error| unreadable(&error))?;
         for (_, record) in flows {
             let published = match &record.published {
                 Some(version) => load_version(&store, tenant, record.id, version)?,
@@ -226,15 +225,9 @@ impl State {
     }
 }
 
-fn load_version(
-    store: &Store,
-    tenant: TenantId,
-    flow: FlowId,
-    version: &str,
-) -> Result<Option<Version>, WireError> {
+fn load_version(store: &Store, tenant: TenantId, flow: FlowId, version: &str) -> Result<Option<Version>, WireError> {
     let key = version_key(store, tenant, flow, version);
-    let stored: Option<VersionRecord> =
-        store.get(tenant, Table::Versions, &key).map_err(|error| unreadable(&error))?;
+    let stored: Option<VersionRecord> = store.get(tenant, Table::Versions, &key).map_err(|error| unreadable(&error))?;
     let Some(record) = stored else {
         tracing::error!(%flow, version, "a published version is missing in the store");
         return Ok(None);

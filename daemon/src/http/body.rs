@@ -49,7 +49,9 @@ async fn next(body: &mut Body, until: Instant) -> Result<Option<Bytes>, Refused>
         match timeout_at(until, body.frame()).await {
             Err(_) => return Err(Refused::Slow),
             Ok(None) => return Ok(None),
-            Ok(Some(Err(_))) => return Err(Refused::Malformed("the body broke off or its chunks are malformed".to_owned())),
+            Ok(Some(Err(_))) => {
+                return Err(Refused::Malformed("the body broke off or its chunks are malformed".to_owned()));
+            }
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     return Ok(Some(data));

@@ -30,18 +30,18 @@ pub async fn endpoint(State(door): State<Door>, path: Route<String>, request: Re
 /// `POST /hooks/{tenant}/{flow}/{trigger}`.
 pub async fn named(State(door): State<Door>, path: Route<(String, String, String)>, request: Request) -> Response {
     let state = door.catalog.now();
-    let target = path
-        .ok()
-        .and_then(|Path((tenant, flow, trigger))| state.routes().named(&tenant, &flow, &trigger).cloned());
+    let target =
+        path.ok().and_then(|Path((tenant, flow, trigger))| state.routes().named(&tenant, &flow, &trigger).cloned());
     take(door, target, request).await
 }
 
 /// `POST /webhooks/{provider}/{flow}`.
 pub async fn provider(State(door): State<Door>, path: Route<(String, String)>, request: Request) -> Response {
-    let state = door.catalog.now();
-    let takes = |target: &Target| other_event(target, request.headers()).is_none();
-    let target =
-        path.ok().and_then(|Path((provider, flow))| state.routes().provider(&provider, &flow, takes).cloned());
+    let target = {
+        let state = door.catalog.now();
+        let takes = |target: &Target| other_event(target, request.headers()).is_none();
+        path.ok().and_then(|Path((provider, flow))| state.routes().provider(&provider, &flow, takes).cloned())
+    };
     take(door, target, request).await
 }
 
@@ -77,7 +77,11 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
     }
     if let Some((header, wanted)) = other_event(&target, &head.headers) {
         let text = format!("this endpoint takes only deliveries with {header}: {wanted}");
-        tracing::warn!(flow = target.published.name, trigger = target.trigger_id, "a proved delivery of another event was refused: {text}");
+        tracing::warn!(
+            flow = target.published.name,
+            trigger = target.trigger_id,
+            "a proved delivery of another event was refused: {text}"
+        );
         return Err(Refused::OtherEvent(text));
     }
     let scheme = match &target.proof {
@@ -140,9 +144,10 @@ const SINGLE: &[&str] = &[
 ];
 
 fn check_head(head: &request::Parts, target: &Target) -> Result<(), Refused> {
-    let schemes = signature::SCHEMES.iter().flat_map(|scheme| scheme.families).flat_map(|family| {
-        [Some(family.signature), family.timestamp, family.id].into_iter().flatten()
-    });
+    let schemes = signature::SCHEMES
+        .iter()
+        .flat_map(|scheme| scheme.families)
+        .flat_map(|family| [Some(family.signature), family.timestamp, family.id].into_iter().flatten());
     let matched = target.matches.iter().map(|(name, _)| name.as_str());
     for name in SINGLE.iter().copied().chain(schemes).chain(matched) {
         if head.headers.get_all(name).iter().nth(1).is_some() {

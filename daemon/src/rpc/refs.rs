@@ -31,10 +31,8 @@ pub fn find(shared: &Shared, run: &RunRef) -> Result<RunHead, WireError> {
     }
     let part = part_of(text)?;
     let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
-    let heads: Vec<(Key, RunHead)> = shared
-        .store
-        .scan(tenant, Table::Runs, &from, &to, NEWEST, true)
-        .map_err(|error| unreadable(&error))?;
+    let heads: Vec<(Key, RunHead)> =
+        shared.store.scan(tenant, Table::Runs, &from, &to, NEWEST, true).map_err(|error| unreadable(&error))?;
     let live: Vec<(Key, LiveRow)> =
         shared.store.scan(tenant, Table::Live, &from, &to, LIVE, true).map_err(|error| unreadable(&error))?;
     let mut ids: Vec<RunId> = heads.iter().map(|(_, head)| head.run).collect();
@@ -114,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_prefix_or_a_suffix_finds_the_runs_that_fit() {
-        let ids: Vec<RunId> = (0..40).map(|n| RunId::from_parts(1_790_000_000_000 + n * 400_000_000, &[n as u8; 10])).collect();
+        let ids: Vec<RunId> =
+            (0..40).map(|n| RunId::from_parts(1_790_000_000_000 + n * 400_000_000, &[n as u8; 10])).collect();
         let one = ids[7];
         let text = aura_protocol::ids::crockford(one.0.as_u128());
         assert_eq!(fitting(ids.clone(), &text[20..]), [one], "suffix");

@@ -107,7 +107,8 @@ pub fn payload(shared: &Shared, query: &PayloadQuery) -> Result<PayloadWindow, W
     let head = refs::find(shared, &query.run)?;
     let journal = journal(shared, head.run, 0, TRANSITIONS_MAX)?;
     let value = part(&journal, &query.step, &query.part)?.ok_or_else(|| {
-        let of = if query.step.is_empty() { "the run".to_owned() } else { format!("the step {}", display(&query.step)) };
+        let of =
+            if query.step.is_empty() { "the run".to_owned() } else { format!("the step {}", display(&query.step)) };
         WireError::not_found(format!("{of} has no {} (yet)", query.part))
     })?;
     let text = value.to_json_pretty();

@@ -67,12 +67,8 @@ mod tests {
 
     #[test]
     fn a_client_of_another_protocol_hears_which_side_is_older() {
-        let actor = Actor {
-            name: "anna".to_owned(),
-            role: Role::Owner,
-            tenant: TenantId::DEFAULT,
-            request: RequestId::now(),
-        };
+        let actor =
+            Actor { name: "anna".to_owned(), role: Role::Owner, tenant: TenantId::DEFAULT, request: RequestId::now() };
         let ask = |protocol| hello(&actor, &HelloRequest { protocol, build: "0.0.9".to_owned() });
         assert_eq!(ask(version::PROTOCOL).unwrap().account, "anna");
         let old = ask(version::PROTOCOL - 1).unwrap_err();

@@ -208,8 +208,7 @@ fn head(shared: &Shared, run: RunId) -> Result<Option<RunHead>, WireError> {
 fn event_row(shared: &Shared, event: EventId) -> Result<Option<EventRow>, WireError> {
     let tenant = TenantId::DEFAULT;
     let key = Key::tenant(tenant).id(event.bytes());
-    let found: Option<EventRow> =
-        shared.store.get(tenant, Table::Events, &key).map_err(|error| unreadable(&error))?;
+    let found: Option<EventRow> = shared.store.get(tenant, Table::Events, &key).map_err(|error| unreadable(&error))?;
     Ok(found.map(|mut row| {
         if row.delivery.body.len() > cut::PAYLOAD_MAX {
             row.delivery.body = format!("… {} bytes …", row.delivery.body.len()).into_bytes();
