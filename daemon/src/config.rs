@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use aura_integrations::http::EgressPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
@@ -97,8 +98,8 @@ options! {
         cache_mib: usize = 32;
         /// Longest queue of changes that wait for the disk; beyond it deliveries are answered 503.
         queue_max: usize = 4096;
-        /// Flows may call this machine itself (loopback).
-        egress_loopback: bool = false;
+        /// Flows may call this machine itself and private networks.
+        egress_private: bool = false;
         /// Hosts that flows may call whatever their address, as in `["erp.intern"]`; in the environment with
         /// commas between them.
         egress_hosts: Vec<String> = Vec::new();
@@ -268,6 +269,20 @@ pub fn check(options: &Options) -> Result<(), Stop> {
     Ok(())
 }
 
+impl Options {
+    /// Where flows may call.
+    #[must_use]
+    pub fn egress(&self) -> EgressPolicy {
+        let mut allow_hosts = self.egress_hosts.clone();
+        if self.egress_private {
+            allow_hosts.extend(PRIVATE_NETWORKS.iter().map(|&network| network.to_owned()));
+        }
+        EgressPolicy { allow_loopback: self.egress_private, allow_hosts }
+    }
+}
+
+const PRIVATE_NETWORKS: &[&str] = &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+
 /// What is allowed but risky, in sentences.
 #[must_use]
 pub fn warnings(options: &Options) -> Vec<String> {
@@ -276,8 +291,8 @@ pub fn warnings(options: &Options) -> Vec<String> {
     if open && !options.public_url.starts_with("https://") {
         out.push("the HTTP door listens beyond this machine without TLS in front: set `public_url` to the https address of your proxy".to_owned());
     }
-    if options.egress_loopback {
-        out.push("`egress_loopback` lets every flow call whatever listens on this machine".to_owned());
+    if options.egress_private {
+        out.push("`egress_private` lets every flow call this machine and your own network".to_owned());
     }
     if options.http_body_max.saturating_mul(8) > options.http_in_flight_bytes {
         out.push("`http_in_flight_bytes` holds fewer than eight of the largest bodies at once".to_owned());

@@ -1,7 +1,7 @@
 //! The border to the flow format: reading, checking with what this daemon knows, version, outline.
 
 use aura_integrations::registry::Registry;
-use aura_protocol::flow::{self, Finding, Flow, Knowledge, Severity};
+use aura_protocol::flow::{self, Finding, Flow, Knowledge};
 use aura_protocol::rpc::OutlineRow;
 
 use crate::catalog::State;
@@ -30,7 +30,7 @@ pub fn check(text: &str, state: &State, registry: &Registry) -> Result<(Flow, Ve
         ),
     };
     let findings = flow::check(&document, Some(&known));
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+    if flow::is_refused(&findings) {
         Err(findings)
     } else {
         Ok((document.flow, findings))
@@ -46,6 +46,5 @@ pub fn version(flow: &Flow) -> String {
 /// Steps in written order.
 #[must_use]
 pub fn outline(flow: &Flow) -> Vec<OutlineRow> {
-    let _ = flow;
-    Vec::new()
+    flow::outline(flow)
 }
