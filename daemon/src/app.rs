@@ -52,7 +52,7 @@ pub async fn serve(options: Options) -> Result<(), Stop> {
     if key.made {
         tracing::warn!(file = %key.file.display(), "made the master key at first start; keep a copy of it in a safe place");
     }
-    let egress = EgressPolicy { allow_loopback: options.egress_loopback, allow_hosts: options.egress_hosts.clone() };
+    let egress = options.egress();
     for warning in crate::config::warnings(&options) {
         tracing::warn!("{warning}");
     }

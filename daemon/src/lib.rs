@@ -52,19 +52,18 @@ fn run(args: Args) -> Result<(), Stop> {
         print!("{}", Options::default_file());
         return Ok(());
     }
-    let options = config::load(&args)?;
-    match args.command {
-        Some(Command::CheckConfig { .. }) => config::report(&options),
-        #[cfg(feature = "fakes")]
-        Some(Command::Demo { paced }) => {
-            telemetry::start(&options.log, options.log_json)?;
-            runtime()?.block_on(demo::run(options, paced))
-        }
-        None => {
-            telemetry::start(&options.log, options.log_json)?;
-            runtime()?.block_on(app::serve(options))
-        }
+    #[cfg(feature = "fakes")]
+    if let Some(Command::Demo { paced }) = args.command {
+        // Nothing of the machine's own daemon is read: no file, no environment.
+        telemetry::start(args.log.as_deref().unwrap_or("warn"), false)?;
+        return runtime()?.block_on(demo::run(args.socket, paced));
     }
+    let options = config::load(&args)?;
+    if args.command.is_some() {
+        return config::report(&options);
+    }
+    telemetry::start(&options.log, options.log_json)?;
+    runtime()?.block_on(app::serve(options))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {

@@ -46,7 +46,6 @@ pub fn data_dir() -> PathBuf {
 pub fn socket() -> PathBuf {
     match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute()) {
         Some(dir) if !is_service() => dir.join("aura/aurad.sock"),
-        _ if is_service() => PathBuf::from("/run/aura/aurad.sock"),
-        _ => PathBuf::from(format!("/tmp/aura-{}/aurad.sock", rustix::process::geteuid().as_raw())),
+        _ => PathBuf::from("/run/aura/aurad.sock"),
     }
 }

@@ -30,11 +30,7 @@ pub fn check(text: &str, state: &State, registry: &Registry) -> Result<(Flow, Ve
         ),
     };
     let findings = flow::check(&document, Some(&known));
-    if flow::is_refused(&findings) {
-        Err(findings)
-    } else {
-        Ok((document.flow, findings))
-    }
+    if flow::is_refused(&findings) { Err(findings) } else { Ok((document.flow, findings)) }
 }
 
 /// The hash that names a version.

@@ -95,7 +95,11 @@ async fn open(place: &Place, socket: Option<PathBuf>) -> Result<(App, Fakes, Str
     let secret = random_text()?;
     prepare(&app, &fakes, &secret).await.map_err(|error| {
         let findings: Vec<&str> = error.findings.iter().map(|finding| finding.message.as_str()).collect();
-        Stop::Demo(format!("the demo's flow could not be published: {error}{}{}", if findings.is_empty() { "" } else { ": " }, findings.join("; ")))
+        Stop::Demo(format!(
+            "the demo's flow could not be published: {error}{}{}",
+            if findings.is_empty() { "" } else { ": " },
+            findings.join("; ")
+        ))
     })?;
     Ok((app, fakes, secret))
 }
@@ -109,12 +113,8 @@ async fn fakes() -> std::io::Result<Fakes> {
 }
 
 async fn prepare(app: &App, fakes: &Fakes, secret: &str) -> Result<(), WireError> {
-    let actor = Actor {
-        name: "demo".to_owned(),
-        role: Role::Owner,
-        tenant: TenantId::DEFAULT,
-        request: RequestId::now(),
-    };
+    let actor =
+        Actor { name: "demo".to_owned(), role: Role::Owner, tenant: TenantId::DEFAULT, request: RequestId::now() };
     let catalog = &app.service.catalog;
     let connections: [(&str, &str, &[(&str, &str)]); 3] = [
         (
@@ -129,11 +129,7 @@ async fn prepare(app: &App, fakes: &Fakes, secret: &str) -> Result<(), WireError
         (
             "mail",
             "sendgrid",
-            &[
-                ("base_url", &fakes.mail.base_url),
-                ("api_key", sendgrid::fake::API_KEY),
-                ("from", "shop@acme.example"),
-            ],
+            &[("base_url", &fakes.mail.base_url), ("api_key", sendgrid::fake::API_KEY), ("from", "shop@acme.example")],
         ),
         ("ops", "slack", &[("base_url", &fakes.chat.base_url), ("bot_token", slack::fake::BOT_TOKEN)]),
     ];

@@ -64,20 +64,37 @@ impl<'a> Story<'a> {
         }
 
         self.deliver("evt-demo-1", 0).await?;
-        self.until("the first update was not held", |item| matches!(item, Item::Event(row) if row.state == EventState::Held)).await?;
+        self.until(
+            "the first update was not held",
+            |item| matches!(item, Item::Event(row) if row.state == EventState::Held),
+        )
+        .await?;
         self.pause(3).await;
         self.deliver("evt-demo-2", 1).await?;
-        self.until("the second update was not held", |item| matches!(item, Item::Event(row) if row.state == EventState::Held)).await?;
+        self.until(
+            "the second update was not held",
+            |item| matches!(item, Item::Event(row) if row.state == EventState::Held),
+        )
+        .await?;
         self.pause(4).await;
 
         self.jump(1)?;
-        self.until("no run started after an hour of quiet", |item| record(item, |record| matches!(record, Record::RunStarted(_)))).await?;
-        self.until("the run did not go to sleep", |item| record(item, |record| matches!(record, Record::WaitCreated { .. }))).await?;
+        self.until("no run started after an hour of quiet", |item| {
+            record(item, |record| matches!(record, Record::RunStarted(_)))
+        })
+        .await?;
+        self.until("the run did not go to sleep", |item| {
+            record(item, |record| matches!(record, Record::WaitCreated { .. }))
+        })
+        .await?;
         self.mail(1, "cart-1").await?;
         self.pause(4).await;
 
         self.jump(23)?;
-        self.until("the run did not end after the second jump", |item| record(item, |record| matches!(record, Record::RunFinished { .. }))).await?;
+        self.until("the run did not end after the second jump", |item| {
+            record(item, |record| matches!(record, Record::RunFinished { .. }))
+        })
+        .await?;
         self.mail(2, "cart-2").await?;
         self.judge().await
     }
@@ -126,7 +143,10 @@ impl<'a> Story<'a> {
                 if fits(&item) {
                     return Ok(());
                 }
-                if record(&item, |record| matches!(record, Record::RunFinished { state, .. } if *state != RunState::Succeeded)) {
+                if record(
+                    &item,
+                    |record| matches!(record, Record::RunFinished { state, .. } if *state != RunState::Succeeded),
+                ) {
                     return Err(wrong(format!("{otherwise}: the run did not succeed")));
                 }
             }
@@ -154,7 +174,8 @@ impl<'a> Story<'a> {
             headers.push((name.to_owned(), value.to_owned()));
         }
         let webhooks = self.app.service.catalog.webhooks(&self.app.service.public_url);
-        let url = webhooks.first().map(|webhook| webhook.url.clone()).ok_or_else(|| wrong("the flow has no endpoint"))?;
+        let url =
+            webhooks.first().map(|webhook| webhook.url.clone()).ok_or_else(|| wrong("the flow has no endpoint"))?;
         let http = Http::new(EgressPolicy { allow_loopback: true, ..EgressPolicy::default() })
             .map_err(|error| wrong(error.to_string()))?;
         let request = HttpRequest { method: "POST".to_owned(), url, headers, body, timeout: Duration::from_secs(10) };
@@ -162,21 +183,31 @@ impl<'a> Story<'a> {
             .send(request, &AtomicBool::new(false))
             .await
             .map_err(|(error, _)| wrong(format!("the delivery {event} failed: {error}")))?;
-        let ack: Ack = serde_json::from_slice(&answer.body)
-            .map_err(|_| wrong(format!("the delivery {event} was answered {} without an acknowledgement", answer.status)))?;
+        let ack: Ack = serde_json::from_slice(&answer.body).map_err(|_| {
+            wrong(format!("the delivery {event} was answered {} without an acknowledgement", answer.status))
+        })?;
         if ack.state != EventState::Held {
             return Err(wrong(format!("the delivery {event} is {:?} and not held", ack.state)));
         }
-        told::at(clock.now_ms(), &format!("webhook  Shopify sends checkouts/update {event}: answered {}, held", answer.status));
+        told::at(
+            clock.now_ms(),
+            &format!("webhook  Shopify sends checkouts/update {event}: answered {}, held", answer.status),
+        );
         Ok(())
     }
 
     async fn mail(&self, count: usize, template: &str) -> Result<(), Stop> {
         let mails = self.fakes.mail.mails();
         let Some(mail) = mails.last().filter(|mail| mails.len() == count && mail.template == template) else {
-            return Err(wrong(format!("SendGrid should have {count} mails, the last one {template}, and has {}", mails.len())));
+            return Err(wrong(format!(
+                "SendGrid should have {count} mails, the last one {template}, and has {}",
+                mails.len()
+            )));
         };
-        told::at(self.app.service.clock.now_ms(), &format!("mail     {} arrived at SendGrid for {}", mail.template, mail.to));
+        told::at(
+            self.app.service.clock.now_ms(),
+            &format!("mail     {} arrived at SendGrid for {}", mail.template, mail.to),
+        );
         Ok(())
     }
 

@@ -33,14 +33,20 @@ pub fn transition(transition: &Transition) {
 
 fn record(record: &Record) -> Option<String> {
     Some(match record {
-        Record::RunStarted(started) => format!("run      started by `{}`, {} events", started.trigger, started.events.len().max(1)),
-        Record::Scheduled { path, effect, .. } => format!("step     {path}: scheduled ({})", format!("{effect:?}").to_lowercase()),
+        Record::RunStarted(started) => {
+            format!("run      started by `{}`, {} events", started.trigger, started.events.len().max(1))
+        }
+        Record::Scheduled { path, effect, .. } => {
+            format!("step     {path}: scheduled ({})", format!("{effect:?}").to_lowercase())
+        }
         Record::Started { path, attempt, .. } => format!("step     {path}: attempt {attempt} leaves"),
         Record::Completed { path, .. } => format!("step     {path}: succeeded"),
         Record::Failed { path, error, .. } => format!("step     {path}: failed: {error}"),
         Record::Skipped { path, why } => format!("step     {path}: skipped, {why}"),
         Record::ScopeOpened { path, scope: ScopeKind::Arm(arm) } => format!("step     {path}: takes arm {}", arm + 1),
-        Record::WaitCreated { path, until_ms } => format!("step     {path}: sleeps until {}", timestamp(until_ms - until_ms.rem_euclid(1000))),
+        Record::WaitCreated { path, until_ms } => {
+            format!("step     {path}: sleeps until {}", timestamp(until_ms - until_ms.rem_euclid(1000)))
+        }
         Record::TimerFired { path } if !path.is_empty() => format!("step     {path}: wakes up"),
         Record::InDoubt { path, error, .. } => format!("step     {path}: in doubt: {error}"),
         Record::RunFinished { state, error, .. } => {

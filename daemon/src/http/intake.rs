@@ -117,14 +117,9 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         received_ms: now_ms,
     };
     let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, delivery_id };
-    // In a task of its own: a sender that hangs up must not tear an acceptance in two.
-    let engine = door.engine.clone();
-    let work = async move {
-        let answer = engine.accept(intake).await;
-        drop(place);
-        answer
-    };
-    let answer = door.tasks.detached(work).await.map_err(|_| Refused::Store)??;
+    // The engine goes on with what it began even if this sender hangs up.
+    let answer = door.engine.accept(intake).await?;
+    drop(place);
     target.saw(answer.ack.event_id);
     let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.success_status).ok());
     Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))

@@ -151,7 +151,7 @@ async fn ready(State(door): State<Door>) -> Response {
 pub async fn listen(address: &str) -> Result<(tokio::net::TcpListener, SocketAddr), crate::stop::Stop> {
     let fail = |error: std::io::Error| {
         let why = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there".to_owned(),
+            std::io::ErrorKind::AddrInUse => "it is in use by another program".to_owned(),
             std::io::ErrorKind::AddrNotAvailable => "it is no address of this machine".to_owned(),
             std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
             _ => error.to_string(),

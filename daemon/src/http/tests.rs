@@ -53,12 +53,8 @@ async fn rig(limits: Limits) -> Rig {
     let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
     let (clock, registry, tasks) = (Clock::system(), Arc::new(Registry::builtin()), Tasks::default());
     let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone()).unwrap();
-    let actor = Actor {
-        name: "test".to_owned(),
-        role: Role::Owner,
-        tenant: TenantId::DEFAULT,
-        request: RequestId::now(),
-    };
+    let actor =
+        Actor { name: "test".to_owned(), role: Role::Owner, tenant: TenantId::DEFAULT, request: RequestId::now() };
     for name in ["hub", "word"] {
         let fields = vec![("value".to_owned(), "hush".to_owned())];
         let add = ConnectionAdd { name: name.to_owned(), connector: "secret".to_owned(), fields };
@@ -79,11 +75,7 @@ async fn rig(limits: Limits) -> Rig {
     let (listener, address) = super::listen("127.0.0.1:0").await.unwrap();
     let door = Door::new(catalog.clone(), engine, clock, limits, tasks.clone());
     tasks.spawn(door.serve(listener));
-    let paths = catalog
-        .webhooks("")
-        .into_iter()
-        .map(|webhook| (webhook.trigger, webhook.url))
-        .collect();
+    let paths = catalog.webhooks("").into_iter().map(|webhook| (webhook.trigger, webhook.url)).collect();
     Rig { address, catalog, tasks, actor, paths }
 }
 
@@ -180,8 +172,16 @@ async fn tricks_with_lengths_and_doubled_headers_are_refused() {
     let path = rig.path("open").to_owned();
     let json = "content-type: application/json\r\n";
     for (case, request) in [
-        ("two lengths", format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}")),
-        ("two codings", format!("POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n")),
+        (
+            "two lengths",
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"),
+        ),
+        (
+            "two codings",
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+            ),
+        ),
         ("odd coding", format!("POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n")),
         ("a length that is none", format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: +2\r\n\r\n{{}}")),
         ("a folded header", format!("POST {path} HTTP/1.1\r\nhost: a\r\nx: 1\r\n 2\r\ncontent-length: 2\r\n\r\n{{}}")),
@@ -229,7 +229,11 @@ async fn proof_comes_first_and_refusals_look_alike() {
     assert_eq!(status(&rig.post(&token, "authorization: Bearer hush\r\n", body).await), "202");
     assert_eq!(status(&rig.post(&token, "authorization: Bearer rush\r\n", body).await), "401");
     assert_eq!(status(&rig.post("/hooks/default/door/token", "authorization: Bearer hush\r\n", body).await), "202");
-    assert_eq!(status(&rig.post("/webhooks/github/door", &signed("hush", "{}"), "{}").await), "200", "the alias knows the same delivery");
+    assert_eq!(
+        status(&rig.post("/webhooks/github/door", &signed("hush", "{}"), "{}").await),
+        "200",
+        "the alias knows the same delivery"
+    );
 
     let strip = |answer: &str| answer.lines().filter(|line| !line.starts_with("date:")).collect::<Vec<_>>().join("\n");
     let unknown = strip(&rig.post("/hooks/aaaaaaaaaaaaaaaaaaaaaaaaaa", "", body).await);
@@ -267,10 +271,18 @@ async fn connections_of_one_source_and_in_all_are_capped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn overload_is_said_with_a_time_and_bounds_memory() {
-    let rig = rig(Limits { in_flight_max: 1, body_idle: Duration::from_secs(9), body_total: Duration::from_secs(9), ..limits() }).await;
+    let rig = rig(Limits {
+        in_flight_max: 1,
+        body_idle: Duration::from_secs(9),
+        body_total: Duration::from_secs(9),
+        ..limits()
+    })
+    .await;
     let path = rig.path("open").to_owned();
     let mut slow = rig.connect().await;
-    slow.write_all(format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n{{").as_bytes()).await.unwrap();
+    slow.write_all(format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n{{").as_bytes())
+        .await
+        .unwrap();
     let busy = async {
         loop {
             let answer = rig.post(&path, "content-type: application/json\r\n", "{}").await;
@@ -287,7 +299,13 @@ async fn overload_is_said_with_a_time_and_bounds_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_lets_requests_at_work_finish_and_ends_idle_connections() {
-    let rig = rig(Limits { head: Duration::from_secs(20), body_idle: Duration::from_secs(9), body_total: Duration::from_secs(9), ..limits() }).await;
+    let rig = rig(Limits {
+        head: Duration::from_secs(20),
+        body_idle: Duration::from_secs(9),
+        body_total: Duration::from_secs(9),
+        ..limits()
+    })
+    .await;
     let path = rig.path("open").to_owned();
     let mut idle = rig.connect().await;
     idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -295,7 +313,9 @@ async fn closing_lets_requests_at_work_finish_and_ends_idle_connections() {
     assert!(idle.read(&mut piece).await.unwrap() > 0);
     let mut at_work = rig.connect().await;
     at_work
-        .write_all(format!("POST {path} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n").as_bytes())
+        .write_all(
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n").as_bytes(),
+        )
         .await
         .unwrap();
     // The server asks for the body: the request is at work.

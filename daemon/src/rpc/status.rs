@@ -17,7 +17,7 @@ pub fn hello(actor: &Actor, request: &HelloRequest) -> Result<HelloReply, WireEr
         let (older, hint) = if theirs < ours {
             ("aura is older than this aurad", "install the `aura` that came with this daemon")
         } else {
-            ("this aurad is older than aura", "update and restart the daemon")
+            ("aura is newer than this aurad", "update and restart the daemon")
         };
         return Err(WireError::new(
             Code::Protocol,
@@ -75,6 +75,6 @@ mod tests {
         assert_eq!(old.code, Code::Protocol);
         assert!(old.message.starts_with("aura is older than this aurad: aura 0.0.9"), "{old}");
         let new = ask(version::PROTOCOL + 1).unwrap_err();
-        assert!(new.message.starts_with("this aurad is older"), "{new}");
+        assert!(new.message.starts_with("aura is newer than this aurad"), "{new}");
     }
 }

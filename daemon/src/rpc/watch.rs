@@ -26,12 +26,20 @@ const HARD_MAX: usize = 2 * 1024 * 1024;
 /// Payloads of a group that is too large as it is.
 const SMALL: usize = 512;
 
-/// Serves one long poll.
+/// Serves one long poll of a client.
 ///
 /// # Errors
 /// The store cannot be read.
 pub async fn watch(service: &Service, request: WatchRequest) -> Result<WatchReply, WireError> {
     service.watched.send_modify(|count| *count += 1);
+    news(service, request).await
+}
+
+/// Waits for news, within the daemon too.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn news(service: &Service, request: WatchRequest) -> Result<WatchReply, WireError> {
     let mut newest = service.store.newest();
     let Some(mut cursor) = request.cursor else {
         let cursor = *newest.borrow();
