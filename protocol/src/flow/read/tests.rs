@@ -100,6 +100,21 @@ fn limits_hold_without_overflowing_the_stack() {
 }
 
 #[test]
+fn no_large_text_takes_long() {
+    for piece in [
+        "[", "{", "- ", "? ", "a: ", "\"\n", "'a\n", "a\n", "#\n", "!a ", "&a ", "|\n a\n", "\"\\n", "{a: ", "[a, ",
+        "\t", "%", "---\n", ": ",
+    ] {
+        for head in ["", "a: ", "{", "\""] {
+            let text = format!("{head}{}", piece.repeat(TEXT_MAX / 4 / piece.len()));
+            let begin = std::time::Instant::now();
+            let _ = read(&text);
+            assert!(begin.elapsed().as_secs() < 10, "{head}{piece}: {:?}", begin.elapsed());
+        }
+    }
+}
+
+#[test]
 fn long_keys_do_not_make_long_paths() {
     let text = format!("{HEAD}input:\n  ? {}\n  : [1, 2]\nsteps: []\n", "k".repeat(257));
     check(&text, "4:5 input: a key is longer than 256 characters (a key is a short name; put long text into a value)");
@@ -273,6 +288,17 @@ mod properties {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_damaged_flow_never_panics(at in 0_usize..1800, cut in 0_usize..12, put in "[\\[\\]{}:,\"'#&*!|>@`%\\-? \na-c0-9\\\\]{0,4}") {
+            let example = include_str!("../../../../docs/examples/recover-abandoned-carts.yaml");
+            let start = example.floor_char_boundary(at);
+            let end = example.floor_char_boundary((start + cut).max(start));
+            let text = [&example[..start], &put, &example[end..]].concat();
+            if let Ok(document) = read(&text) {
+                let _ = crate::flow::check(&document, None);
+            }
+        }
 
         #[test]
         fn random_text_never_panics(text in "\\PC{0,200}") {
