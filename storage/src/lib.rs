@@ -12,6 +12,8 @@
 mod backend;
 mod check;
 mod dedupe;
+#[cfg(any(test, feature = "faults"))]
+pub mod faults;
 mod open;
 mod queue;
 pub mod rows;

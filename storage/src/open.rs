@@ -75,7 +75,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn of(path: &str, fault: Fault) -> Self {
+    pub(crate) fn of(path: &str, fault: Fault) -> Self {
         match fault {
             Fault::Io(reason) => Self::Other(format!("the store {path} could not be opened: {reason}")),
             Fault::Damaged(reason) => Self::Damaged { path: path.to_owned(), reason },

@@ -1,8 +1,13 @@
 //! Tests of the whole store: one conformance suite for all backends, a model, and the disk's misdeeds.
 //!
-//! `conformance` says what a store does, `model` compares random histories with ordered maps, `sim` cuts the
-//! power, flips bytes and fills the disk, `opening` is about what is refused.
+//! `conformance` says what a store does, `model` compares random histories with ordered maps, `power`, `flips`
+//! and `full` are what disks do to it (on `faults::Disk`, judged by `history`), `opening` is about what is refused.
 
 mod conformance;
+mod flips;
+mod full;
+mod history;
+mod model;
 mod opening;
+mod power;
 mod support;

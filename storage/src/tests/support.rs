@@ -93,3 +93,9 @@ pub(crate) fn texts(store: &Store, table: Table, from: &Key, to: &Key, limit: us
     let rows: Vec<(Key, String)> = store.scan(TENANT, table, from, to, limit, backwards).unwrap();
     rows.into_iter().map(|(_, text)| text).collect()
 }
+
+/// How often a seeded test runs: `AURA_STORAGE_ROUNDS` times as often as in the quick gate.
+pub(crate) fn rounds(usual: u64) -> u64 {
+    let times = std::env::var("AURA_STORAGE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_u64);
+    usual * times.clamp(1, 1_000)
+}
