@@ -1,6 +1,6 @@
 //! Shopify: what `connector.toml` cannot say, namely ids in their two spellings and the cost bucket.
 //!
-//! The API throttles with status 200 and says in the body how full the bucket is; [`wait`] turns that into a
+//! The API throttles with status 200 and says in the body how full the bucket is; `wait` turns that into a
 //! time. Everything else is data.
 
 #[cfg(any(test, feature = "fakes"))]

@@ -67,7 +67,7 @@ struct Case {
 /// # Errors
 /// The text is not such a file: a sentence with line and column.
 pub fn run(json_text: &str) -> Result<Vec<CaseVerdict>, String> {
-    let file: File = serde_json::from_str(json_text).map_err(|error| format!("not a file of cases: {error}"))?;
+    let file: File = serde_json::from_str(json_text).map_err(|error| error.to_string())?;
     match file.format {
         None | Some(1) => {}
         Some(other) => return Err(format!("format {other} of case files is not known to this build, only 1")),

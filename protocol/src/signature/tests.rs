@@ -86,7 +86,7 @@ fn a_file_of_cases_is_judged_case_by_case() {
     assert!(reasons[2].contains("no secret is configured for github"), "{}", reasons[2]);
     assert_eq!(verdicts[2].id, "case 3");
     assert!(reasons[3].contains("not base 64"), "{}", reasons[3]);
-    assert!(run("[]").unwrap_err().contains("not a file of cases"));
+    assert!(run("[]").unwrap_err().contains("at line 1 column"));
     assert!(run(r#"{"format": 2, "cases": []}"#).unwrap_err().contains("format 2"));
     let line = serde_json::to_string(&verdicts[0]).unwrap();
     assert_eq!(line, r#"{"id":"a","verdict":"invalid","reason":"scheme sendgrid is not known to this build"}"#);
