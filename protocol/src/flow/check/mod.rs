@@ -12,6 +12,8 @@ mod known;
 mod steps;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_expressions;
 mod triggers;
 
 pub use steps::method_effect;

@@ -60,22 +60,24 @@ impl Checks<'_> {
                 self.warn(&path.field(key), message, "write `method: POST`, or use `query`");
             }
         }
-        self.headers(&http.headers, &path.field("headers"));
+        self.headers(&http.headers, &path.field("headers"), false);
     }
 
-    fn headers(&mut self, headers: &crate::value::Map, path: &Path) {
+    /// Headers of a request may be numbers and booleans; those of an answer are texts.
+    fn headers(&mut self, headers: &crate::value::Map, path: &Path, only_text: bool) {
         for (name, value) in headers {
             let path = path.field(name);
-            let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+            let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
             if name.is_empty() || !name.chars().all(is_token) {
                 let message = format!("`{}` is no name of a header", crate::text::display(name));
                 self.error(&path, message, "use letters, digits and `-`");
             }
             match value {
-                Value::Str(text) if text.contains(['\r', '\n']) => {
-                    self.error(&path, "a header has one line", "remove the line break");
+                Value::Str(text) if text.chars().any(char::is_control) => {
+                    self.error(&path, "a header has no control characters", "remove line breaks and tabs");
                 }
-                Value::Str(_) | Value::Int(_) | Value::Dec(_) | Value::Bool(_) => {}
+                Value::Str(_) => {}
+                Value::Int(_) | Value::Dec(_) | Value::Bool(_) if !only_text => {}
                 other => self.error(&path, format!("a header must be a text, this is {}", other.kind()), ""),
             }
         }
@@ -117,7 +119,7 @@ impl Checks<'_> {
             Some(Value::Str(text)) if text.contains("{{") => {}
             Some(_) => self.error(&own.field("status"), "`status` must be an integer from 200 to 599", ""),
         }
-        self.headers(&respond.headers, &own.field("headers"));
+        self.headers(&respond.headers, &own.field("headers"), true);
     }
 
     fn stop(&mut self, step: &Step, at: At, path: &Path) {

@@ -263,6 +263,11 @@ fn kinds_have_their_rules() {
         "error 5:54 finally[0].branch[0].steps[0].stop: `stop` cannot stand in `finally`: the run has its end already (leave it out)",
     );
     case(
+        "triggers: [{ id: t, on: webhook, auth: { bearer: hook }, reply: { respond: {} } }]\nsteps: [{ id: a, respond: { headers: { x-n: 1, x-m: \"a\\nb\" } } }]",
+        "error 4:40 steps[0].respond.headers.x-n: a header must be a text, this is integer\n\
+         error 4:48 steps[0].respond.headers.x-m: a header has no control characters (remove line breaks and tabs)",
+    );
+    case(
         "steps: [{ id: a, respond: { status: 99 } }, { id: b, respond: {} }]",
         "warning 3:9 steps[0]: nobody waits for this answer: every trigger replies `ack` (write `reply: { respond: {} }` on the webhook trigger)\n\
          error 3:29 steps[0].respond.status: `status` must be an integer from 200 to 599\n\
