@@ -1,0 +1,323 @@
+//! `aura flow …`: files in, flows listed, published, run.
+//!
+//! Invariant: a text that the daemon refuses changes nothing there, and its findings are printed as
+//! `aura flow check` prints them.
+
+mod check;
+mod template;
+
+use std::io::Write;
+use std::time::Duration;
+
+use aura_protocol::flow::Finding;
+use aura_protocol::rpc::{FlowApply, FlowEnable, FlowRow, FlowRun};
+use aura_protocol::run::{RunHead, RunState};
+use aura_protocol::text::{display, display_lines};
+use aura_protocol::{Code, Value, WireError};
+use clap::Subcommand;
+
+use super::output::{Output, note};
+use super::{Ended, files, run};
+use crate::client::Session;
+
+/// What can be asked.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// All flows in a table
+    #[command(after_help = "Example: aura flow list")]
+    List,
+    /// Write a small flow file to begin with
+    #[command(after_help = "Example: aura flow new order-paid && $EDITOR order-paid.yaml")]
+    New {
+        /// Name of the flow: a-z, 0-9 and -
+        name: String,
+        /// Where to write it (default NAME.yaml; - for standard output)
+        #[arg(long, value_name = "FILE")]
+        file: Option<String>,
+    },
+    /// Print a flow's published text
+    #[command(after_help = "Example: aura flow show order-paid > order-paid.yaml")]
+    Show {
+        /// Name of the flow
+        name: String,
+        /// The draft instead of the published version
+        #[arg(long)]
+        draft: bool,
+    },
+    /// Print the JSON Schema of flow files; needs no daemon
+    #[command(after_help = "Example: aura flow schema > aura.schema.json")]
+    Schema,
+    /// Check flow files; works without a daemon
+    #[command(after_help = "Example: aura flow check flows/*.yaml   # exit code 4 if a file has errors")]
+    Check {
+        /// Files (- for standard input)
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+    },
+    /// Store files as drafts of their flows
+    #[command(after_help = "Example: aura flow apply order-paid.yaml --publish")]
+    Apply {
+        /// Files (- for standard input)
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+        /// Publish them at once
+        #[arg(long)]
+        publish: bool,
+    },
+    /// Make a flow's draft its published version
+    #[command(after_help = "Example: aura flow publish order-paid")]
+    Publish {
+        /// Name of the flow
+        name: String,
+    },
+    /// Start a run by hand
+    #[command(after_help = "Example: aura flow run order-paid --input '{\"id\": 1042}' --wait")]
+    Run {
+        /// Name of the flow
+        name: String,
+        /// JSON, @file, or - for standard input
+        #[arg(long, value_name = "JSON")]
+        input: Option<String>,
+        /// Wait until the run has ended; exit code 1 unless it succeeded
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Let a flow take events
+    #[command(after_help = "Example: aura flow enable order-paid")]
+    Enable {
+        /// Name of the flow
+        name: String,
+    },
+    /// Stop a flow from taking events; its live runs go on
+    #[command(after_help = "Example: aura flow disable order-paid")]
+    Disable {
+        /// Name of the flow
+        name: String,
+    },
+}
+
+/// Answers a flow command.
+///
+/// # Errors
+/// What the daemon or the way to it says; `FlowRefused` after the findings were printed.
+pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> Ended {
+    match command {
+        Command::List => list(session, out).await,
+        Command::New { name, file } => new(&name, file, out),
+        Command::Show { name, draft } => show(name, draft, session, out).await,
+        Command::Schema => schema(out),
+        Command::Check { files } => check::check(&files, session, out).await,
+        Command::Apply { files, publish } => {
+            for file in &files {
+                let text = files::text(file)?;
+                let row = apply(&text, file, session, out).await?;
+                let row = if publish { self::publish(row.flow, session).await? } else { row };
+                said(&row, if publish { "published" } else { "stored as draft" }, out)?;
+            }
+            Ok(0)
+        }
+        Command::Publish { name } => {
+            let row = self::publish(name, session).await?;
+            said(&row, "published", out).map(|()| 0)
+        }
+        Command::Run { name, input, wait } => start(name, input, wait, session, out).await,
+        Command::Enable { name } => enable(name, true, session, out).await,
+        Command::Disable { name } => enable(name, false, session, out).await,
+    }
+}
+
+async fn list(session: &mut Session, out: &mut Output) -> Ended {
+    let rows = session.call(|rpc, context, call| async move { rpc.flow_list(context, call, ()).await }).await?;
+    if out.json {
+        for row in &rows {
+            out.value(row)?;
+        }
+        return Ok(0);
+    }
+    let short = |hash: Option<&String>| hash.map_or("-".to_owned(), |hash| hash.chars().take(8).collect());
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let state = match (&row.published, row.enabled) {
+                (None, _) => "draft",
+                (Some(_), true) => "on",
+                (Some(_), false) => "off",
+            };
+            vec![
+                row.flow.clone(),
+                state.to_owned(),
+                short(row.published.as_ref()),
+                short(row.draft.as_ref()),
+                row.triggers.join(", "),
+                row.title.clone(),
+            ]
+        })
+        .collect();
+    out.table(&["FLOW", "STATE", "PUBLISHED", "DRAFT", "TRIGGERS", "TITLE"], &rows)?;
+    Ok(0)
+}
+
+fn new(name: &str, file: Option<String>, out: &mut Output) -> Ended {
+    let sound = !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if !sound {
+        return Err(WireError::new(Code::Invalid, format!("`{name}` is no name for a flow"))
+            .hint("use a-z, 0-9 and -, at most 64, as in order-paid"));
+    }
+    let text = template::flow(name);
+    let path = file.unwrap_or_else(|| format!("{name}.yaml"));
+    if path == "-" {
+        return out.line(text.trim_end()).map(|()| 0);
+    }
+    let written = std::fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let code = if error.kind() == std::io::ErrorKind::AlreadyExists { Code::Conflict } else { Code::Invalid };
+        WireError::new(code, format!("{path} was not written: {error}")).hint("name another file with --file")
+    })?;
+    if out.json {
+        return out.value(&serde_json::json!({ "file": path })).map(|()| 0);
+    }
+    out.line(&format!("wrote {}; next: aura flow check {0}", display(&path))).map(|()| 0)
+}
+
+async fn show(name: String, draft: bool, session: &mut Session, out: &mut Output) -> Ended {
+    let detail = session
+        .call(|rpc, context, call| {
+            let name = name.clone();
+            async move { rpc.flow_show(context, call, name).await }
+        })
+        .await?;
+    if out.json {
+        return out.value(&detail).map(|()| 0);
+    }
+    let text = if draft { detail.draft.or(detail.published) } else { detail.published };
+    match text {
+        Some(text) => out.line(display_lines(&text).trim_end()).map(|()| 0),
+        None => Err(WireError::not_found(format!("`{name}` has no published version"))
+            .hint(format!("see its draft with `aura flow show {name} --draft`, or publish it"))),
+    }
+}
+
+fn schema(out: &mut Output) -> Ended {
+    let schema = aura_protocol::flow::schema();
+    let text = if out.json {
+        super::output::json_line(&schema)?
+    } else {
+        serde_json::to_string_pretty(&schema).map_err(|error| WireError::internal(format!("no schema: {error}")))?
+    };
+    out.line(&text).map(|()| 0)
+}
+
+async fn apply(text: &str, file: &str, session: &mut Session, out: &mut Output) -> Result<FlowRow, WireError> {
+    let request = FlowApply { text: text.to_owned() };
+    let answer = session
+        .call(|rpc, context, call| {
+            let request = request.clone();
+            async move { rpc.flow_apply(context, call, request).await }
+        })
+        .await;
+    if let Err(error) = &answer {
+        findings(&error.findings, file, text, out)?;
+    }
+    answer
+}
+
+fn findings(found: &[Finding], file: &str, text: &str, out: &mut Output) -> Result<(), WireError> {
+    for finding in found {
+        check::print(finding, file, text, out)?;
+    }
+    Ok(())
+}
+
+async fn publish(name: String, session: &mut Session) -> Result<FlowRow, WireError> {
+    let answer = session
+        .call(|rpc, context, call| {
+            let name = name.clone();
+            async move { rpc.flow_publish(context, call, name).await }
+        })
+        .await;
+    if let Err(error) = &answer {
+        for finding in &error.findings {
+            note(&check::line(finding, &name));
+        }
+    }
+    answer
+}
+
+fn said(row: &FlowRow, what: &str, out: &mut Output) -> Result<(), WireError> {
+    if out.json {
+        return out.value(row);
+    }
+    let hash = row.draft.as_ref().filter(|_| what != "published").or(row.published.as_ref());
+    let hash: String = hash.map(|hash| format!(" ({})", hash.chars().take(8).collect::<String>())).unwrap_or_default();
+    out.line(&display(&format!("{} {what}{hash}", row.flow)))
+}
+
+async fn enable(name: String, enabled: bool, session: &mut Session, out: &mut Output) -> Ended {
+    let request = FlowEnable { flow: name, enabled };
+    let row = session
+        .call(|rpc, context, call| {
+            let request = request.clone();
+            async move { rpc.flow_enable(context, call, request).await }
+        })
+        .await?;
+    said(&row, if enabled { "takes events" } else { "takes no events" }, out).map(|()| 0)
+}
+
+async fn start(name: String, input: Option<String>, wait: bool, session: &mut Session, out: &mut Output) -> Ended {
+    let input = input.map_or(Ok(Value::Null), |text| files::json(&text))?;
+    let request = FlowRun { flow: name, input };
+    let head = session
+        .call(|rpc, context, call| {
+            let request = request.clone();
+            async move { rpc.flow_run(context, call, request).await }
+        })
+        .await?;
+    if !wait {
+        if out.json {
+            return out.value(&head).map(|()| 0);
+        }
+        return out.line(&format!("{} {}", head.run, head.state.word())).map(|()| 0);
+    }
+    let head = ended(head, session).await?;
+    if out.json {
+        out.value(&head)?;
+    } else {
+        run::sentence(&head, out)?;
+    }
+    Ok(u8::from(head.state != RunState::Succeeded))
+}
+
+/// Waits until a run has ended; reads its head anew when the stream names it.
+async fn ended(mut head: RunHead, session: &mut Session) -> Result<RunHead, WireError> {
+    use aura_protocol::rpc::RunRef;
+    use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchRequest};
+    let mut cursor = None;
+    while !head.state.is_final() {
+        let request = WatchRequest {
+            subscriptions: vec![Subscription::Run(head.run)],
+            cursor,
+            max_items: 100,
+            max_bytes: BYTES_MAX,
+            wait_ms: if cursor.is_none() { 0 } else { WAIT_MS_MAX },
+        };
+        let within = Duration::from_millis(u64::from(WAIT_MS_MAX)) + Duration::from_secs(10);
+        let reply = session
+            .call_for(within, |rpc, context, call| {
+                let request = request.clone();
+                async move { rpc.watch(context, call, request).await }
+            })
+            .await?;
+        cursor = Some(reply.cursor);
+        let run = RunRef(head.run.to_string());
+        head = session
+            .call(|rpc, context, call| {
+                let run = run.clone();
+                async move { rpc.run_show(context, call, run).await }
+            })
+            .await?
+            .head;
+    }
+    Ok(head)
+}

@@ -1,0 +1,192 @@
+//! The command line: what can be asked, and who answers it. One file per noun beside this one.
+//!
+//! Invariant: every command prints either text for people or, with `--json`, JSON for scripts, and ends
+//! with the exit code of `Code::exit_code`. Names of commands are fixed by the design.
+
+mod connection;
+mod demo;
+mod doctor;
+mod files;
+mod flow;
+mod output;
+mod prompt;
+mod run;
+mod status;
+mod tail;
+mod webhook;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use aura_protocol::{Code, WireError};
+use clap::{Parser, Subcommand};
+
+use crate::client::{Session, socket_path};
+use output::Output;
+
+/// What a command ends with: an exit code, or an error that `main` prints.
+type Ended = Result<u8, WireError>;
+
+/// AURA in the terminal: without a command the live screens, else one answer.
+#[derive(Parser, Debug)]
+#[command(name = "aura", version, max_term_width = 100, after_help = AFTER)]
+pub struct Args {
+    /// Socket of the daemon (default: $XDG_RUNTIME_DIR/aura/aurad.sock, else /run/aura/aurad.sock)
+    #[arg(long, short = 'S', global = true, env = "AURA_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print JSON, one value a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER: &str = "Exit codes: 0 done, 1 fault or failed run, 2 usage or bad input, 3 not found, 4 flow refused, \
+5 conflict, 6 forbidden, 7 other protocol, 8 no daemon, 9 busy or locked.
+
+Examples:
+  aura                          open the live screens
+  aura demo                     see a whole story in a minute
+  aura flow check shop.yaml     check a flow file, no daemon needed
+  aura run list --state failed  what went wrong";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Play a story with a daemon of its own: webhook, debounce, mails, sleep, success
+    #[command(after_help = "Example: aura demo\n         aura demo </dev/null   # lines instead of screens")]
+    Demo,
+    /// Say what the daemon is and how it is
+    #[command(after_help = "Example: aura status --json")]
+    Status,
+    /// Check the installation
+    #[command(after_help = "Example: aura doctor --deep   # exit code 1 if a check fails")]
+    Doctor {
+        /// Read and verify everything stored
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Flows: check, apply, publish, run
+    #[command(subcommand)]
+    Flow(flow::Command),
+    /// Runs: list, show, follow, cancel, resolve
+    #[command(subcommand)]
+    Run(run::Command),
+    /// Follow everything that happens, one line each
+    #[command(after_help = "Example: aura tail --json --from 1200")]
+    Tail(tail::Args),
+    /// Endpoints of triggers, and signature checks
+    #[command(subcommand)]
+    Webhook(webhook::Command),
+    /// Connections to providers and named secrets
+    #[command(subcommand)]
+    Connection(connection::Command),
+}
+
+/// Runs the process's command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Nothing can be done about a closed terminal.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&WireError::internal(format!("no runtime: {error}")), false);
+            return ExitCode::from(1);
+        }
+    };
+    let json = args.json;
+    let ended = runtime.block_on(dispatch(args));
+    // A blocking read of standard input must not hold the process.
+    runtime.shutdown_background();
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error, json);
+            ExitCode::from(error.code.exit_code())
+        }
+    }
+}
+
+async fn dispatch(args: Args) -> Ended {
+    let socket = socket_path(args.socket, std::env::var_os("XDG_RUNTIME_DIR").map(Into::into));
+    let mut out = Output::new(args.json);
+    let mut session = Session::new(socket.clone());
+    match args.command {
+        None => screens(socket).await,
+        Some(Command::Demo) => demo::demo(&mut out).await,
+        Some(Command::Status) => status::status(&mut session, &mut out).await,
+        Some(Command::Doctor { deep }) => doctor::doctor(&mut session, &mut out, deep).await,
+        Some(Command::Flow(command)) => flow::flow(command, &mut session, &mut out).await,
+        Some(Command::Run(command)) => run::run(command, &mut session, &mut out).await,
+        Some(Command::Tail(args)) => tail::tail(&args, &mut session, &mut out).await,
+        Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
+        Some(Command::Connection(command)) => connection::connection(command, &mut session, &mut out).await,
+    }
+}
+
+async fn screens(socket: PathBuf) -> Ended {
+    if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+        return Err(WireError::new(Code::Invalid, "the screens need a terminal for input and output")
+            .hint("every screen has a command: try `aura run list` or `aura --help`"));
+    }
+    // A daemon that was never there is a sentence, not an empty screen.
+    crate::client::Client::connect(&socket).await?;
+    crate::app::open(socket, None).await.map(|()| 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound_and_every_command_has_an_example() {
+        Args::command().debug_assert();
+        let mut open = vec![Args::command()];
+        while let Some(command) = open.pop() {
+            let below: Vec<clap::Command> = command.get_subcommands().cloned().collect();
+            if below.is_empty() {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "`{}` has no example", command.get_name());
+            }
+            open.extend(below);
+        }
+    }
+
+    #[test]
+    fn what_people_type_is_understood() {
+        let check = |line: &str, expected: &str| {
+            let args = Args::try_parse_from(line.split(' ')).map(|args| format!("{:?}", args.command));
+            let text = args.unwrap_or_else(|error| error.kind().to_string());
+            assert!(text.contains(expected), "{line}: {text}");
+        };
+        check("aura", "None");
+        check("aura demo", "Demo");
+        check("aura doctor --deep", "deep: true");
+        check("aura run list --state failed --state in_doubt --limit 5", "InDoubt");
+        check("aura run resolve run_1 charge --done --output {}", "done: true");
+        check("aura run resolve run_1 charge", "required");
+        check("aura run resolve run_1 charge --done --retry", "cannot be used");
+        check("aura flow run cart --input @order.json --wait", "wait: true");
+        check("aura flow check", "required");
+        check("aura tail --from 12 --json", "Some(12)");
+        check("aura webhook verify --cases cases.json", "cases.json");
+        check("aura connection add shop shopify domain=x token=@file", "token=@file");
+        check("aura nonsense", "subcommand");
+    }
+
+    #[test]
+    fn the_json_switch_and_the_socket_work_behind_the_command() {
+        let args = Args::try_parse_from(["aura", "run", "list", "--json", "--socket", "/tmp/a.sock"]).unwrap();
+        assert!(args.json && args.socket == Some("/tmp/a.sock".into()));
+    }
+}

@@ -1,0 +1,149 @@
+//! What commands print: text for people or JSON for scripts, never a control character from outside.
+//!
+//! Invariant: text lines pass `text::display` before they come here where they hold foreign text; JSON is
+//! escaped here so that even a terminal is safe.
+
+use std::io::Write;
+
+use aura_protocol::text::display;
+use aura_protocol::{Code, WireError};
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
+
+/// Where a command writes.
+pub struct Output {
+    /// JSON was asked for.
+    pub json: bool,
+    /// The zone of shown times.
+    pub zone: TimeZone,
+    out: std::io::Stdout,
+}
+
+const CLOSED: &str = "the reader of the output is gone";
+
+/// The output's reader went away, as `head` does: no error of anybody.
+#[must_use]
+pub fn is_closed_pipe(error: &WireError) -> bool {
+    error.message == CLOSED
+}
+
+impl Output {
+    /// To standard output.
+    #[must_use]
+    pub fn new(json: bool) -> Self {
+        Self { json, zone: TimeZone::system(), out: std::io::stdout() }
+    }
+
+    /// One line of text.
+    ///
+    /// # Errors
+    /// If standard output takes no more.
+    pub fn line(&mut self, text: &str) -> Result<(), WireError> {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(b'\n');
+        let mut out = self.out.lock();
+        out.write_all(&bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => WireError::new(Code::Internal, CLOSED),
+            _ => WireError::internal(format!("standard output: {error}")),
+        })
+    }
+
+    /// One value as one line of JSON.
+    ///
+    /// # Errors
+    /// If it is no JSON (a fault of ours) or standard output takes no more.
+    pub fn value<T: Serialize>(&mut self, value: &T) -> Result<(), WireError> {
+        self.line(&json_line(value)?)
+    }
+
+    /// A table: columns as wide as their widest cell, two cells between them.
+    ///
+    /// # Errors
+    /// If standard output takes no more.
+    pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) -> Result<(), WireError> {
+        let rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| display(cell)).collect()).collect();
+        let mut widths: Vec<usize> = head.iter().map(|cell| cell.width()).collect();
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        let draw = |cells: &mut dyn Iterator<Item = &str>| {
+            let mut line = String::new();
+            for (cell, width) in cells.zip(&widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + 2));
+            }
+            line.trim_end().to_owned()
+        };
+        self.line(&draw(&mut head.iter().copied()))?;
+        for row in &rows {
+            self.line(&draw(&mut row.iter().map(String::as_str)))?;
+        }
+        Ok(())
+    }
+}
+
+/// JSON in one line, with everything a terminal could obey written as `\u` escapes.
+///
+/// # Errors
+/// If it is no JSON (a fault of ours).
+pub fn json_line<T: Serialize>(value: &T) -> Result<String, WireError> {
+    let text = serde_json::to_string(value).map_err(|error| WireError::internal(format!("not JSON: {error}")))?;
+    Ok(escape(&text))
+}
+
+/// Control, bidirectional and invisible characters of a JSON text as `\u` escapes; they occur only in its strings.
+#[must_use]
+pub fn escape(json: &str) -> String {
+    let risky = |c: char| {
+        matches!(c, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if !json.contains(risky) {
+        return json.to_owned();
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if risky(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// An error on standard error: sentence, hint and code, or one JSON line.
+pub fn complain(error: &WireError, json: bool) {
+    let text = if json {
+        json_line(&serde_json::json!({ "error": error, "aura_code": error.code.text() })).unwrap_or_default()
+    } else {
+        let hint = error.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {}", display(hint)));
+        format!("aura: {} [{}]{hint}", display(&error.message), error.code.text())
+    };
+    // Standard error is the last place to say anything.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A note for people beside the output: standard error, so that pipes stay clean.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", display(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_its_meaning_and_loses_its_teeth() {
+        let evil = "a\u{1b}]52;c;aGk=\u{7}b\u{9b}2J\u{202e}c\u{e0041}";
+        let line = json_line(&evil).unwrap();
+        assert!(line.is_ascii(), "{line}");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), evil);
+    }
+}

@@ -1,0 +1,35 @@
+//! `aura status`: what the daemon is and how it is, on a few lines.
+//!
+//! Invariant: what is printed is one reply, so its figures belong together.
+
+use super::Ended;
+use super::output::Output;
+use crate::client::Session;
+use crate::times;
+
+/// Prints the daemon's status.
+///
+/// # Errors
+/// What the daemon or the way to it says.
+pub async fn status(session: &mut Session, out: &mut Output) -> Ended {
+    let status = session.call(|rpc, context, call| async move { rpc.status(context, call, ()).await }).await?;
+    if out.json {
+        out.value(&status)?;
+        return Ok(0);
+    }
+    let live: Vec<String> = status.live.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
+    let rows = [
+        ("daemon", format!("{} {}, {}", status.profile, status.build, status.state)),
+        ("process", format!("{}, up {}", status.pid, times::took(i64::try_from(status.up_ms).unwrap_or(i64::MAX)))),
+        ("clock", times::full(status.now_ms, &out.zone)),
+        ("listens", status.listen),
+        ("data", format!("{}, {}", status.data_dir, times::bytes(status.store_bytes))),
+        ("cursor", status.cursor.to_string()),
+        ("runs", if live.is_empty() { "none unfinished".to_owned() } else { live.join(", ") }),
+        ("held", format!("{} events", status.held)),
+    ];
+    for (name, value) in rows {
+        out.line(&format!("{name:<8} {}", aura_protocol::text::display(&value)))?;
+    }
+    Ok(0)
+}

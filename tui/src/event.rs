@@ -1,0 +1,54 @@
+//! Everything that can happen to the screens, as one enum: the loop of [`crate::app`] has one inbox.
+//!
+//! Invariant: whatever changes what is shown arrives here; nothing else draws.
+
+use aura_protocol::WireError;
+use aura_protocol::ids::RunId;
+use aura_protocol::rpc::{HelloReply, PayloadQuery, PayloadWindow, RunDetail, StatusReply};
+use aura_protocol::run::RunHead;
+use aura_protocol::watch::WatchReply;
+use crossterm::event::KeyEvent;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A key.
+    Key(KeyEvent),
+    /// Pasted text.
+    Paste(String),
+    /// The terminal has another size: columns, rows.
+    Resize(u16, u16),
+    /// The link to the daemon reports.
+    Link(Box<Reply>),
+    /// A line from the demo, for the status line.
+    Notice(String),
+    /// The terminal or the process asks to end.
+    Stop,
+}
+
+/// What the link reports.
+#[derive(Debug)]
+pub enum Reply {
+    /// The daemon shook hands.
+    Up(HelloReply),
+    /// The link is lost or was never there; it is tried again.
+    Down(WireError),
+    /// The daemon's status.
+    Status(StatusReply),
+    /// The newest runs.
+    Runs(Vec<RunHead>),
+    /// A run with its journal.
+    Run(Box<RunDetail>),
+    /// A run was found by a part of its id.
+    Found(RunId),
+    /// A window of a payload.
+    Payload(PayloadQuery, PayloadWindow),
+    /// News; `fresh` is false for what was before the screens opened.
+    News(WatchReply, bool),
+    /// After a lost link: this many pieces of news were missed and are here now.
+    Caught(u64),
+    /// A run took a person's decision.
+    Took(Box<RunHead>, &'static str),
+    /// A question was refused.
+    Refused(WireError),
+}

@@ -1,0 +1,373 @@
+//! A run's journal as people read it: one line per record, and the timeline of its steps.
+//!
+//! Pure and shared by the screens and the commands, so that `aura run show` and the Run screen never
+//! disagree. Every text that came from outside has passed `text::display` when it leaves this file.
+
+use aura_protocol::rpc::OutlineRow;
+use aura_protocol::run::{Record, Resolution, RunState, ScopeKind, StepError, StepState, Transition};
+use aura_protocol::text::display;
+
+use crate::times;
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// It went on.
+    Info,
+    /// It coped.
+    Warn,
+    /// Somebody should look.
+    Error,
+}
+
+impl Level {
+    /// Five cells.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info ",
+            Self::Warn => "warn ",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One record as one line without its time.
+#[must_use]
+pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
+    use Level::{Error, Info, Warn};
+    let (level, text) = match record {
+        Record::RunStarted(start) => {
+            let more = u64::try_from(start.events.len()).unwrap_or(0) + start.events_more;
+            let events = if more > 1 { format!(", {more} events") } else { String::new() };
+            (Info, format!("run of {} began: trigger {}{events}", start.flow, start.trigger))
+        }
+        Record::Scheduled { path, key, effect, .. } => {
+            (Info, format!("step {path} scheduled  effect={} key={key}", word(effect)))
+        }
+        Record::Started { path, attempt, .. } => (Info, format!("step {path} started  attempt={attempt}")),
+        Record::Completed { path, attempt: 0, .. } => (Info, format!("step {path} succeeded")),
+        Record::Completed { path, attempt, .. } => (Info, format!("step {path} succeeded  attempt={attempt}")),
+        Record::Failed { path, attempt, error, retry_at_ms } => match retry_at_ms {
+            Some(at) => {
+                let wait = times::took(at - at_ms);
+                (Warn, format!("step {path} failed, again in {wait}  attempt={attempt}  {}", sentence(error)))
+            }
+            None => (Error, format!("step {path} failed  attempt={attempt}  {}", sentence(error))),
+        },
+        Record::Skipped { path, why } => (Info, format!("step {path} skipped: {why}")),
+        Record::ScopeOpened { path, scope } => (Info, opened(path, *scope)),
+        Record::WaitCreated { path, until_ms } => {
+            (Info, format!("step {path} sleeps {}", times::took(until_ms - at_ms)))
+        }
+        Record::TimerFired { path } if path.is_empty() => (Warn, "the run's time is up".to_owned()),
+        Record::TimerFired { path } => (Info, format!("step {path} goes on: its time came")),
+        Record::InDoubt { path, attempt, error } => {
+            (Error, format!("step {path} is in doubt  attempt={attempt}  {}", sentence(error)))
+        }
+        Record::Resolved { path, resolution, by } => (Warn, format!("{by} resolved step {path}: {}", how(resolution))),
+        Record::CancelRequested { by, reason } => (Warn, format!("{by} asked to cancel: {reason}")),
+        Record::Responded { path, status, body, .. } => {
+            (Info, format!("step {path} answered the sender  status={status} bytes={}", body.len()))
+        }
+        Record::Log { path, level, message } => {
+            let level = match level.as_str() {
+                "error" => Error,
+                "warn" => Warn,
+                _ => Info,
+            };
+            (level, if path.is_empty() { message.clone() } else { format!("{path}: {message}") })
+        }
+        Record::RunFinished { state, error, .. } => match error {
+            Some(error) => (Error, format!("run {}: {}", state.word(), sentence(error))),
+            None => (if *state == RunState::Succeeded { Info } else { Warn }, format!("run {}", state.word())),
+        },
+    };
+    (level, display(&text))
+}
+
+fn opened(path: &str, scope: ScopeKind) -> String {
+    match scope {
+        ScopeKind::Arm(number) => format!("step {path} takes arm {}", number.saturating_add(1)),
+        ScopeKind::OnError => format!("step {path} runs its on_error"),
+        ScopeKind::FlowOnError => "the flow's on_error runs".to_owned(),
+        ScopeKind::Finally => "finally runs".to_owned(),
+    }
+}
+
+fn how(resolution: &Resolution) -> &'static str {
+    match resolution {
+        Resolution::Done(_) => "it happened",
+        Resolution::Retry => "send it again with the same key",
+        Resolution::Fail => "it failed",
+    }
+}
+
+fn word(effect: &aura_protocol::flow::Effect) -> &'static str {
+    use aura_protocol::flow::Effect;
+    match effect {
+        Effect::Read => "read",
+        Effect::Idempotent => "idempotent",
+        Effect::Keyed => "keyed",
+        Effect::Lookup => "lookup",
+        Effect::Once => "once",
+    }
+}
+
+/// An error in one sentence with its class and code.
+#[must_use]
+pub fn sentence(error: &StepError) -> String {
+    let code = error.code.as_ref().map_or(String::new(), |code| format!(" {code}"));
+    display(&format!("{} ({}{code})", error.message, error.class.word()))
+}
+
+/// An attempt of a step, or a wait between attempts or of a sleep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// `#2`, `wait`, or empty for a step's only attempt.
+    pub label: String,
+    /// When it began.
+    pub from_ms: i64,
+    /// When it ended or will end; `None`: not known yet.
+    pub to_ms: Option<i64>,
+    /// How it stands.
+    pub state: StepState,
+    /// What went wrong, or until when.
+    pub note: String,
+}
+
+/// A step as the timeline shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Step id.
+    pub id: String,
+    /// Kind or action; empty if its version is not known.
+    pub kind: String,
+    /// Nesting.
+    pub depth: u32,
+    /// Scope it stands in, as the outline says.
+    pub scope: String,
+    /// State.
+    pub state: StepState,
+    /// When it was first heard of.
+    pub from_ms: Option<i64>,
+    /// When it settled.
+    pub to_ms: Option<i64>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// One line: why it failed, was skipped, waits.
+    pub note: String,
+    /// Attempts and waits in their order.
+    pub spans: Vec<Span>,
+}
+
+impl Step {
+    fn new(id: &str, kind: &str, depth: u32, scope: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            kind: kind.to_owned(),
+            depth,
+            scope: scope.to_owned(),
+            state: StepState::Queued,
+            from_ms: None,
+            to_ms: None,
+            attempts: 0,
+            note: String::new(),
+            spans: Vec::new(),
+        }
+    }
+
+    fn close(&mut self, at_ms: i64, state: StepState) {
+        if let Some(span) = self.spans.last_mut().filter(|span| span.state != StepState::Failed && span.label != "wait") {
+            span.to_ms = Some(at_ms);
+            span.state = state;
+        }
+    }
+
+    fn apply(&mut self, at_ms: i64, record: &Record) {
+        self.from_ms.get_or_insert(at_ms);
+        match record {
+            Record::Scheduled { .. } => self.state = StepState::Running,
+            Record::Started { attempt, .. } => {
+                self.state = StepState::Running;
+                self.attempts = self.attempts.max(*attempt);
+                self.spans.push(span(format!("#{attempt}"), at_ms, None, StepState::Running));
+            }
+            Record::Completed { attempt, .. } => {
+                self.state = StepState::Succeeded;
+                self.attempts = self.attempts.max(*attempt);
+                self.to_ms = Some(at_ms);
+                self.note.clear();
+                self.close(at_ms, StepState::Succeeded);
+            }
+            Record::Failed { attempt, error, retry_at_ms, .. } => {
+                self.attempts = self.attempts.max(*attempt);
+                self.note = sentence(error);
+                let from = self.spans.last().and_then(|span| span.to_ms).or(self.from_ms).unwrap_or(at_ms);
+                let running = self.spans.last().is_some_and(|span| span.state == StepState::Running);
+                if !running {
+                    self.spans.push(span(format!("#{attempt}"), from, None, StepState::Running));
+                }
+                self.close(at_ms, StepState::Failed);
+                if let Some(last) = self.spans.last_mut() {
+                    last.note.clone_from(&self.note);
+                }
+                match retry_at_ms {
+                    Some(until) => {
+                        self.state = StepState::Retrying;
+                        self.spans.push(span("wait".to_owned(), at_ms, Some(*until), StepState::Waiting));
+                    }
+                    None => {
+                        self.state = StepState::Failed;
+                        self.to_ms = Some(at_ms);
+                    }
+                }
+            }
+            Record::Skipped { why, .. } => {
+                self.state = StepState::Skipped;
+                self.to_ms = Some(at_ms);
+                self.note = display(why);
+            }
+            Record::WaitCreated { until_ms, .. } => {
+                self.state = StepState::Waiting;
+                self.spans.push(span("wait".to_owned(), at_ms, Some(*until_ms), StepState::Waiting));
+            }
+            Record::TimerFired { .. } => {
+                if let Some(wait) = self.spans.last_mut().filter(|span| span.label == "wait") {
+                    wait.state = StepState::Succeeded;
+                    wait.to_ms = Some(at_ms);
+                }
+                self.state = StepState::Running;
+            }
+            Record::InDoubt { error, .. } => {
+                self.state = StepState::InDoubt;
+                self.note = sentence(error);
+                self.close(at_ms, StepState::InDoubt);
+            }
+            Record::Resolved { resolution, by, .. } => {
+                self.note = display(&format!("{by}: {}", how(resolution)));
+                self.state = match resolution {
+                    Resolution::Done(_) => StepState::Succeeded,
+                    Resolution::Retry => StepState::Running,
+                    Resolution::Fail => StepState::Failed,
+                };
+            }
+            Record::ScopeOpened { .. } if self.to_ms.is_none() => self.state = StepState::Running,
+            _ => {}
+        }
+    }
+}
+
+fn span(label: String, from_ms: i64, to_ms: Option<i64>, state: StepState) -> Span {
+    Span { label, from_ms, to_ms, state, note: String::new() }
+}
+
+/// The steps of a run in written order, with what happened to each.
+#[must_use]
+pub fn timeline(outline: &[OutlineRow], journal: &[Transition]) -> Vec<Step> {
+    let mut steps: Vec<Step> =
+        outline.iter().map(|row| Step::new(&row.step, &row.kind, row.depth, &row.scope)).collect();
+    let mut finished = None;
+    for transition in journal {
+        for record in &transition.records {
+            if let Record::RunFinished { state, .. } = record {
+                finished = Some((*state, transition.at_ms));
+            }
+            let Some(path) = record.path().filter(|_| !matches!(record, Record::Log { .. } | Record::Responded { .. }))
+            else {
+                continue;
+            };
+            let known = steps.iter().position(|step| step.id == path).unwrap_or_else(|| {
+                steps.push(Step::new(path, "", 0, "steps"));
+                steps.len() - 1
+            });
+            if let Some(step) = steps.get_mut(known) {
+                step.apply(transition.at_ms, record);
+            }
+        }
+    }
+    if let Some((state, at_ms)) = finished {
+        for step in &mut steps {
+            match step.state {
+                StepState::Queued => step.state = StepState::Skipped,
+                StepState::Running | StepState::Waiting | StepState::Retrying => {
+                    step.state = if state == RunState::Cancelled { StepState::Cancelled } else { step.state };
+                    step.to_ms = Some(at_ms);
+                    step.close(at_ms, step.state);
+                }
+                _ => {}
+            }
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use aura_protocol::run::ErrorClass;
+
+    use super::*;
+
+    fn at(number: u64, at_ms: i64, records: Vec<Record>) -> Transition {
+        Transition { number, at_ms, records }
+    }
+    fn started(path: &str, attempt: u32) -> Record {
+        Record::Started { path: path.into(), attempt, lease: 1, epoch: 1 }
+    }
+    fn failed(path: &str, attempt: u32, retry_at_ms: Option<i64>) -> Record {
+        Record::Failed {
+            path: path.into(),
+            attempt,
+            error: StepError::new(ErrorClass::RateLimited, "Too many requests"),
+            retry_at_ms,
+        }
+    }
+
+    #[test]
+    fn attempts_and_the_waits_between_them_are_spans_of_the_step() {
+        let journal = vec![
+            at(1, 0, vec![started("a", 1)]),
+            at(2, 100, vec![failed("a", 1, Some(2100))]),
+            at(3, 2100, vec![Record::TimerFired { path: "a".into() }, started("a", 2)]),
+            at(4, 2300, vec![Record::Completed { path: "a".into(), attempt: 2, output: Default::default() }]),
+        ];
+        let steps = timeline(&[], &journal);
+        let [step] = steps.as_slice() else { panic!("one step: {steps:?}") };
+        assert_eq!((step.state, step.attempts, step.to_ms), (StepState::Succeeded, 2, Some(2300)));
+        let spans: Vec<(&str, i64, Option<i64>)> =
+            step.spans.iter().map(|span| (span.label.as_str(), span.from_ms, span.to_ms)).collect();
+        assert_eq!(spans, [("#1", 0, Some(100)), ("wait", 100, Some(2100)), ("#2", 2100, Some(2300))]);
+    }
+
+    #[test]
+    fn a_step_that_never_came_is_skipped_once_the_run_ended() {
+        let row = |step: &str| OutlineRow { step: step.into(), depth: 0, kind: "set".into(), scope: "steps".into() };
+        let journal = vec![
+            at(1, 0, vec![started("a", 1)]),
+            at(2, 5, vec![failed("a", 1, None)]),
+            at(3, 5, vec![Record::RunFinished { state: RunState::Failed, error: None, output: Default::default() }]),
+        ];
+        let states: Vec<StepState> = timeline(&[row("a"), row("b")], &journal).iter().map(|step| step.state).collect();
+        assert_eq!(states, [StepState::Failed, StepState::Skipped]);
+    }
+
+    #[test]
+    fn lines_say_what_happens_next() {
+        let check = |record: Record, expected: (Level, &str)| {
+            let (level, text) = line(&record, 1000);
+            assert_eq!((level, text.as_str()), expected);
+        };
+        check(
+            failed("post", 2, Some(5000)),
+            (Level::Warn, "step post failed, again in 4.0s  attempt=2  Too many requests (rate_limited)"),
+        );
+        check(
+            Record::CancelRequested { by: "maria".into(), reason: "wrong list".into() },
+            (Level::Warn, "maria asked to cancel: wrong list"),
+        );
+        check(
+            Record::ScopeOpened { path: "still_open".into(), scope: ScopeKind::Arm(0) },
+            (Level::Info, "step still_open takes arm 1"),
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! The link of the screens to the daemon: one long poll, questions beside it, again and again after a loss.
+//!
+//! Invariant: the cursor only moves when its news was handed on, so a lost link loses nothing; a person's
+//! decision keeps its request id until it is answered.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aura_protocol::ids::RunId;
+use aura_protocol::rpc::{AuraClient, Call, RunCancel, RunQuery, RunRef, RunResolve};
+use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
+use aura_protocol::{Code, WireError};
+use tokio::sync::mpsc;
+
+use crate::action::Request;
+use crate::client::{ANSWER_MAX, Answer, Client, context, lost, new_call, rpc};
+use crate::event::{Event, Reply};
+
+/// News from before the screens opened, so that held events are seen: commits looked back.
+const LOOK_BACK: u64 = 2000;
+/// Runs read for the list.
+const RUNS_READ: u32 = 500;
+/// Questions that wait for a link.
+const WAITING_MAX: usize = 64;
+
+/// The link is gone; or the screens are, and the link ends.
+enum Loss {
+    Link,
+    Screens,
+}
+
+/// Connects, reports and asks until the screens are gone.
+pub async fn link(socket: PathBuf, requests: mpsc::Receiver<Request>, events: mpsc::Sender<Event>) {
+    let mut link = Link { events, requests, cursor: None, run: None, waiting: VecDeque::new() };
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match Client::connect(&socket).await {
+            Ok(client) => {
+                pause = Duration::from_millis(100);
+                match link.serve(&client).await {
+                    Loss::Screens => return,
+                    Loss::Link => {
+                        let gone = WireError::new(Code::Unreachable, "aurad closed the connection");
+                        if link.tell(Reply::Down(gone)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                if link.tell(Reply::Down(error)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+struct Link {
+    events: mpsc::Sender<Event>,
+    requests: mpsc::Receiver<Request>,
+    cursor: Option<u64>,
+    run: Option<RunId>,
+    waiting: VecDeque<(Request, Call)>,
+}
+
+impl Link {
+    async fn tell(&self, reply: Reply) -> Result<(), Loss> {
+        self.events.send(Event::Link(Box::new(reply))).await.map_err(|_| Loss::Screens)
+    }
+
+    async fn serve(&mut self, client: &Client) -> Loss {
+        match self.session(client).await {
+            Ok(()) => Loss::Screens,
+            Err(loss) => loss,
+        }
+    }
+
+    async fn session(&mut self, client: &Client) -> Result<(), Loss> {
+        let rpc = rpc(client);
+        self.tell(Reply::Up(client.hello.clone())).await?;
+        let status = self.status(&rpc).await?;
+        let fresh = match (self.cursor, status) {
+            (Some(before), Some(now)) if before <= now => false,
+            (_, now) => {
+                self.cursor = now.map(|now| now.saturating_sub(LOOK_BACK));
+                true
+            }
+        };
+        let missed = self.catch_up(&rpc, fresh).await?;
+        self.runs(&rpc).await?;
+        if let Some(run) = self.run {
+            self.ask(&rpc, &(Request::Run(run), new_call())).await?;
+        }
+        if !fresh {
+            self.tell(Reply::Caught(missed)).await?;
+        }
+        while let Some(question) = self.waiting.front().cloned() {
+            self.ask(&rpc, &question).await?;
+            self.waiting.pop_front();
+        }
+        self.follow(&rpc).await
+    }
+
+    /// What happened since the cursor, without waiting; says how much it was.
+    async fn catch_up(&mut self, rpc: &AuraClient, fresh: bool) -> Result<u64, Loss> {
+        let mut missed = 0;
+        loop {
+            let request = self.watch_request(0);
+            let Some(news) = self.handed(rpc.watch(context(ANSWER_MAX), new_call(), request).await).await? else {
+                return Ok(missed);
+            };
+            missed += u64::try_from(news.items.len()).unwrap_or(0);
+            let more = news.more;
+            self.news(rpc, news, !fresh).await?;
+            if !more {
+                return Ok(missed);
+            }
+        }
+    }
+
+    /// The long poll with questions beside it.
+    async fn follow(&mut self, rpc: &AuraClient) -> Result<(), Loss> {
+        loop {
+            let within = Duration::from_millis(u64::from(WAIT_MS_MAX)) + Duration::from_secs(10);
+            let poll = rpc.watch(context(within), new_call(), self.watch_request(WAIT_MS_MAX));
+            tokio::pin!(poll);
+            let news = loop {
+                tokio::select! {
+                    biased;
+                    asked = self.requests.recv() => {
+                        let Some(request) = asked else { return Err(Loss::Screens) };
+                        if let Request::Watch(run) = request {
+                            self.run = run;
+                            break None;
+                        }
+                        if self.waiting.len() < WAITING_MAX {
+                            self.waiting.push_back((request, new_call()));
+                        }
+                        while let Some(question) = self.waiting.front().cloned() {
+                            self.ask(rpc, &question).await?;
+                            self.waiting.pop_front();
+                        }
+                    }
+                    answer = &mut poll => break Some(answer),
+                }
+            };
+            if let Some(answer) = news {
+                match self.handed(answer).await? {
+                    Some(news) => self.news(rpc, news, true).await?,
+                    None => tokio::time::sleep(Duration::from_secs(1)).await,
+                }
+            }
+        }
+    }
+
+    fn watch_request(&self, wait_ms: u32) -> WatchRequest {
+        let mut subscriptions = vec![Subscription::Runs, Subscription::Events];
+        subscriptions.extend(self.run.map(Subscription::Run));
+        WatchRequest { subscriptions, cursor: self.cursor, max_items: 1000, max_bytes: BYTES_MAX, wait_ms }
+    }
+
+    async fn news(&mut self, rpc: &AuraClient, news: WatchReply, fresh: bool) -> Result<(), Loss> {
+        let (cursor, cut) = (news.cursor, news.cut);
+        self.tell(Reply::News(news, fresh)).await?;
+        self.cursor = Some(cursor);
+        if cut {
+            self.runs(rpc).await?;
+            if let Some(run) = self.run {
+                self.ask(rpc, &(Request::Run(run), new_call())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn status(&mut self, rpc: &AuraClient) -> Result<Option<u64>, Loss> {
+        let status = self.handed(rpc.status(context(ANSWER_MAX), new_call(), ()).await).await?;
+        let cursor = status.as_ref().map(|status| status.cursor);
+        if let Some(status) = status {
+            self.tell(Reply::Status(status)).await?;
+        }
+        Ok(cursor)
+    }
+
+    async fn runs(&mut self, rpc: &AuraClient) -> Result<(), Loss> {
+        let query = RunQuery { limit: RUNS_READ, ..RunQuery::default() };
+        if let Some(runs) = self.handed(rpc.run_list(context(ANSWER_MAX), new_call(), query).await).await? {
+            self.tell(Reply::Runs(runs)).await?;
+        }
+        Ok(())
+    }
+
+    /// A refusal goes to the screens, a lost link up, an answer to the caller.
+    async fn handed<T>(&self, answer: Answer<T>) -> Result<Option<T>, Loss> {
+        match lost(answer) {
+            Ok(Some(reply)) => Ok(Some(reply)),
+            Ok(None) => Err(Loss::Link),
+            Err(error) => {
+                self.tell(Reply::Refused(error)).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn ask(&mut self, rpc: &AuraClient, (request, call): &(Request, Call)) -> Result<(), Loss> {
+        let (context, call) = (context(ANSWER_MAX), call.clone());
+        let reply = match request.clone() {
+            Request::Watch(run) => {
+                self.run = run;
+                None
+            }
+            Request::Runs => return self.runs(rpc).await,
+            Request::Run(run) => {
+                let answer = rpc.run_show(context, call, RunRef(run.to_string())).await;
+                self.handed(answer).await?.map(|detail| Reply::Run(Box::new(detail)))
+            }
+            Request::Find(part) => {
+                let answer = rpc.run_show(context, call, RunRef(part)).await;
+                self.handed(answer).await?.map(|detail| Reply::Found(detail.head.run))
+            }
+            Request::Payload(query) => {
+                let answer = rpc.run_payload(context, call, query.clone()).await;
+                self.handed(answer).await?.map(|window| Reply::Payload(query, window))
+            }
+            Request::Cancel(run) => {
+                let cancel = RunCancel { run: RunRef(run.to_string()), reason: "cancelled on the screen".to_owned() };
+                let answer = rpc.run_cancel(context, call, cancel).await;
+                self.handed(answer).await?.map(|head| Reply::Took(Box::new(head), "asked to cancel"))
+            }
+            Request::Resolve(run, step, resolution) => {
+                let resolve = RunResolve { run: RunRef(run.to_string()), step, resolution };
+                let answer = rpc.run_resolve(context, call, resolve).await;
+                self.handed(answer).await?.map(|head| Reply::Took(Box::new(head), "resolved"))
+            }
+        };
+        match reply {
+            Some(reply) => self.tell(reply).await,
+            None => Ok(()),
+        }
+    }
+}
