@@ -1,0 +1,3 @@
+//! stub
+/// stub
+pub fn store() -> crate::store::Store { crate::store::Store::default() }

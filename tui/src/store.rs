@@ -1,0 +1,289 @@
+//! What we know of the daemon. Screens read it and never ask; the link's replies change it.
+//!
+//! Invariant: everything in here has a limit, and [`Store::apply`] says whether anything shown changed.
+
+use std::collections::BTreeMap;
+
+use aura_protocol::WireError;
+use aura_protocol::event::{EventRow, EventState};
+use aura_protocol::ids::{EventId, RunId};
+use aura_protocol::rpc::{PayloadQuery, RunDetail, StatusReply};
+use aura_protocol::run::{RunHead, RunState};
+use aura_protocol::text::display;
+use aura_protocol::watch::{Item, WatchReply};
+use tokio::time::Instant;
+
+use crate::event::Reply;
+use crate::times;
+
+/// Most runs kept; the oldest ended ones go first.
+const RUNS_MAX: usize = 5000;
+/// Most held events kept.
+const HELD_MAX: usize = 1000;
+/// Most transitions kept of the open run.
+const JOURNAL_MAX: usize = 20_000;
+/// A clock that is off by more than this has jumped (a demo's does).
+const JUMP_MS: i64 = 30_000;
+
+/// A window of a payload that was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// What was asked.
+    pub query: PayloadQuery,
+    /// Whole length in bytes.
+    pub total: u64,
+    /// The piece.
+    pub text: String,
+}
+
+/// The link as screens show it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Link {
+    /// Not yet connected.
+    Opening,
+    /// Connected.
+    Up,
+    /// Lost, since when, and why.
+    Down(Instant, String),
+}
+
+/// What we know.
+pub struct Store {
+    /// The link.
+    pub link: Link,
+    /// The daemon's status at connect.
+    pub status: Option<StatusReply>,
+    /// The daemon's clock at the last news.
+    pub now_ms: i64,
+    now_at: Instant,
+    known_ms: Option<i64>,
+    /// Runs by id, oldest first.
+    pub runs: BTreeMap<RunId, RunHead>,
+    /// Held events, oldest first.
+    pub held: BTreeMap<EventId, EventRow>,
+    /// The open run.
+    pub detail: Option<RunDetail>,
+    /// The payload window asked for last.
+    pub window: Option<Window>,
+    /// What to say in the status line.
+    pub notice: String,
+    /// Counts up with every change of runs or held events.
+    pub version: u64,
+    /// The open run lost its thread: it must be read anew.
+    pub detail_stale: bool,
+    /// A run was found by a part of its id.
+    pub found: Option<RunId>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            link: Link::Opening,
+            status: None,
+            now_ms: 0,
+            now_at: Instant::now(),
+            known_ms: None,
+            runs: BTreeMap::new(),
+            held: BTreeMap::new(),
+            detail: None,
+            window: None,
+            notice: String::new(),
+            version: 0,
+            detail_stale: false,
+            found: None,
+        }
+    }
+}
+
+impl Store {
+    /// Takes a reply of the link; true if anything shown changed.
+    pub fn apply(&mut self, reply: Reply) -> bool {
+        match reply {
+            Reply::Up(hello) => {
+                let first = self.link == Link::Opening;
+                self.link = Link::Up;
+                if first {
+                    self.say(format!("connected as {} ({:?})", hello.account, hello.role).to_lowercase());
+                }
+                true
+            }
+            Reply::Down(error) => self.lost(&error),
+            Reply::Status(status) => {
+                self.clock(status.now_ms);
+                self.now_ms = status.now_ms;
+                self.status = Some(status);
+                true
+            }
+            Reply::Runs(runs) => {
+                for head in runs {
+                    self.head(head);
+                }
+                true
+            }
+            Reply::Run(detail) => {
+                self.head(detail.head.clone());
+                self.detail = Some(*detail);
+                self.detail_stale = false;
+                true
+            }
+            Reply::Found(run) => {
+                self.found = Some(run);
+                true
+            }
+            Reply::Payload(query, window) => {
+                self.window = Some(Window { query, total: window.total, text: window.text });
+                true
+            }
+            Reply::News(news, fresh) => self.news(news, fresh),
+            Reply::Caught(count) => {
+                let news = if count == 1 { "event" } else { "events" };
+                self.say(format!("connected again, caught up {count} {news}"));
+                true
+            }
+            Reply::Took(head, what) => {
+                self.say(format!("{} {what}: {}", head.run.short(), head.state.word()));
+                self.head(*head);
+                true
+            }
+            Reply::Refused(error) => {
+                let hint = error.hint.map_or(String::new(), |hint| format!(" - {hint}"));
+                self.say(format!("{}{hint} [{}]", error.message, error.code.text()))
+            }
+        }
+    }
+
+    /// Puts a line into the status line; true if it is another one than before.
+    pub fn say(&mut self, text: impl AsRef<str>) -> bool {
+        let text = display(text.as_ref());
+        let other = self.notice != text;
+        self.notice = text;
+        other
+    }
+
+    fn lost(&mut self, error: &WireError) -> bool {
+        let why = display(&error.message);
+        match &self.link {
+            Link::Down(_, before) if *before == why => false,
+            Link::Down(since, _) => {
+                self.link = Link::Down(*since, why);
+                true
+            }
+            _ => {
+                self.link = Link::Down(Instant::now(), why);
+                true
+            }
+        }
+    }
+
+    fn news(&mut self, news: WatchReply, fresh: bool) -> bool {
+        let jumped = self.clock(news.now_ms);
+        let shown = jumped || !news.items.is_empty();
+        if shown {
+            self.now_ms = news.now_ms;
+        }
+        for item in news.items {
+            match item {
+                Item::Run(head) => self.head(*head),
+                Item::Event(row) => self.event(*row, fresh),
+                Item::Transition(run, transition) => self.transition(run, transition),
+                Item::Changed(_) => {}
+            }
+        }
+        shown
+    }
+
+    /// Compares the daemon's clock with how much time went by here; a jump is said once.
+    fn clock(&mut self, now_ms: i64) -> bool {
+        let here = i64::try_from(self.now_at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let known = self.known_ms;
+        self.now_at = Instant::now();
+        let jump = known.map_or(0, |known| now_ms.saturating_sub(known).saturating_sub(here));
+        self.known_ms = Some(now_ms);
+        if jump.abs() < JUMP_MS {
+            return false;
+        }
+        let way = if jump > 0 { "forward" } else { "back" };
+        self.say(format!("the daemon's clock jumped {way} {}", times::took(jump.abs())));
+        true
+    }
+
+    fn head(&mut self, head: RunHead) {
+        let known = self.runs.get(&head.run);
+        if known.is_some_and(|known| {
+            known.transition > head.transition
+                || (known.transition == head.transition && known.state.is_final() && !head.state.is_final())
+        }) {
+            return;
+        }
+        if known == Some(&head) {
+            return;
+        }
+        self.version += 1;
+        if let Some(detail) = self.detail.as_mut().filter(|detail| detail.head.run == head.run) {
+            detail.head = head.clone();
+        }
+        self.runs.insert(head.run, head);
+        while self.runs.len() > RUNS_MAX {
+            let ended = self.runs.iter().find(|(_, head)| head.state.is_final()).map(|(run, _)| *run);
+            match ended.or_else(|| self.runs.keys().next().copied()) {
+                Some(run) => drop(self.runs.remove(&run)),
+                None => break,
+            }
+        }
+    }
+
+    fn event(&mut self, row: EventRow, fresh: bool) {
+        self.version += 1;
+        let what = match row.state {
+            EventState::Held => {
+                let words = if row.reason.is_empty() { "held".to_owned() } else { row.reason.clone() };
+                // The event accepted last stands for its group; the ones before it have an earlier time.
+                self.held.insert(row.event, row.clone());
+                words
+            }
+            EventState::Dropped => {
+                self.held.remove(&row.event);
+                format!("dropped: {}", row.reason)
+            }
+            EventState::Started | EventState::Queued | EventState::Duplicate => {
+                self.held.remove(&row.event);
+                let now = self.now_ms;
+                self.held.retain(|_, held| {
+                    held.flow != row.flow
+                        || held.trigger != row.trigger
+                        || held.starts_at_ms.is_some_and(|at| at > now)
+                });
+                row.run.map_or("started".to_owned(), |run| format!("became run {}", run.short()))
+            }
+        };
+        while self.held.len() > HELD_MAX {
+            self.held.pop_first();
+        }
+        if fresh {
+            self.say(format!("event {} of {}: {what}", row.event.short(), row.flow));
+        }
+    }
+
+    fn transition(&mut self, run: RunId, transition: aura_protocol::run::Transition) {
+        let Some(detail) = self.detail.as_mut().filter(|detail| detail.head.run == run) else { return };
+        let last = detail.journal.last().map_or(0, |last| last.number);
+        if transition.number <= last {
+            return;
+        }
+        if transition.number != last + 1 {
+            self.detail_stale = true;
+            return;
+        }
+        detail.journal.push(transition);
+        if detail.journal.len() > JOURNAL_MAX {
+            detail.journal.drain(..JOURNAL_MAX / 4);
+            detail.cut = true;
+        }
+    }
+
+    /// Runs in a state.
+    #[must_use]
+    pub fn count(&self, wanted: impl Fn(RunState) -> bool) -> usize {
+        self.runs.values().filter(|head| wanted(head.state)).count()
+    }
+}
