@@ -21,8 +21,6 @@ pub enum Place {
 pub enum Request {
     /// Watch this run too, or none.
     Watch(Option<RunId>),
-    /// Read the newest runs anew.
-    Runs,
     /// Read a run with its journal.
     Run(RunId),
     /// Find a run by the start or end of its id, then go there.

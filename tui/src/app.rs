@@ -105,7 +105,7 @@ impl App {
                 }
                 self.dirty = true;
             }
-            Event::Resize(..) => {
+            Event::Resize => {
                 self.dirty = true;
                 todos.push(Todo::Redraw);
             }
@@ -160,13 +160,21 @@ impl App {
                 vec![Action::Draw]
             }
             Command::Back if self.place == Place::Runs => {
-                if self.runs.clear() { vec![Action::Draw] } else { vec![leave()] }
+                if self.runs.clear() {
+                    vec![Action::Draw]
+                } else {
+                    vec![leave()]
+                }
             }
             Command::Back => vec![Action::Back],
             Command::Last => self.last.map(Action::Go).into_iter().collect(),
             Command::Leave => vec![Action::Quit],
             Command::Clear => {
-                if self.place == Place::Runs && self.runs.clear() { vec![Action::Draw] } else { vec![leave()] }
+                if self.place == Place::Runs && self.runs.clear() {
+                    vec![Action::Draw]
+                } else {
+                    vec![leave()]
+                }
             }
             Command::Redraw => vec![Action::Redraw],
             Command::Suspend => vec![Action::Suspend],
@@ -265,7 +273,13 @@ impl App {
         }
         self.header(buf, Rect { height: 1, ..area });
         let small = area.width < SMALLEST.0 || area.height < SMALLEST.1;
-        let keys = if small { 0 } else if area.height < 24 { 1 } else { 2 };
+        let keys = if small {
+            0
+        } else if area.height < 24 {
+            1
+        } else {
+            2
+        };
         let body = Rect { y: area.y + 1, height: area.height - 2 - keys, ..area };
         if small {
             self.runs.draw_small(&self.look, &self.store, buf, body);
@@ -274,7 +288,12 @@ impl App {
                 Place::Runs => self.runs.draw(&self.look, &self.store, buf, body),
                 Place::Run(_) => self.run.draw(&self.look, &self.store, buf, body),
             }
-            foot::draw(&self.look, buf, Rect { y: area.y + area.height - 1 - keys, height: keys, ..area }, self.context());
+            foot::draw(
+                &self.look,
+                buf,
+                Rect { y: area.y + area.height - 1 - keys, height: keys, ..area },
+                self.context(),
+            );
         }
         let status = Rect { y: area.y + area.height - 1, height: 1, ..area };
         let notice = if small && self.store.notice.is_empty() {
@@ -432,7 +451,7 @@ async fn keys(events: mpsc::Sender<Event>) {
         let event = match input {
             Input::Key(key) if key.kind != KeyEventKind::Release => Event::Key(key),
             Input::Paste(text) => Event::Paste(text),
-            Input::Resize(columns, rows) => Event::Resize(columns, rows),
+            Input::Resize(..) => Event::Resize,
             _ => continue,
         };
         if events.send(event).await.is_err() {

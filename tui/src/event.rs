@@ -16,8 +16,8 @@ pub enum Event {
     Key(KeyEvent),
     /// Pasted text.
     Paste(String),
-    /// The terminal has another size: columns, rows.
-    Resize(u16, u16),
+    /// The terminal has another size.
+    Resize,
     /// The link to the daemon reports.
     Link(Box<Reply>),
     /// A line from the demo, for the status line.

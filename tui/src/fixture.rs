@@ -1,3 +1,5 @@
 //! stub
 /// stub
-pub fn store() -> crate::store::Store { crate::store::Store::default() }
+pub fn store() -> crate::store::Store {
+    crate::store::Store::default()
+}

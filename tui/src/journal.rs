@@ -178,7 +178,8 @@ impl Step {
     }
 
     fn close(&mut self, at_ms: i64, state: StepState) {
-        if let Some(span) = self.spans.last_mut().filter(|span| span.state != StepState::Failed && span.label != "wait") {
+        if let Some(span) = self.spans.last_mut().filter(|span| span.state != StepState::Failed && span.label != "wait")
+        {
             span.to_ms = Some(at_ms);
             span.state = state;
         }

@@ -120,7 +120,13 @@ pub const TABLE: &[Bind] = &[
     bind(Everywhere, "?", C::Help, "keys", "These keys; type to search by word or key"),
     bind(Everywhere, ":", C::Palette, "go to", "Go to: runs, the id of a run, quit"),
     bind(Everywhere, "-", C::Last, "", "The screen before this one"),
-    bind(Everywhere, "q esc h left", C::Back, "back", "One step back; on the first screen esc clears the filter and q asks to leave"),
+    bind(
+        Everywhere,
+        "q esc h left",
+        C::Back,
+        "back",
+        "One step back; on the first screen esc clears the filter and q asks to leave",
+    ),
     bind(Everywhere, "Q", C::Leave, "", "Leave AURA"),
     bind(Everywhere, "ctrl-c", C::Clear, "", "Clear the field; without one, ask to leave"),
     bind(Everywhere, "ctrl-l", C::Redraw, "", "Draw everything anew"),
@@ -189,6 +195,7 @@ pub fn help(context: Context, search: &str) -> Vec<&'static Bind> {
 }
 
 /// `docs/keys.md`.
+#[cfg(test)]
 #[must_use]
 pub fn page() -> String {
     let mut out = String::from(

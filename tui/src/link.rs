@@ -212,7 +212,6 @@ impl Link {
                 self.run = run;
                 None
             }
-            Request::Runs => return self.runs(rpc).await,
             Request::Run(run) => {
                 let answer = rpc.run_show(context, call, RunRef(run.to_string())).await;
                 self.handed(answer).await?.map(|detail| Reply::Run(Box::new(detail)))

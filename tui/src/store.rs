@@ -249,9 +249,7 @@ impl Store {
                 self.held.remove(&row.event);
                 let now = self.now_ms;
                 self.held.retain(|_, held| {
-                    held.flow != row.flow
-                        || held.trigger != row.trigger
-                        || held.starts_at_ms.is_some_and(|at| at > now)
+                    held.flow != row.flow || held.trigger != row.trigger || held.starts_at_ms.is_some_and(|at| at > now)
                 });
                 row.run.map_or("started".to_owned(), |run| format!("became run {}", run.short()))
             }

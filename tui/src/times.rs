@@ -52,7 +52,11 @@ pub fn bytes(count: u64) -> String {
     let mut tenth = 0;
     for unit in ["B", "kB", "MB", "GB"] {
         if whole < 1000 {
-            return if unit == "B" || whole >= 10 { format!("{whole} {unit}") } else { format!("{whole}.{tenth} {unit}") };
+            return if unit == "B" || whole >= 10 {
+                format!("{whole} {unit}")
+            } else {
+                format!("{whole}.{tenth} {unit}")
+            };
         }
         tenth = whole % 1000 / 100;
         whole /= 1000;

@@ -79,8 +79,11 @@ fn daemon_beside(own: &Path) -> Result<PathBuf, WireError> {
     if daemon.is_file() {
         return Ok(daemon);
     }
-    Err(WireError::new(Code::NotFound, format!("the demo needs the daemon beside this program: no {}", daemon.display()))
-        .hint("build both with `cargo run` in the source tree"))
+    Err(WireError::new(
+        Code::NotFound,
+        format!("the demo needs the daemon beside this program: no {}", daemon.display()),
+    )
+    .hint("build both with `cargo run` in the source tree"))
 }
 
 /// Without a terminal: the story as lines.

@@ -20,8 +20,9 @@ const DEEP_MAX: Duration = Duration::from_secs(3600);
 /// What the daemon or the way to it says.
 pub async fn doctor(session: &mut Session, out: &mut Output, deep: bool) -> Ended {
     let request = DoctorRequest { deep };
-    let mut findings =
-        session.call_for(DEEP_MAX, |rpc, context, call| async move { rpc.doctor(context, call, request).await }).await?;
+    let mut findings = session
+        .call_for(DEEP_MAX, |rpc, context, call| async move { rpc.doctor(context, call, request).await })
+        .await?;
     let rank = |level: &str| match level {
         "fail" => 0,
         "warn" => 1,
@@ -33,7 +34,12 @@ pub async fn doctor(session: &mut Session, out: &mut Output, deep: bool) -> Ende
             out.value(finding)?;
             continue;
         }
-        out.line(&format!("{:<4}  {}: {}", display(&finding.level), display(&finding.subject), display(&finding.message)))?;
+        out.line(&format!(
+            "{:<4}  {}: {}",
+            display(&finding.level),
+            display(&finding.subject),
+            display(&finding.message)
+        ))?;
         if let Some(hint) = &finding.hint {
             out.line(&format!("      hint: {}", display(hint)))?;
         }

@@ -62,8 +62,7 @@ impl Output {
     /// # Errors
     /// If standard output takes no more.
     pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) -> Result<(), WireError> {
-        let rows: Vec<Vec<String>> =
-            rows.iter().map(|row| row.iter().map(|cell| display(cell)).collect()).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| display(cell)).collect()).collect();
         let mut widths: Vec<usize> = head.iter().map(|cell| cell.width()).collect();
         for row in &rows {
             for (width, cell) in widths.iter_mut().zip(row) {

@@ -137,7 +137,11 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
         }
         Command::Show { run } => {
             let detail = detail(&run, session).await?;
-            if out.json { out.value(&detail)? } else { show(&detail, out)? }
+            if out.json {
+                out.value(&detail)?
+            } else {
+                show(&detail, out)?
+            }
             Ok(0)
         }
         Command::Tail { run } => tail(&run, session, out).await,
@@ -236,7 +240,11 @@ pub fn sentence(head: &RunHead, out: &mut Output) -> Result<(), WireError> {
 }
 
 fn decided(head: &RunHead, out: &mut Output) -> Ended {
-    if out.json { out.value(head)? } else { sentence(head, out)? }
+    if out.json {
+        out.value(head)?
+    } else {
+        sentence(head, out)?
+    }
     Ok(0)
 }
 
@@ -310,7 +318,9 @@ async fn tail(run: &str, session: &mut Session, out: &mut Output) -> Ended {
                         state = state.or_else(|| finished(transition));
                     }
                 }
-                Item::Run(head) if head.run == found && head.state.is_final() && head.transition > seen => missing = true,
+                Item::Run(head) if head.run == found && head.state.is_final() && head.transition > seen => {
+                    missing = true
+                }
                 _ => {}
             }
         }

@@ -60,12 +60,7 @@ pub async fn tail(args: &Args, session: &mut Session, out: &mut Output) -> Ended
     Ok(0)
 }
 
-fn lines(
-    item: &Item,
-    cursor: u64,
-    names: &mut HashMap<RunId, String>,
-    out: &Output,
-) -> Result<Vec<String>, WireError> {
+fn lines(item: &Item, cursor: u64, names: &mut HashMap<RunId, String>, out: &Output) -> Result<Vec<String>, WireError> {
     if out.json {
         return Ok(vec![super::output::json_line(&Line { cursor, item })?]);
     }
@@ -83,7 +78,10 @@ fn lines(
             }
             let flow = names.get(run).cloned().unwrap_or_default();
             let flow = if flow.is_empty() { flow } else { format!(" {flow}") };
-            transition_lines(transition, out).into_iter().map(|line| insert(&line, &format!("{}{flow}", run.short()))).collect()
+            transition_lines(transition, out)
+                .into_iter()
+                .map(|line| insert(&line, &format!("{}{flow}", run.short())))
+                .collect()
         }
         Item::Event(row) => vec![event_line(row, out)],
         Item::Run(head) => vec![format!("run {} {}", head.run.short(), head.state.word())],

@@ -60,7 +60,8 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
         Command::Show { flow } => {
             let hooks = list(session).await?;
             let wanted = |hook: &Webhook| {
-                flow.as_ref().is_none_or(|name| *name == hook.flow || *name == format!("{}/{}", hook.flow, hook.trigger))
+                flow.as_ref()
+                    .is_none_or(|name| *name == hook.flow || *name == format!("{}/{}", hook.flow, hook.trigger))
             };
             let hooks: Vec<Webhook> = hooks.into_iter().filter(wanted).collect();
             if hooks.is_empty() {

@@ -101,7 +101,8 @@ impl Overlay {
                 _ => close(),
             },
             Self::Resolve(run, step, output, problem) => {
-                let decide = |resolution| Then::Close(vec![Action::Ask(Request::Resolve(*run, step.clone(), resolution))]);
+                let decide =
+                    |resolution| Then::Close(vec![Action::Ask(Request::Resolve(*run, step.clone(), resolution))]);
                 match output {
                     None => match key.code {
                         KeyCode::Char('d') => {
@@ -221,12 +222,7 @@ fn search(look: &Look, buf: &mut Buffer, inside: Rect, field: &Field, hint: &str
 
 fn boxed(look: &Look, buf: &mut Buffer, area: Rect, title: &str, wide: u16, high: u16) -> Rect {
     let (width, height) = (wide.min(area.width), high.min(area.height));
-    let place = Rect {
-        x: area.x + (area.width - width) / 2,
-        y: area.y + (area.height - height) / 3,
-        width,
-        height,
-    };
+    let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 3, width, height };
     Clear.render(place, buf);
     look.frame(buf, place, title, true)
 }
@@ -262,7 +258,10 @@ fn offers(text: &str, store: &Store) -> Vec<(String, Action)> {
         }
     }
     if rows.is_empty() && wanted.len() >= 4 {
-        rows.push((format!("look for run {}", display(text.trim())), Action::Ask(Request::Find(text.trim().to_owned()))));
+        rows.push((
+            format!("look for run {}", display(text.trim())),
+            Action::Ask(Request::Find(text.trim().to_owned())),
+        ));
     }
     rows
 }

@@ -20,15 +20,14 @@ const FINDINGS_MAX: usize = 200;
 /// # Errors
 /// A file that cannot be read; other failures of a daemon than being away.
 pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) -> Ended {
-    let away = match session.client().await {
-        Ok(_) => None,
-        Err(error) => Some(error),
-    };
+    let away = session.client().await.err();
     let mut errors = 0_usize;
     for path in paths {
         let text = files::text(path)?;
         let mut found = alone(&text);
         if away.is_none() {
+            // What only a daemon knows is checked now, so it is no longer a note.
+            found.retain(|finding| finding.severity != Severity::Note);
             let answer = session
                 .call(|rpc, context, call| {
                     let text = text.clone();
@@ -49,15 +48,12 @@ pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) ->
         if found.len() > FINDINGS_MAX {
             note(&format!("{path}: {} more findings are not shown", found.len() - FINDINGS_MAX));
         }
-        if found.is_empty() && !out.json {
+        if !out.json && found.iter().all(|finding| finding.severity == Severity::Note) {
             out.line(&format!("{}: ok", display(path)))?;
         }
     }
     if let Some(error) = away {
-        note(&format!(
-            "note: checked without a daemon ({}); connections, connectors and their actions, and secrets were not checked",
-            error.message
-        ));
+        note(&format!("note: no aurad was asked: {}", error.message));
     }
     Ok(if errors == 0 { 0 } else { Code::FlowRefused.exit_code() })
 }
@@ -83,6 +79,7 @@ pub fn line(finding: &Finding, file: &str) -> String {
     let severity = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Note => "note",
     };
     let place = if finding.line == 0 { String::new() } else { format!("{}:{}:", finding.line, finding.column) };
     display(&format!("{file}:{place} {severity}: {}", finding.message))

@@ -26,7 +26,8 @@ impl RunScreen {
         self.log_lines = count(journal);
         let last = self.log_lines.saturating_sub(page);
         let top = self.log_top.unwrap_or(last).min(last);
-        let records = journal.iter().flat_map(|transition| transition.records.iter().map(|record| (transition.at_ms, record)));
+        let records =
+            journal.iter().flat_map(|transition| transition.records.iter().map(|record| (transition.at_ms, record)));
         for (y, (at_ms, record)) in (0..area.height).zip(records.skip(top)) {
             draw_line(look, at_ms, record, buf, Rect { y: area.y + y, height: 1, ..area });
         }
@@ -47,5 +48,17 @@ fn draw_line(look: &Look, at_ms: i64, record: &Record, buf: &mut Buffer, area: R
         Level::Error => Tone::Bad,
     };
     let at = times::clock(at_ms, &look.zone);
-    look.pieces(buf, area, 0, &[(" ", Tone::Plain), (&at, Tone::Dim), (" ", Tone::Plain), (level.word(), tone), (" ", Tone::Plain), (&text, tone)]);
+    look.pieces(
+        buf,
+        area,
+        0,
+        &[
+            (" ", Tone::Plain),
+            (&at, Tone::Dim),
+            (" ", Tone::Plain),
+            (level.word(), tone),
+            (" ", Tone::Plain),
+            (&text, tone),
+        ],
+    );
 }

@@ -66,12 +66,6 @@ impl RunScreen {
         }
     }
 
-    /// The open run.
-    #[must_use]
-    pub fn run(&self) -> Option<RunId> {
-        self.run
-    }
-
     /// What must be asked now so that the screen can show what it should.
     pub fn wants(&mut self, store: &Store) -> Option<Request> {
         let detail = store.detail.as_ref().filter(|detail| Some(detail.head.run) == self.run)?;

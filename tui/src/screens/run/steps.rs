@@ -98,31 +98,32 @@ fn draw_row(look: &Look, detail: &RunDetail, now_ms: i64, buf: &mut Buffer, area
     let bar = if wide >= 84 { wide - 64 } else { 0 };
     let room = wide.saturating_sub(14 + times + bar);
     let left = |depth: u32| usize::try_from(depth).unwrap_or(0).min(10) * 2;
-    let mut line = |mark: &str, state: &str, tone: Tone, name: &str, name_tone: Tone, from: Option<i64>, to: Option<i64>| {
-        let x = look.put(buf, area, 1, 0, mark, tone);
-        look.put(buf, area, x + 2, 0, &look.fit(state, 9), tone);
-        look.put(buf, area, 13, 0, &look.fit(name, room), name_tone);
-        let mut x = u16::try_from(wide - times - bar).unwrap_or(0);
-        if times == 18 {
-            let at = from.map_or(String::new(), |at| short(at, now_ms, look));
-            look.put(buf, area, x, 0, &at, Tone::Dim);
-            x += 10;
-        }
-        let took = match (from, to) {
-            (Some(from), Some(to)) => times::took(to - from),
-            _ => "-".to_owned(),
+    let mut line =
+        |mark: &str, state: &str, tone: Tone, name: &str, name_tone: Tone, from: Option<i64>, to: Option<i64>| {
+            let x = look.put(buf, area, 1, 0, mark, tone);
+            look.put(buf, area, x + 2, 0, &look.fit(state, 9), tone);
+            look.put(buf, area, 13, 0, &look.fit(name, room), name_tone);
+            let mut x = u16::try_from(wide - times - bar).unwrap_or(0);
+            if times == 18 {
+                let at = from.map_or(String::new(), |at| short(at, now_ms, look));
+                look.put(buf, area, x, 0, &at, Tone::Dim);
+                x += 10;
+            }
+            let took = match (from, to) {
+                (Some(from), Some(to)) => times::took(to - from),
+                _ => "-".to_owned(),
+            };
+            look.put(buf, area, x, 0, &format!("{took:>7}"), Tone::Plain);
+            if bar > 2
+                && let Some(from) = from
+            {
+                let (start, end) = (detail.head.created_ms, last(detail).max(to.unwrap_or(0)));
+                let (skip, count) = scaled(from - start, to.unwrap_or(end) - start, end - start, bar - 2);
+                let sign = if state == "wait" { look.glyphs.dots } else { look.glyphs.bar };
+                let x = u16::try_from(wide - bar + 1 + skip).unwrap_or(0);
+                look.put(buf, area, x, 0, &sign.repeat(count), tone);
+            }
         };
-        look.put(buf, area, x, 0, &format!("{took:>7}"), Tone::Plain);
-        if bar > 2
-            && let Some(from) = from
-        {
-            let (start, end) = (detail.head.created_ms, last(detail).max(to.unwrap_or(0)));
-            let (skip, count) = scaled(from - start, to.unwrap_or(end) - start, end - start, bar - 2);
-            let sign = if state == "wait" { look.glyphs.dots } else { look.glyphs.bar };
-            let x = u16::try_from(wide - bar + 1 + skip).unwrap_or(0);
-            look.put(buf, area, x, 0, &sign.repeat(count), tone);
-        }
-    };
     match row {
         Row::Trigger => {
             let name = display(&format!("{} (trigger)", detail.head.trigger));

@@ -31,14 +31,16 @@ impl RunScreen {
         }
         let top = Rect { height: 1, ..area };
         let head = &detail.head;
-        let took = head.finished_ms.map_or(String::new(), |end| format!("  took {}", times::took(end - head.created_ms)));
+        let took =
+            head.finished_ms.map_or(String::new(), |end| format!("  took {}", times::took(end - head.created_ms)));
         let version: String = head.version.chars().take(8).collect();
         let name = display(&format!(" {}  {version}  ", head.flow));
         let state = format!("{} {}", look.glyphs.run(head.state), head.state.word());
         let began = format!("  began {}{took}", times::moment(head.created_ms, store.now_ms, &look.zone));
         look.pieces(buf, top, 0, &[(&name, Tone::Plain), (&state, run_tone(head.state)), (&began, Tone::Plain)]);
         let why = head.error.as_ref().map(|error| (journal::sentence(error), Tone::Bad));
-        let why = why.or_else(|| head.blocked_by.as_ref().map(|blocked| (display(&blocked.reason), run_tone(head.state))));
+        let why =
+            why.or_else(|| head.blocked_by.as_ref().map(|blocked| (display(&blocked.reason), run_tone(head.state))));
         let (text, tone) = why.unwrap_or((String::new(), Tone::Plain));
         let last = Rect { y: area.y + area.height.saturating_sub(1), height: 1, ..area };
         look.put(buf, last, 1, 0, &text, tone);

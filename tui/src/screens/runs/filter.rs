@@ -36,9 +36,13 @@ impl Filter {
             return true;
         }
         let columns = match row {
-            Row::Run(head) => {
-                [head.state.word().replace(' ', "_"), head.flow.clone(), head.step.clone(), head.run.to_string(), head.trigger.clone()]
-            }
+            Row::Run(head) => [
+                head.state.word().replace(' ', "_"),
+                head.flow.clone(),
+                head.step.clone(),
+                head.run.to_string(),
+                head.trigger.clone(),
+            ],
             Row::Held(row) => {
                 ["held".to_owned(), row.flow.clone(), String::new(), row.event.to_string(), row.trigger.clone()]
             }

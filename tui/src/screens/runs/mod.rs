@@ -70,9 +70,7 @@ impl Runs {
         let filter = Filter::read(&self.filter.text);
         let all: Vec<Row<'a>> = match &self.frozen {
             Some(frozen) => frozen.held.iter().map(Row::Held).chain(frozen.runs.iter().map(Row::Run)).collect(),
-            None => {
-                store.held.values().rev().map(Row::Held).chain(store.runs.values().rev().map(Row::Run)).collect()
-            }
+            None => store.held.values().rev().map(Row::Held).chain(store.runs.values().rev().map(Row::Run)).collect(),
         };
         all.into_iter().filter(|row| filter.takes(row)).collect()
     }
@@ -80,7 +78,9 @@ impl Runs {
     fn index(&self, rows: &[Row<'_>]) -> usize {
         let Some(selected) = self.selected else { return 0 };
         // A row that is gone leaves the cursor where it was on screen.
-        rows.iter().position(|row| row.key() == selected).unwrap_or_else(|| self.offset.min(rows.len().saturating_sub(1)))
+        rows.iter()
+            .position(|row| row.key() == selected)
+            .unwrap_or_else(|| self.offset.min(rows.len().saturating_sub(1)))
     }
 
     /// The field takes all keys while it is open.

@@ -32,7 +32,8 @@ fn columns(width: usize) -> Columns {
     let started = width >= 90;
     let trigger = if width >= 110 { 12 } else { 0 };
     let fixed = 2 + STATE + 1 + 6 + 1 + STEPS + 1 + TIME;
-    let fixed = fixed + if attempt { 4 } else { 0 } + if started { 13 } else { 0 } + if trigger > 0 { trigger + 1 } else { 0 };
+    let fixed =
+        fixed + if attempt { 4 } else { 0 } + if started { 13 } else { 0 } + if trigger > 0 { trigger + 1 } else { 0 };
     let left = width.saturating_sub(fixed + 1);
     let why = if left > 70 { left - 50 } else { 0 };
     let left = left - why;
@@ -74,7 +75,9 @@ impl Runs {
         for (y, (at, row)) in (0..area.height).zip(self.rows(store).iter().enumerate().skip(self.offset)) {
             let text = match row {
                 Row::Held(row) => format!("h {} {}", row.event.short(), display(&row.flow)),
-                Row::Run(head) => format!("{} {} {}", look.glyphs.run(head.state), head.run.short(), display(&head.flow)),
+                Row::Run(head) => {
+                    format!("{} {} {}", look.glyphs.run(head.state), head.run.short(), display(&head.flow))
+                }
             };
             look.put(buf, area, 0, y, &text, Tone::Plain);
             if at == index {
@@ -266,15 +269,19 @@ fn until(store: &Store, look: &Look, at_ms: i64) -> String {
 fn why(look: &Look, store: &Store, row: &Row<'_>) -> (String, Tone) {
     match row {
         Row::Held(row) => {
-            let until = row.starts_at_ms.map_or(String::new(), |at| {
-                format!(" until {}", times::moment(at, store.now_ms, &look.zone))
-            });
+            let until = row
+                .starts_at_ms
+                .map_or(String::new(), |at| format!(" until {}", times::moment(at, store.now_ms, &look.zone)));
             let why = if row.reason.is_empty() { String::new() } else { format!(": {}", row.reason) };
             (display(&format!("event {} held{until}{why}", row.event.short())), Tone::Calm)
         }
         Row::Run(head) => match (&head.error, &head.blocked_by) {
-            (Some(error), _) => (format!("{} at {}: {}", head.state.word(), at(&head.step), journal::sentence(error)), Tone::Bad),
-            (None, Some(blocked)) => (display(&format!("{}: {}", head.state.word(), blocked.reason)), run_tone(head.state)),
+            (Some(error), _) => {
+                (format!("{} at {}: {}", head.state.word(), at(&head.step), journal::sentence(error)), Tone::Bad)
+            }
+            (None, Some(blocked)) => {
+                (display(&format!("{}: {}", head.state.word(), blocked.reason)), run_tone(head.state))
+            }
             (None, None) if head.state == RunState::Running => (format!("running {}", at(&head.step)), Tone::Dim),
             (None, None) => (format!("{} {}", head.run, head.state.word()), Tone::Dim),
         },
