@@ -1,1 +1,211 @@
-//! stub
+//! A daemon with a scripted store behind a real socket, for tests of the link and of commands.
+//!
+//! Invariant: what it answers was put in by the test; it invents nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aura_protocol::descriptor::Connector;
+use aura_protocol::flow::Finding;
+use aura_protocol::ids::RequestId;
+use aura_protocol::rpc::*;
+use aura_protocol::run::{RunHead, RunState};
+use aura_protocol::version::PROTOCOL;
+use aura_protocol::watch::{Item, WatchReply, WatchRequest};
+use aura_protocol::{Code, WireError};
+use futures::StreamExt;
+use tarpc::server::{BaseChannel, Channel};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// The scripted store; shared by all connections and restarts.
+#[derive(Default)]
+pub struct Script {
+    /// Heads for lists.
+    pub heads: Vec<RunHead>,
+    /// The one run with a journal.
+    pub detail: Option<RunDetail>,
+    /// News by cursor: the item at index n came with cursor n + 1.
+    pub news: Vec<Item>,
+    /// Request ids of cancels, in the order they came.
+    pub cancels: Vec<RequestId>,
+    /// So many cancels are taken but never answered: the connection hangs.
+    pub unanswered: usize,
+    /// Protocol number it claims.
+    pub protocol: u32,
+}
+
+/// The fake daemon.
+#[derive(Clone)]
+pub struct Fake {
+    /// What it answers from.
+    pub script: Arc<Mutex<Script>>,
+    changed: watch::Sender<u64>,
+    hung: Arc<tokio::sync::Notify>,
+}
+
+/// A listening fake; dropping it closes all connections and leaves a stale socket.
+pub struct Running {
+    _tasks: JoinSet<()>,
+}
+
+impl Fake {
+    /// With a store.
+    pub fn new(mut script: Script) -> Self {
+        if script.protocol == 0 {
+            script.protocol = PROTOCOL;
+        }
+        Self {
+            script: Arc::new(Mutex::new(script)),
+            changed: watch::channel(0).0,
+            hung: Arc::new(tokio::sync::Notify::new()),
+        }
+    }
+
+    /// Adds news and wakes the polls.
+    pub fn push(&self, item: Item) {
+        self.script.lock().unwrap().news.push(item);
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// Waits until a call hangs.
+    pub async fn hangs(&self) {
+        self.hung.notified().await;
+    }
+
+    /// Listens on a path, replacing a stale socket.
+    pub fn listen(&self, path: &Path) -> Running {
+        let path: PathBuf = path.to_owned();
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let fake = self.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let framed = tokio_util::codec::Framed::new(stream, framing());
+                let transport = tarpc::serde_transport::new(framed, Codec);
+                let calls = BaseChannel::with_defaults(transport).execute(Guarded(fake.clone()).serve());
+                connections.spawn(calls.for_each_concurrent(16, |call| call));
+            }
+        });
+        Running { _tasks: tasks }
+    }
+}
+
+fn unscripted<T>() -> Result<T, WireError> {
+    Err(WireError::internal("the fake has no script for this"))
+}
+
+impl Handler for Fake {
+    fn actor(&self, call: &Call) -> Result<Actor, WireError> {
+        Ok(Actor { name: "maria".into(), role: Role::Owner, tenant: call.tenant, request: call.request })
+    }
+    async fn hello(&self, _: Actor, _: HelloRequest) -> Result<HelloReply, WireError> {
+        Ok(HelloReply {
+            protocol: self.script.lock().unwrap().protocol,
+            build: "0.1.0".into(),
+            capabilities: Vec::new(),
+            account: "maria".into(),
+            role: Role::Owner,
+        })
+    }
+    async fn status(&self, _: Actor, (): ()) -> Result<StatusReply, WireError> {
+        let mut status = crate::fixture::status();
+        status.cursor = u64::try_from(self.script.lock().unwrap().news.len()).unwrap();
+        Ok(status)
+    }
+    async fn run_list(&self, _: Actor, _: RunQuery) -> Result<Vec<RunHead>, WireError> {
+        Ok(self.script.lock().unwrap().heads.clone())
+    }
+    async fn run_show(&self, _: Actor, run: RunRef) -> Result<RunDetail, WireError> {
+        let detail = self.script.lock().unwrap().detail.clone();
+        detail
+            .filter(|detail| detail.head.run.to_string().ends_with(&run.0))
+            .ok_or_else(|| WireError::not_found(format!("there is no run {}", run.0)))
+    }
+    async fn run_payload(&self, _: Actor, query: PayloadQuery) -> Result<PayloadWindow, WireError> {
+        Ok(PayloadWindow { text: format!("\"window at {}\"", query.offset), total: 200_000 })
+    }
+    async fn run_cancel(&self, actor: Actor, cancel: RunCancel) -> Result<RunHead, WireError> {
+        let hangs = {
+            let mut script = self.script.lock().unwrap();
+            script.cancels.push(actor.request);
+            let hangs = script.unanswered > 0;
+            script.unanswered = script.unanswered.saturating_sub(1);
+            hangs
+        };
+        if hangs {
+            self.hung.notify_one();
+            std::future::pending::<()>().await;
+        }
+        let script = self.script.lock().unwrap();
+        let head = script.heads.iter().find(|head| head.run.to_string() == cancel.run.0);
+        let mut head = head.cloned().ok_or_else(|| WireError::not_found("no such run"))?;
+        head.state = RunState::Cancelled;
+        head.transition += 1;
+        Ok(head)
+    }
+    async fn watch(&self, _: Actor, request: WatchRequest) -> Result<WatchReply, WireError> {
+        let mut changed = self.changed.subscribe();
+        let until = tokio::time::Instant::now() + Duration::from_millis(u64::from(request.wait_ms));
+        loop {
+            let (news, end) = {
+                let script = self.script.lock().unwrap();
+                let end = u64::try_from(script.news.len()).unwrap();
+                let from = usize::try_from(request.cursor.unwrap_or(end)).unwrap().min(script.news.len());
+                (script.news[from..].to_vec(), end)
+            };
+            let late = tokio::time::Instant::now() >= until;
+            if !news.is_empty() || late {
+                let now_ms = crate::fixture::NOW;
+                return Ok(WatchReply { cursor: end, items: news, cut: false, more: false, now_ms });
+            }
+            let _ = tokio::time::timeout_at(until, changed.changed()).await;
+        }
+    }
+    async fn doctor(&self, _: Actor, _: DoctorRequest) -> Result<Vec<DoctorFinding>, WireError> {
+        unscripted()
+    }
+    async fn flow_list(&self, _: Actor, (): ()) -> Result<Vec<FlowRow>, WireError> {
+        unscripted()
+    }
+    async fn flow_show(&self, _: Actor, _: String) -> Result<FlowDetail, WireError> {
+        unscripted()
+    }
+    async fn flow_check(&self, _: Actor, _: String) -> Result<Vec<Finding>, WireError> {
+        unscripted()
+    }
+    async fn flow_apply(&self, _: Actor, _: FlowApply) -> Result<FlowRow, WireError> {
+        unscripted()
+    }
+    async fn flow_publish(&self, _: Actor, _: String) -> Result<FlowRow, WireError> {
+        unscripted()
+    }
+    async fn flow_enable(&self, _: Actor, _: FlowEnable) -> Result<FlowRow, WireError> {
+        unscripted()
+    }
+    async fn flow_run(&self, _: Actor, _: FlowRun) -> Result<RunHead, WireError> {
+        unscripted()
+    }
+    async fn run_resolve(&self, _: Actor, _: RunResolve) -> Result<RunHead, WireError> {
+        Err(WireError::new(Code::Conflict, "this step is not in doubt"))
+    }
+    async fn webhook_list(&self, _: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
+        unscripted()
+    }
+    async fn connection_list(&self, _: Actor, (): ()) -> Result<Vec<Connection>, WireError> {
+        unscripted()
+    }
+    async fn connection_add(&self, _: Actor, _: ConnectionAdd) -> Result<Connection, WireError> {
+        unscripted()
+    }
+    async fn connector_list(&self, _: Actor, (): ()) -> Result<Vec<Connector>, WireError> {
+        unscripted()
+    }
+    async fn demo_advance(&self, _: Actor, _: u64) -> Result<i64, WireError> {
+        unscripted()
+    }
+}

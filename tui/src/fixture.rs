@@ -1,5 +1,254 @@
-//! stub
-/// stub
-pub fn store() -> crate::store::Store {
-    crate::store::Store::default()
+//! A store as a busy afternoon leaves it: every run state, held events, one run that was retried.
+//!
+//! Invariant: fixed ids and times, so that snapshots say the same every day.
+
+use aura_protocol::Value;
+use aura_protocol::event::{Delivery, EventRow, EventState};
+use aura_protocol::flow::Effect;
+use aura_protocol::ids::{EventId, FlowId, RunId};
+use aura_protocol::rpc::{OutlineRow, RunDetail, StatusReply};
+use aura_protocol::run::{
+    Blocked, ErrorClass, Record, RunHead, RunStarted, RunState, ScopeKind, StepError, Transition,
+};
+
+use crate::event::Reply;
+use crate::glyphs::Glyphs;
+use crate::look::Look;
+use crate::store::{Link, Store};
+use crate::theme::Theme;
+
+/// Sunday afternoon, 2026-11-22 14:00:00 UTC.
+pub const NOW: i64 = 1_795_356_000_000;
+
+/// A run's id by a small number.
+pub fn run(number: u8) -> RunId {
+    let at = u64::try_from(NOW).unwrap() - 100_000 + u64::from(number) * 1000;
+    RunId::from_parts(at, &[number; 10])
+}
+
+/// An event's id by a small number.
+pub fn event(number: u8) -> EventId {
+    EventId::from_parts(u64::try_from(NOW).unwrap() + u64::from(number), &[number; 10])
+}
+
+/// Boxes, UTC, a theme.
+pub fn look(theme: Theme) -> Look {
+    Look { theme, glyphs: Glyphs::BOX, zone: jiff::tz::TimeZone::UTC }
+}
+
+/// A run's head.
+pub fn head(number: u8, flow: &str, state: RunState) -> RunHead {
+    let created = NOW - 100_000 + i64::from(number) * 1000;
+    RunHead {
+        run: run(number),
+        flow_id: FlowId::from_parts(1, &[1; 10]),
+        flow: flow.to_owned(),
+        version: "5c1f0a9be2".to_owned(),
+        trigger: "order_paid".to_owned(),
+        event: event(number),
+        state,
+        created_ms: created,
+        finished_ms: state.is_final().then_some(created + 1200),
+        step: "charge_check".to_owned(),
+        attempt: 1,
+        steps_done: 3,
+        steps_all: 10,
+        blocked_by: None,
+        error: None,
+        transition: 9,
+    }
+}
+
+/// An error as providers give it.
+pub fn error(step: &str) -> StepError {
+    let mut error = StepError::new(ErrorClass::RateLimited, "Too many requests");
+    error.step = step.to_owned();
+    error.code = Some("429".to_owned());
+    error
+}
+
+/// A held event.
+pub fn held(number: u8) -> EventRow {
+    EventRow {
+        event: event(number),
+        flow: "recover-abandoned-cart".to_owned(),
+        trigger: "abandoned".to_owned(),
+        state: EventState::Held,
+        reason: "debounce: quiet for 1h".to_owned(),
+        starts_at_ms: Some(NOW + 3_600_000),
+        run: None,
+        delivery: delivery(number),
+    }
+}
+
+fn delivery(number: u8) -> Delivery {
+    Delivery {
+        event: event(number),
+        trigger: "abandoned".to_owned(),
+        method: "POST".to_owned(),
+        query: String::new(),
+        headers: vec![("x-shopify-topic".to_owned(), "checkouts/update".to_owned())],
+        body: br#"{"id": 8801, "email": "ann@example.com", "total": 612.10}"#.to_vec(),
+        received_ms: NOW - 2000,
+    }
+}
+
+/// The daemon's status.
+pub fn status() -> StatusReply {
+    StatusReply {
+        build: "0.1.0".to_owned(),
+        pid: 4711,
+        state: "ready".to_owned(),
+        profile: "shop-01".to_owned(),
+        listen: "127.0.0.1:8443".to_owned(),
+        data_dir: "/var/lib/aura".to_owned(),
+        up_ms: 777_600_000,
+        now_ms: NOW,
+        store_bytes: 34_000_000,
+        cursor: 1200,
+        live: vec![(RunState::Running, 2)],
+        held: 1,
+    }
+}
+
+/// All heads, newest first, as the daemon lists them.
+pub fn heads() -> Vec<RunHead> {
+    let mut heads = vec![
+        head(20, "order-paid-fulfil", RunState::Running),
+        head(19, "support-triage", RunState::Queued),
+        head(18, "recover-abandoned-cart", RunState::Waiting),
+        head(17, "refund-sync", RunState::Retrying),
+        head(16, "refund-sync", RunState::InDoubt),
+        head(15, "refund-sync", RunState::Failed),
+        head(14, "order-paid-fulfil", RunState::Succeeded),
+        head(13, "order-paid-fulfil", RunState::Cancelled),
+        head(12, "monatsabschluss-größe-日本", RunState::Paused),
+        head(11, "order-paid-fulfil", RunState::Succeeded),
+    ];
+    let blocked = |reason: &str, until_ms| Some(Blocked { reason: reason.to_owned(), until_ms });
+    for head in &mut heads {
+        match head.state {
+            RunState::Queued => head.blocked_by = blocked("waits for run 4XK2QW (concurrency key)", None),
+            RunState::Waiting => head.blocked_by = blocked("sleeps until 13:00", Some(NOW + 82_800_000)),
+            RunState::Retrying => head.blocked_by = blocked("tries again: Too many requests", Some(NOW + 9000)),
+            RunState::InDoubt => head.blocked_by = blocked("in doubt: post_refund, no answer came", None),
+            RunState::Failed => head.error = Some(error("post_refund")),
+            _ => {}
+        }
+        if head.flow == "refund-sync" {
+            head.step = "post_refund".to_owned();
+            head.attempt = 2;
+            head.steps_all = 4;
+        }
+    }
+    heads
+}
+
+/// The store with its lists.
+pub fn store() -> Store {
+    let mut store = Store::default();
+    store.apply(Reply::Status(status()));
+    store.apply(Reply::Runs(heads()));
+    store.held.insert(event(40), held(40));
+    store.link = Link::Up;
+    store
+}
+
+fn at(number: u64, at_ms: i64, records: Vec<Record>) -> Transition {
+    Transition { number, at_ms, records }
+}
+
+/// The failed refund: a call that was tried three times, a branch, a mail with a payload.
+pub fn detail() -> RunDetail {
+    let begin = NOW - 85_000;
+    let call = |path: &str, key: &str| Record::Scheduled {
+        path: path.to_owned(),
+        input: Value::object([
+            ("method", Value::from("POST")),
+            ("url", Value::from("/v1/refunds")),
+            ("body", Value::object([("charge", Value::from("ch_3Nf")), ("amount", Value::from(6120_i64))])),
+        ]),
+        input_hash: String::new(),
+        key: key.to_owned(),
+        effect: Effect::Keyed,
+        draws: Vec::new(),
+    };
+    let done = |path: &str, attempt| Record::Completed {
+        path: path.to_owned(),
+        attempt,
+        output: Value::object([("id", Value::from("re_8790")), ("total", Value::Dec("612.10".to_owned()))]),
+    };
+    let failed = |attempt, retry_at_ms| Record::Failed {
+        path: "post_refund".to_owned(),
+        attempt,
+        error: error("post_refund"),
+        retry_at_ms,
+    };
+    let start = RunStarted {
+        flow_id: FlowId::from_parts(1, &[1; 10]),
+        flow: "refund-sync".to_owned(),
+        version: "5c1f0a9be2".to_owned(),
+        trigger: "refund_created".to_owned(),
+        semantics: 1,
+        event: delivery(15),
+        events: vec![event(15)],
+        events_more: 0,
+        deadline_ms: None,
+        refused: None,
+        input: Value::Null,
+    };
+    let journal = vec![
+        at(1, begin, vec![Record::RunStarted(Box::new(start)), done("totals", 0), call("load_order", "aura_A")]),
+        at(
+            2,
+            begin + 480,
+            vec![
+                done("load_order", 1),
+                Record::ScopeOpened { path: "is_big".to_owned(), scope: ScopeKind::Arm(0) },
+                call("post_refund", "aura_B"),
+            ],
+        ),
+        at(3, begin + 590, vec![failed(1, Some(begin + 2590))]),
+        at(4, begin + 2590, vec![Record::TimerFired { path: "post_refund".to_owned() }]),
+        at(5, begin + 2700, vec![failed(2, Some(begin + 6700))]),
+        at(6, begin + 6700, vec![Record::TimerFired { path: "post_refund".to_owned() }]),
+        at(
+            7,
+            begin + 6810,
+            vec![
+                failed(3, None),
+                Record::Skipped { path: "mark_done".to_owned(), why: "a step before it failed".to_owned() },
+                Record::RunFinished { state: RunState::Failed, error: Some(error("post_refund")), output: Value::Null },
+            ],
+        ),
+    ];
+    let row = |step: &str, depth, kind: &str, scope: &str| OutlineRow {
+        step: step.to_owned(),
+        depth,
+        kind: kind.to_owned(),
+        scope: scope.to_owned(),
+    };
+    let mut head = heads().into_iter().find(|head| head.state == RunState::Failed).unwrap();
+    head.steps_done = 4;
+    head.transition = 7;
+    head.finished_ms = Some(begin + 6810);
+    RunDetail {
+        head,
+        journal,
+        outline: vec![
+            row("totals", 0, "set", "steps"),
+            row("load_order", 0, "shopify.get_order", "steps"),
+            row("is_big", 0, "branch", "steps"),
+            row("post_refund", 1, "http", "when {{ steps.totals.output.sum > 100 }}"),
+            row("mark_done", 0, "shopify.update_order", "steps"),
+        ],
+        cut: false,
+    }
+}
+
+/// The store with the failed refund open.
+pub fn open() -> Store {
+    let mut store = store();
+    store.apply(Reply::Run(Box::new(detail())));
+    store
 }

@@ -292,7 +292,12 @@ pub fn timeline(outline: &[OutlineRow], journal: &[Transition]) -> Vec<Step> {
             match step.state {
                 StepState::Queued => step.state = StepState::Skipped,
                 StepState::Running | StepState::Waiting | StepState::Retrying => {
-                    step.state = if state == RunState::Cancelled { StepState::Cancelled } else { step.state };
+                    // A scope ends as its run does; only calls in doubt stay as they are.
+                    step.state = match state {
+                        RunState::Succeeded => StepState::Succeeded,
+                        RunState::Cancelled => StepState::Cancelled,
+                        _ => StepState::Failed,
+                    };
                     step.to_ms = Some(at_ms);
                     step.close(at_ms, step.state);
                 }

@@ -200,7 +200,7 @@ async fn show(name: String, draft: bool, session: &mut Session, out: &mut Output
 }
 
 fn schema(out: &mut Output) -> Ended {
-    let schema = serde_json::json!({});
+    let schema = aura_protocol::flow::schema();
     let text = if out.json {
         super::output::json_line(&schema)?
     } else {

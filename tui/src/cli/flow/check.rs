@@ -161,6 +161,8 @@ mod tests {
 
     #[test]
     fn the_flow_that_new_writes_passes() {
-        assert_eq!(alone(&super::super::template::flow("order-paid")), Vec::new());
+        let mut found = alone(&super::super::template::flow("order-paid"));
+        found.retain(|finding| finding.severity != Severity::Note);
+        assert_eq!(found, Vec::new());
     }
 }

@@ -51,6 +51,7 @@ pub fn of(detail: &RunDetail, step: &str, part: Option<Part>, offset: u64) -> Pa
     let found = |part| find(detail, step, part);
     let (part, value) = match part {
         Some(part) => (part, found(part)),
+        None if step.is_empty() => (Part::Input, found(Part::Input)),
         None => match (found(Part::Output), found(Part::Error)) {
             (Some(output), _) => (Part::Output, Some(output)),
             (None, Some(error)) => (Part::Error, Some(error)),

@@ -1,0 +1,131 @@
+//! Snapshots of both screens: plain at four sizes; colour, mono and ASCII at 80 by 24.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use super::{app, buffer, press, text};
+use crate::app::App;
+use crate::fixture;
+use crate::glyphs::Glyphs;
+use crate::look::Look;
+use crate::store::Store;
+use crate::theme::Theme;
+
+const SIZES: [(u16, u16); 4] = [(60, 16), (80, 24), (120, 40), (200, 60)];
+
+fn dressed(store: Store, theme: Theme, glyphs: Glyphs) -> App {
+    let mut app = App::new(Look { glyphs, ..fixture::look(theme) });
+    app.store = store;
+    app
+}
+
+/// On the failed refund.
+fn on_run(app: &mut App) {
+    press(app, "/");
+    super::write(app, "s:failed");
+    press(app, "enter enter");
+    app.store.detail = Some(fixture::detail());
+}
+
+/// A frame's text and below it the styles of each row, as runs of cells.
+fn with_styles(app: &mut App) -> String {
+    let plain = text(app, 80, 24);
+    let buffer = buffer(app, 80, 24);
+    let mut out = plain;
+    for y in 0..24 {
+        let mut runs: Vec<(u16, u16, Style)> = Vec::new();
+        for x in 0..80 {
+            let style = buffer[(x, y)].style();
+            match runs.last_mut() {
+                Some((_, end, last)) if *last == style => *end = x,
+                _ => runs.push((x, x, style)),
+            }
+        }
+        let words: Vec<String> = runs
+            .iter()
+            .filter(|(_, _, style)| style.fg != Some(Color::Reset) || !style.add_modifier.is_empty())
+            .map(|(from, to, style)| {
+                let colour = style.fg.filter(|fg| *fg != Color::Reset).map_or(String::new(), |fg| format!(" {fg}"));
+                let how = if style.add_modifier == Modifier::empty() {
+                    String::new()
+                } else {
+                    format!(" {:?}", style.add_modifier)
+                };
+                format!("{from}-{to}{colour}{how}")
+            })
+            .collect();
+        if !words.is_empty() {
+            out.push_str(&format!("{y:>2}: {}\n", words.join(", ")));
+        }
+    }
+    out
+}
+
+#[test]
+fn runs_at_all_sizes() {
+    for (width, height) in SIZES {
+        insta::assert_snapshot!(format!("runs-{width}x{height}"), text(&mut app(fixture::store()), width, height));
+    }
+}
+
+#[test]
+fn run_at_all_sizes() {
+    for (width, height) in SIZES {
+        let mut app = app(fixture::open());
+        on_run(&mut app);
+        insta::assert_snapshot!(format!("run-{width}x{height}"), text(&mut app, width, height));
+    }
+}
+
+#[test]
+fn both_in_colour_mono_and_ascii() {
+    let dresses = [
+        ("colour", Theme::Sixteen, Glyphs::BOX),
+        ("mono", Theme::Mono, Glyphs::BOX),
+        ("ascii", Theme::Mono, Glyphs::ASCII),
+    ];
+    for (name, theme, glyphs) in dresses {
+        let mut app = dressed(fixture::open(), theme, glyphs);
+        insta::assert_snapshot!(format!("runs-{name}"), with_styles(&mut app));
+        on_run(&mut app);
+        insta::assert_snapshot!(format!("run-{name}"), with_styles(&mut app));
+    }
+}
+
+#[test]
+fn mono_frames_use_no_colour_and_ascii_frames_no_byte_above_127() {
+    let mut app = dressed(fixture::open(), Theme::Mono, Glyphs::ASCII);
+    let mut canvas = crate::term::Canvas::new(true);
+    for _ in 0..2 {
+        let bytes = canvas.frame((80, 24), |buf, area| app.draw(buf, area)).unwrap().unwrap();
+        assert!(bytes.is_ascii());
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(!text.contains("\u{1b}[38;5;"), "{text:?}");
+        on_run(&mut app);
+        canvas.forget();
+    }
+}
+
+#[test]
+fn no_size_breaks_the_layout() {
+    for width in (1..70).chain([95, 96, 97, 140, 200]) {
+        for height in (1..30).chain([60]) {
+            let mut app = app(fixture::open());
+            text(&mut app, width, height);
+            on_run(&mut app);
+            text(&mut app, width, height);
+            press(&mut app, "tab ? z");
+            text(&mut app, width, height);
+        }
+    }
+}
+
+#[test]
+fn overlays() {
+    let mut help = app(fixture::store());
+    press(&mut help, "?");
+    insta::assert_snapshot!("help-80x24", text(&mut help, 80, 24));
+    let mut palette = app(fixture::store());
+    press(&mut palette, ":");
+    super::write(&mut palette, "refund");
+    insta::assert_snapshot!("palette-80x24", text(&mut palette, 80, 24));
+}

@@ -1,0 +1,209 @@
+//! Key scripts: a store and keys lead to questions for the daemon and to what is shown.
+
+use aura_protocol::Value;
+use aura_protocol::run::{Record, Resolution, RunState};
+
+use super::{app, asked, press, text, write};
+use crate::action::Request;
+use crate::app::Todo;
+use crate::event::{Event, Reply};
+use crate::fixture;
+
+#[test]
+fn enter_opens_the_selected_run_and_back_returns_to_it() {
+    let mut app = app(fixture::store());
+    // The first row is the held event, below it the newest run.
+    assert_eq!(press(&mut app, "enter"), []);
+    assert!(text(&mut app, 80, 24).contains("this event is held"), "a held event says why it does not open");
+    let questions = asked(press(&mut app, "j enter"));
+    assert_eq!(questions, [Request::Watch(Some(fixture::run(20))), Request::Run(fixture::run(20))]);
+    assert_eq!(asked(press(&mut app, "q")), [Request::Watch(None)]);
+    assert_eq!(asked(press(&mut app, "-")).last(), Some(&Request::Run(fixture::run(20))));
+}
+
+#[test]
+fn the_selection_stays_with_its_run_when_newer_ones_come() {
+    let mut app = app(fixture::store());
+    press(&mut app, "j j");
+    app.handle(Event::Link(Box::new(Reply::Runs(vec![fixture::head(30, "newest", RunState::Running)]))));
+    assert_eq!(asked(press(&mut app, "enter")).last(), Some(&Request::Run(fixture::run(19))));
+}
+
+#[test]
+fn the_filter_is_shown_survives_leaving_and_esc_clears_it() {
+    let mut app = app(fixture::store());
+    press(&mut app, "/");
+    write(&mut app, "refund !s:failed");
+    press(&mut app, "enter");
+    let shown = text(&mut app, 80, 24);
+    assert!(shown.contains("filter: refund !s:failed") && shown.contains("2 of 11"), "{shown}");
+    press(&mut app, "enter q");
+    assert!(text(&mut app, 80, 24).contains("2 of 11"));
+    press(&mut app, "esc");
+    assert!(text(&mut app, 80, 24).contains("11 shown"));
+}
+
+#[test]
+fn a_frozen_list_counts_what_it_hides() {
+    let mut app = app(fixture::store());
+    press(&mut app, ".");
+    let heads = vec![fixture::head(30, "newest", RunState::Running), fixture::head(31, "newer", RunState::Running)];
+    app.handle(Event::Link(Box::new(Reply::Runs(heads))));
+    let shown = text(&mut app, 120, 40);
+    assert!(shown.contains("frozen, 2 changes hidden") && !shown.contains("newest"), "{shown}");
+    press(&mut app, ".");
+    assert!(text(&mut app, 120, 40).contains("newest"));
+}
+
+#[test]
+fn cancel_asks_first_and_applies_to_the_marked_runs() {
+    let mut app = app(fixture::store());
+    assert_eq!(asked(press(&mut app, "j c n")), []);
+    assert_eq!(asked(press(&mut app, "c y")), [Request::Cancel(fixture::run(20))]);
+    let questions = asked(press(&mut app, "space space c y"));
+    assert_eq!(questions, [Request::Cancel(fixture::run(19)), Request::Cancel(fixture::run(20))]);
+}
+
+#[test]
+fn what_has_ended_is_not_cancelled() {
+    let mut app = app(fixture::store());
+    assert_eq!(asked(press(&mut app, "G c")), []);
+    assert!(text(&mut app, 80, 24).contains("nothing to cancel"));
+}
+
+#[test]
+fn leaving_is_a_question_except_with_its_own_key() {
+    let mut app = app(fixture::store());
+    assert_eq!(press(&mut app, "q n"), []);
+    assert_eq!(press(&mut app, "ctrl-c y"), [Todo::Quit]);
+    assert_eq!(press(&mut app, "Q"), [Todo::Quit]);
+    press(&mut app, ":");
+    write(&mut app, "q");
+    assert_eq!(press(&mut app, "enter"), [Todo::Quit]);
+}
+
+#[test]
+fn a_part_of_an_id_finds_its_run_also_one_that_is_not_listed() {
+    let mut app = app(fixture::store());
+    let short = fixture::run(15).to_string();
+    press(&mut app, ":");
+    write(&mut app, &short.to_lowercase());
+    assert_eq!(asked(press(&mut app, "enter")).last(), Some(&Request::Run(fixture::run(15))));
+    press(&mut app, ":");
+    write(&mut app, "ZZZZZ9");
+    assert_eq!(asked(press(&mut app, "enter")), [Request::Find("ZZZZZ9".to_owned())]);
+    let found = asked(app.handle(Event::Link(Box::new(Reply::Found(fixture::run(99))))));
+    assert_eq!(found.last(), Some(&Request::Run(fixture::run(99))));
+}
+
+fn on_run(keys: &str) -> (crate::app::App, Vec<Todo>) {
+    let mut app = app(fixture::open());
+    press(&mut app, "/");
+    write(&mut app, "s:failed");
+    press(&mut app, "enter enter");
+    app.handle(Event::Link(Box::new(Reply::Run(Box::new(fixture::detail())))));
+    text(&mut app, 120, 40);
+    let todos = press(&mut app, keys);
+    (app, todos)
+}
+
+#[test]
+fn a_failed_run_opens_at_its_failed_step_with_the_error() {
+    let (mut app, _) = on_run("");
+    let shown = text(&mut app, 120, 40);
+    assert!(shown.contains("error of post_refund") && shown.contains("Too many requests"), "{shown}");
+    let (mut app, _) = on_run("i");
+    assert!(text(&mut app, 120, 40).contains("\"url\": \"/v1/refunds\""));
+    let (mut app, _) = on_run("g");
+    assert!(text(&mut app, 120, 40).contains("input of the run"));
+}
+
+#[test]
+fn copying_sends_only_the_id_to_the_clipboard() {
+    let (_, todos) = on_run("Y");
+    let [Todo::Write(bytes)] = todos.as_slice() else { panic!("one write: {todos:?}") };
+    use base64::Engine;
+    let id = base64::engine::general_purpose::STANDARD.encode(fixture::run(15).to_string());
+    assert_eq!(*bytes, format!("\u{1b}]52;c;{id}\u{7}").into_bytes());
+}
+
+#[test]
+fn the_log_stays_where_the_reader_is() {
+    let (mut app, _) = on_run("tab tab z k k");
+    let top = |shown: &str| shown.lines().nth(3).unwrap().to_owned();
+    let before = top(&text(&mut app, 80, 16));
+    let log = Record::Log { path: String::new(), level: "info".into(), message: "late news".into() };
+    let mut detail = fixture::detail();
+    detail.journal.push(aura_protocol::run::Transition { number: 8, at_ms: fixture::NOW, records: vec![log] });
+    app.handle(Event::Link(Box::new(Reply::Run(Box::new(detail)))));
+    let shown = text(&mut app, 80, 16);
+    assert!(top(&shown) == before && shown.contains("follow: off") && !shown.contains("late news"), "{shown}");
+    press(&mut app, ".");
+    assert!(text(&mut app, 80, 16).contains("late news"));
+}
+
+#[test]
+fn a_step_in_doubt_is_resolved_three_ways() {
+    let doubtful = || {
+        let mut detail = fixture::detail();
+        let doubt = Record::InDoubt { path: "post_refund".into(), attempt: 3, error: fixture::error("post_refund") };
+        detail.journal.pop();
+        detail.journal.push(aura_protocol::run::Transition { number: 7, at_ms: fixture::NOW, records: vec![doubt] });
+        let (mut app, _) = on_run("");
+        app.handle(Event::Link(Box::new(Reply::Run(Box::new(detail)))));
+        app
+    };
+    let run = fixture::run(15);
+    let check = |keys: &str, resolution: Resolution| {
+        let mut app = doubtful();
+        assert_eq!(asked(press(&mut app, keys)), [Request::Resolve(run, "post_refund".into(), resolution)], "{keys}");
+    };
+    check("R r", Resolution::Retry);
+    check("R f", Resolution::Fail);
+    check("R d enter", Resolution::Done(Value::Null));
+    check("R d { } enter", Resolution::Done(Value::Map(Default::default())));
+    let mut app = doubtful();
+    assert_eq!(asked(press(&mut app, "R d { enter")), [], "broken JSON is not sent");
+    assert!(text(&mut app, 80, 24).contains("line 1"));
+    let (mut app, todos) = on_run("R");
+    assert_eq!(todos, []);
+    assert!(text(&mut app, 80, 24).contains("no step of this run is in doubt"));
+}
+
+#[test]
+fn a_cut_payload_is_asked_for_in_windows() {
+    let mut detail = fixture::detail();
+    detail.journal.push(aura_protocol::run::Transition {
+        number: 8,
+        at_ms: fixture::NOW,
+        records: vec![Record::Completed {
+            path: "mark_done".into(),
+            attempt: 1,
+            output: Value::from("… 200000 bytes …"),
+        }],
+    });
+    let (mut app, _) = on_run("");
+    app.handle(Event::Link(Box::new(Reply::Run(Box::new(detail)))));
+    let Some(Request::Payload(query)) = asked(press(&mut app, "G")).pop() else { panic!("a window") };
+    assert_eq!((query.step.as_str(), query.part.as_str(), query.offset), ("mark_done", "output", 0));
+    let window = aura_protocol::rpc::PayloadWindow { text: "\"large\"".into(), total: 200_000 };
+    app.handle(Event::Link(Box::new(Reply::Payload(query, window))));
+    assert!(text(&mut app, 120, 40).contains("of 200000"));
+    let Some(Request::Payload(next)) = asked(press(&mut app, "]")).pop() else { panic!("the next") };
+    assert_eq!(next.offset, u64::from(next.limit));
+}
+
+#[test]
+fn pasting_into_a_list_does_nothing_and_into_a_field_is_literal() {
+    let mut app = app(fixture::store());
+    assert_eq!(app.handle(Event::Paste("Qcy".into())), []);
+    press(&mut app, "/");
+    app.handle(Event::Paste("Q\u{1b}[2J".into()));
+    assert!(text(&mut app, 80, 24).contains("filter: Q[2J"));
+}
+
+#[test]
+fn ctrl_z_and_ctrl_l_reach_the_loop() {
+    let mut app = app(fixture::store());
+    assert_eq!(press(&mut app, "ctrl-z ctrl-l"), [Todo::Suspend, Todo::Redraw]);
+}
