@@ -281,6 +281,7 @@ fn prepare(
         segments: rebuilt.segments,
         unfolded: rebuilt.unfolded,
         marks,
+        fault: None,
         lock,
     };
     let places = Arc::new(Semaphore::new(options.queue_max.clamp(1, 1 << 20)));

@@ -123,6 +123,8 @@ pub(crate) struct Writer {
     /// Committed entries that are not in a segment yet.
     pub unfolded: Vec<DedupeEntry>,
     pub marks: u64,
+    /// Why nothing is written any more.
+    pub fault: Option<String>,
     /// Held until the file is closed.
     pub lock: Option<std::fs::File>,
 }
@@ -231,9 +233,8 @@ impl Writer {
                 Work::End => break,
             }
         }
-        if self.shared.failed.borrow().is_none()
-            && let Err(fault) = self.caught(Self::mark_closed)
-        {
+        // Also after a failure: where the disk refuses, this writes nothing either.
+        if let Err(fault) = self.caught(Self::mark_closed) {
             self.fail(&fault);
         }
         let closed = catch_unwind(AssertUnwindSafe(|| self.shared.backend.close()));
@@ -250,23 +251,20 @@ impl Writer {
             .unwrap_or_else(|_| Err(Fault::Damaged("the writer stopped on a fault of the program".into())))
     }
 
-    fn fail(&self, fault: &Fault) {
+    fn fail(&mut self, fault: &Fault) {
+        if self.fault.is_some() {
+            return;
+        }
         tracing::error!(error = %fault, "the store cannot write any more");
+        self.fault = Some(fault.to_string());
         let sentence = format!("the store could not write: {fault}; free the disk or repair it, then start again");
-        self.shared.failed.send_if_modified(|failed| {
-            let first = failed.is_none();
-            if first {
-                *failed = Some(sentence);
-            }
-            first
-        });
+        self.shared.failed.send_replace(Some(sentence));
     }
 
     fn group(&mut self, waiting: Vec<Waiting>) {
-        let failed = self.shared.failed.borrow().clone();
-        if let Some(sentence) = failed {
+        if let Some(fault) = &self.fault {
             for waiting in waiting {
-                waiting.reply.tell(Err(CommitError::Io(sentence.clone())));
+                waiting.reply.tell(Err(CommitError::Io(fault.clone())));
             }
             return;
         }
@@ -396,7 +394,7 @@ impl Writer {
         self.marks += 1;
         let value = stored(Table::Meta, &key, &self.marks)?;
         let mark = Change { table: Table::Meta, key: key.clone(), value: Some(value.clone()) };
-        if self.shared.failed.borrow().is_none()
+        if self.fault.is_none()
             && let Err(fault) = self.shared.backend.write(vec![mark])
         {
             self.fail(&fault);

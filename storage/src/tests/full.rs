@@ -1,20 +1,25 @@
-//! A full disk: the transaction fails with a sentence, nothing is half there, and a reopen finds all acks.
+//! A full disk, and a writer that panics: the transaction fails with a sentence, nothing is half there, and a reopen finds all acks.
 
 use super::history::{count, quiet_redb, read_all, transaction};
-use super::support::{MASTER, block_on};
-use crate::faults::{Disk, open};
-use crate::store::{CommitError, StoreOptions};
+use super::support::{MASTER, TENANT, block_on, put};
+use crate::backend::memory::Memory;
+use crate::backend::{Backend, Change, Fault, Snapshot};
+use crate::faults::{Disk, open as open_on};
+use crate::open;
+use crate::store::{CommitError, Store, StoreOptions};
+use crate::table::{Key, Table};
 use crate::txn::Txn;
+use crate::writer::Limits;
 
 #[test]
 fn a_full_disk_fails_the_store_and_loses_nothing() {
     quiet_redb();
     let options = StoreOptions { cache_bytes: 1 << 20, ..StoreOptions::in_memory(MASTER) };
     let disk = Disk::default();
-    block_on(open(&disk, &options).unwrap().close());
+    block_on(open_on(&disk, &options).unwrap().close());
     for extra in [0, 400_000, 3_000_000] {
         disk.limit(Some(disk.content().len() as u64 + extra));
-        let store = match open(&disk, &options) {
+        let store = match open_on(&disk, &options) {
             Ok(store) => store,
             Err(error) => {
                 assert!(error.to_string().contains("the disk is full"), "{error}");
@@ -37,14 +42,14 @@ fn a_full_disk_fails_the_store_and_loses_nothing() {
             let failed = store.failed().borrow().clone().unwrap_or_default();
             assert!(failed.contains("the disk is full") && failed.contains("start again"), "{failed}");
             let later = store.commit(transaction(&store, number).unwrap()).await;
-            assert!(matches!(later, Err(CommitError::Io(_))), "{later:?}");
+            assert_eq!(later, Err(CommitError::Io(sentence)), "the same reason, not wrapped again");
             let barrier = store.commit(Txn::new()).await;
             assert!(matches!(barrier, Err(CommitError::Io(_))), "nothing is promised after a failure: {barrier:?}");
             store.close().await;
             number
         });
         disk.limit(None);
-        let store = open(&disk, &options).unwrap();
+        let store = open_on(&disk, &options).unwrap();
         let there = count(&store);
         assert!(there == acked || there == acked + 1, "{there} of {acked}");
         let seen = read_all(&store, there);
@@ -60,6 +65,57 @@ fn a_disk_without_room_for_a_new_store_is_a_sentence() {
     quiet_redb();
     let disk = Disk::default();
     disk.limit(Some(4_096));
-    let error = open(&disk, &StoreOptions::in_memory(MASTER)).unwrap_err().to_string();
+    let error = open_on(&disk, &StoreOptions::in_memory(MASTER)).unwrap_err().to_string();
     assert!(error.contains("the disk is full"), "{error}");
+}
+
+/// A backend with a fault of the program in it.
+#[derive(Debug)]
+struct Panicking(Memory);
+
+impl Backend for Panicking {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, Fault> {
+        self.0.snapshot()
+    }
+    fn write(&self, changes: Vec<Change>) -> Result<(), Fault> {
+        assert!(!changes.iter().any(|change| change.table == Table::Flows), "deliberate: redb-like panic");
+        self.0.write(changes)
+    }
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+    fn is_fresh(&self) -> bool {
+        self.0.is_fresh()
+    }
+    fn was_repaired(&self) -> bool {
+        false
+    }
+    fn verify(&self, _: Table, _: &Key, _: &[u8]) -> Result<Vec<String>, Fault> {
+        panic!("deliberate: redb-like panic")
+    }
+    fn close(&self) -> Result<(), Fault> {
+        self.0.close()
+    }
+}
+
+#[test]
+fn a_panic_in_the_writer_fails_the_store_and_hangs_nobody() {
+    let memory = Memory::default();
+    let backend = std::sync::Arc::new(Panicking(memory.clone()));
+    let inner = open::start(backend, "memory", &StoreOptions::in_memory(MASTER), Limits::default(), None).unwrap();
+    let store = Store::from_inner(inner);
+    block_on(async {
+        assert!(store.check(true).is_err(), "a check that panics is an error");
+        let key = Key::tenant(TENANT).number(1);
+        store.commit(put(&store, Table::Versions, key.clone(), "fine")).await.unwrap();
+        let broken = store.commit(put(&store, Table::Flows, key.clone(), "breaks")).await;
+        assert!(matches!(broken, Err(CommitError::Io(_))), "{broken:?}");
+        assert!(store.failed().borrow().is_some());
+        assert!(store.commit(put(&store, Table::Versions, key.clone(), "later")).await.is_err());
+        assert_eq!(store.get::<String>(TENANT, Table::Versions, &key), Ok(Some("fine".into())), "reads go on");
+        store.close().await;
+    });
+    let inner =
+        open::start(std::sync::Arc::new(memory), "memory", &StoreOptions::in_memory(MASTER), Limits::default(), None);
+    assert_eq!(Store::from_inner(inner.unwrap()).check(true), Ok(vec![]), "no false alarm afterwards");
 }
