@@ -159,14 +159,13 @@ impl Driver {
             if value.is_null() { Err(refused("its key is null".to_owned())) } else { Ok(value.to_canonical_json()) }
         };
         let mut policies = Policies { wanted: true, ..Policies::default() };
-        match &trigger.dedupe {
-            None => {
-                policies.dedupe = intake.delivery_id.as_deref().map(|id| (hash("dedupe", id), DEDUPE_WINDOW));
-            }
-            Some((template, window)) => match key(template, "dedupe") {
+        // By default, and when the owner's key fails, the sender's own id tells repeats.
+        policies.dedupe = intake.delivery_id.as_deref().map(|id| (hash("dedupe", id), DEDUPE_WINDOW));
+        if let Some((template, window)) = &trigger.dedupe {
+            match key(template, "dedupe") {
                 Ok(key) => policies.dedupe = Some((hash("dedupe", &key), *window)),
                 Err(error) => policies.refused = Some(*error),
-            },
+            }
         }
         if let Some(filter) = &trigger.filter {
             match filter.eval_bool(&scope) {
