@@ -4,6 +4,8 @@
 //! ([`Machine::steps`], [`Machine::grow`]); recursion is bounded by the height of the tree and, for values
 //! nested by `reduce` or JSON, by [`NESTING_MAX`]. Missing things are errors unless `?.` or `??` says otherwise.
 
+use std::cmp::Ordering;
+
 use super::ast::{Binary, Item, Kind, Node, Property};
 use super::data::{Data, Fields, List, Object, Text, date_text, offset_text};
 use super::functions::{Args, Function, type_names};
@@ -435,19 +437,11 @@ impl<'a> Machine<'a> {
 
     fn binary(&mut self, operator: Binary, left: (&Node, Data<'a>), right: (&Node, Data<'a>)) -> Outcome<'a> {
         let ((left_node, left), (right_node, right)) = (left, right);
-        for data in [&left, &right] {
-            if let Data::Written(text) = data {
-                self.scan(text.len())?;
-            }
-        }
         match operator {
             Binary::Equal => return self.equal(&left, &right, 0).map(Data::Bool),
             Binary::Unequal => return self.equal(&left, &right, 0).map(|same| Data::Bool(!same)),
             Binary::Less | Binary::LessEqual | Binary::Greater | Binary::GreaterEqual => {
-                if let (Data::Text(left), Data::Text(right)) = (&left, &right) {
-                    self.scan(left.len().min(right.len()))?;
-                }
-                if let Some(order) = left.order(&right) {
+                if let Some(order) = self.order(&left, &right)? {
                     return Ok(Data::Bool(match operator {
                         Binary::Less => order.is_lt(),
                         Binary::LessEqual => order.is_le(),
@@ -504,6 +498,16 @@ impl<'a> Machine<'a> {
         })
     }
 
+    /// Order of two numbers, texts or dates, paid for by their length; `None` for anything else.
+    pub(super) fn order(&mut self, left: &Data<'a>, right: &Data<'a>) -> Outcome<'a, Option<Ordering>> {
+        for data in [left, right] {
+            if let Data::Text(text) | Data::Written(text) = data {
+                self.scan(text.len())?;
+            }
+        }
+        Ok(left.order(right))
+    }
+
     /// Whether two values are equal in type and content, numbers by amount.
     pub(super) fn equal(&mut self, left: &Data<'a>, right: &Data<'a>, depth: usize) -> Outcome<'a, bool> {
         self.steps(1)?;
@@ -546,7 +550,7 @@ impl<'a> Machine<'a> {
                 );
             }
             (Data::Regex(left), Data::Regex(right)) => left.source == right.source,
-            _ => left.order(right).is_some_and(std::cmp::Ordering::is_eq),
+            _ => self.order(left, right)?.is_some_and(Ordering::is_eq),
         })
     }
 

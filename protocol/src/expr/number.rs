@@ -18,6 +18,8 @@ pub(super) enum Number {
 /// Why two numbers could not be calculated: a sentence without its subject.
 pub(super) type Refused = &'static str;
 
+/// Longest text that is read as a number to calculate with.
+const WRITTEN_MAX: usize = 128;
 const OVERFLOW: Refused = "the result has more digits than a number can hold";
 const ZERO: Refused = "division by zero";
 
@@ -45,6 +47,9 @@ impl Number {
 
     /// The number behind a JSON number's text; `None` if 28 digits do not hold it exactly.
     pub(super) fn parse(text: &str) -> Option<Self> {
+        if text.len() > WRITTEN_MAX {
+            return None;
+        }
         let exact = Exact::of(text)?;
         // Keep the zeros that were written (`1.10`) unless there is an exponent.
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {

@@ -224,10 +224,7 @@ fn reverse<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
 
 /// Order of two items by themselves; items of different or unordered types are an error.
 fn natural<'a>(machine: &mut Machine<'a>, left: &Data<'a>, right: &Data<'a>) -> Outcome<'a, Ordering> {
-    if let (Data::Text(left), Data::Text(right)) = (left, right) {
-        machine.scan(left.len().min(right.len()))?;
-    }
-    left.order(right).ok_or_else(|| {
+    machine.order(left, right)?.ok_or_else(|| {
         Fail::new(format!("{} and {} have no order", a(left.kind()), a(right.kind())))
             .hint("sort by something that is in every item: `.sortBy(x => x.name)`")
     })

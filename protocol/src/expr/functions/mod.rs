@@ -142,8 +142,8 @@ impl Function {
         let mut args = String::new();
         for place in receiver..most {
             let shown = match self.arrow {
-                Some((at, 1)) if at == place => "x => …",
-                Some((at, _)) if at == place => "(x, y) => …",
+                Some((1, _)) if place == 1 && matches!(self.name, "sort" | "reduce") => "(x, y) => …",
+                Some((1, _)) if place == 1 => "x => …",
                 _ if most == u8::MAX => "…",
                 _ => ["a", "b", "c", "d"].get(usize::from(place - receiver)).copied().unwrap_or("…"),
             };

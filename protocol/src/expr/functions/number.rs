@@ -143,7 +143,10 @@ fn extreme<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>, wanted: std::cmp:
                 super::a(item.kind())
             )));
         }
-        let better = best.as_ref().is_none_or(|best| item.order(best) == Some(wanted));
+        let better = match &best {
+            Some(best) => machine.order(&item, best)? == Some(wanted),
+            None => true,
+        };
         if better {
             best = Some(item);
         }

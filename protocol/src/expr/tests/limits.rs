@@ -76,6 +76,7 @@ fn large_inputs_pass_through_but_do_not_multiply() {
     let scope = Large(Value::object([
         ("rows", Value::List(vec![row; 20_000])),
         ("text", Value::from("word ".repeat(200_000))),
+        ("digits", Value::Dec(format!("0.{}", "7".repeat(1_000_000)))),
     ]));
     let eval =
         |text: &str| timed(text, || Template::parse_text(text).unwrap().eval(&scope).map(|evaluated| evaluated.value));
@@ -101,6 +102,9 @@ fn large_inputs_pass_through_but_do_not_multiply() {
         "{{ trigger.rows.unique(r => [r, now()]) }}",
         "{{ trigger.rows.sort((a, b) => 0).length }}",
         "{{ json(trigger) }}",
+        "{{ trigger.rows.filter(r => r.n == trigger.digits) }}",
+        "{{ trigger.rows.filter(r => [r.n].includes(trigger.digits)) }}",
+        "{{ trigger.rows.filter(r => [r.n, trigger.digits].sort().length == 1) }}",
     ] {
         let message =
             eval(refused).map(|value| value.to_json().chars().take(80).collect::<String>()).unwrap_err().message;
@@ -137,6 +141,13 @@ fn nesting_is_refused_not_overflowed() {
     }
     assert_eq!(outcome(&format!("1{}", " + 1".repeat(90))), "91");
     assert_eq!(outcome(&format!("{}1{}", "(".repeat(40), ")".repeat(40))), "1");
+    // The deepest that the parser takes is evaluated on a thread's ordinary stack.
+    let lambdas = format!("{}a{}", "[1].map(a => ".repeat(30), ")".repeat(30));
+    assert_eq!(outcome(&lambdas), format!("{}1{}", "[".repeat(30), "]".repeat(30)));
+    let objects = format!("{}1{}", "{a: [...[".repeat(15), "]]}".repeat(15));
+    assert!(outcome(&objects).starts_with("{\"a\":[{\"a\":["), "{}", outcome(&objects));
+    let calls = format!("{}'x'{}", "'x'.concat(".repeat(45), ")".repeat(45));
+    assert_eq!(outcome(&calls), format!("\"{}\"", "x".repeat(46)));
     let mut value = Value::from("{{ 1 }}");
     for _ in 0..80 {
         value = Value::List(vec![value]);
