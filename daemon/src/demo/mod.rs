@@ -112,11 +112,14 @@ async fn fakes() -> std::io::Result<Fakes> {
     })
 }
 
+/// Fields of a connection by name.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
 async fn prepare(app: &App, fakes: &Fakes, secret: &str) -> Result<(), WireError> {
     let actor =
         Actor { name: "demo".to_owned(), role: Role::Owner, tenant: TenantId::DEFAULT, request: RequestId::now() };
     let catalog = &app.service.catalog;
-    let connections: [(&str, &str, &[(&str, &str)]); 3] = [
+    let connections: [(&str, &str, Fields<'_>); 3] = [
         (
             "shop",
             "shopify",

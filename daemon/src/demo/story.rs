@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aura_integrations::fakes::Behaviour;
 use aura_integrations::http::{EgressPolicy, Http, HttpRequest};
-use aura_protocol::event::{Ack, EventState};
+use aura_protocol::event::{Ack, EventRow, EventState};
 use aura_protocol::run::{Record, RunState, Transition};
 use aura_protocol::watch::{BYTES_MAX, Item, Subscription, WatchRequest};
 use aura_protocol::{RunId, Value, signature};
@@ -64,18 +64,10 @@ impl<'a> Story<'a> {
         }
 
         self.deliver("evt-demo-1", 0).await?;
-        self.until(
-            "the first update was not held",
-            |item| matches!(item, Item::Event(row) if row.state == EventState::Held),
-        )
-        .await?;
+        self.until("the first update was not held", |item| matches!(item, Item::Event(row) if held(row))).await?;
         self.pause(3).await;
         self.deliver("evt-demo-2", 1).await?;
-        self.until(
-            "the second update was not held",
-            |item| matches!(item, Item::Event(row) if row.state == EventState::Held),
-        )
-        .await?;
+        self.until("the second update was not held", |item| matches!(item, Item::Event(row) if held(row))).await?;
         self.pause(4).await;
 
         self.jump(1)?;
@@ -123,7 +115,7 @@ impl<'a> Story<'a> {
         self.cursor = Some(reply.cursor);
         for item in &reply.items {
             match item {
-                Item::Event(row) if row.state == EventState::Held => told::event(reply.now_ms, row),
+                Item::Event(row) if held(row) => told::event(reply.now_ms, row),
                 Item::Transition(_, transition) => told::transition(transition),
                 _ => {}
             }
@@ -229,6 +221,11 @@ impl<'a> Story<'a> {
             several => Err(wrong(format!("two updates of one cart should be one run and are {}", several.len()))),
         }
     }
+}
+
+/// An event that decides when its group fires; earlier ones of the group say so once more without a time.
+fn held(row: &EventRow) -> bool {
+    row.state == EventState::Held && row.starts_at_ms.is_some()
 }
 
 fn record(item: &Item, fits: impl Fn(&Record) -> bool) -> bool {

@@ -58,6 +58,20 @@ fn held_key(tenant: TenantId, held: HeldId) -> Key {
     Key::tenant(tenant).id(held.bytes())
 }
 
+/// The row of an event that is held.
+fn held_event(flow: &str, trigger: &str, delivery: &Delivery, reason: String, starts_at_ms: Option<i64>) -> EventRow {
+    EventRow {
+        event: delivery.event,
+        flow: flow.to_owned(),
+        trigger: trigger.to_owned(),
+        state: EventState::Held,
+        reason,
+        starts_at_ms,
+        run: None,
+        delivery: delivery.clone(),
+    }
+}
+
 /// Key of an event's own row.
 pub(crate) fn event_key(tenant: TenantId, event: EventId) -> Key {
     Key::tenant(tenant).id(event.bytes())
@@ -73,17 +87,17 @@ impl Driver {
         &self,
         rows: &mut HeldRows,
         tenant: TenantId,
-        flow: (FlowId, &str),
+        of_flow: (FlowId, &str),
         trigger: &PlanTrigger,
         debounced: &Debounced,
         delivery: &Delivery,
         txn: &mut Txn,
     ) -> Result<Ack, EngineError> {
         let now = delivery.received_ms;
-        let key = (flow.0, trigger.id.clone(), debounced.hash);
+        let key = (of_flow.0, trigger.id.clone(), debounced.hash);
         let mut row = rows.groups.get(&key).cloned().unwrap_or_else(|| HeldRow {
             held: HeldId::from_bytes(delivery.event.bytes()),
-            flow: flow.0,
+            flow: of_flow.0,
             trigger: trigger.id.clone(),
             hash: debounced.hash,
             first_ms: now,
@@ -93,6 +107,13 @@ impl Driver {
             last: delivery.clone(),
         });
         let before = row.due_ms;
+        if before.is_some() {
+            // The event before this one no longer decides when the group fires, and says so.
+            let reason = format!("goes with {}, which came later", delivery.event);
+            let row = held_event(of_flow.1, &trigger.id, &row.last, reason, None);
+            self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, row.event), &row)?;
+            txn.tell(TailEntry::Event(tenant, row.event));
+        }
         let quiet = now.saturating_add(ms(debounced.quiet.ms));
         let longest = debounced.max.map(|max| row.first_ms.saturating_add(ms(max.ms)));
         let due = longest.map_or(quiet, |longest| quiet.min(longest));
@@ -104,16 +125,8 @@ impl Driver {
         row.last = delivery.clone();
         row.due_ms = Some(due);
         self.write_held(tenant, &row, before, txn)?;
-        let event = EventRow {
-            event: delivery.event,
-            flow: flow.1.to_owned(),
-            trigger: trigger.id.clone(),
-            state: EventState::Held,
-            reason: format!("waits for quiet until {}", timestamp(due)),
-            starts_at_ms: Some(due),
-            run: None,
-            delivery: delivery.clone(),
-        };
+        let reason = format!("waits for quiet until {}", timestamp(due));
+        let event = held_event(of_flow.1, &trigger.id, delivery, reason, Some(due));
         self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, delivery.event), &event)?;
         txn.tell(TailEntry::Event(tenant, delivery.event));
         rows.insert(row);
@@ -222,8 +235,8 @@ impl Driver {
         let now = self.deps.clock.now_ms();
         let ids: Vec<HeldId> = {
             let rows = lock(&self.held);
-            let of_flow = rows.groups.values().filter(|row| row.flow == flow && row.due_ms.is_some() != enabled);
-            of_flow.map(|row| row.held).collect()
+            let of_this = rows.groups.values().filter(|row| row.flow == flow && row.due_ms.is_some() != enabled);
+            of_this.map(|row| row.held).collect()
         };
         for held in ids {
             let permit = self.deps.store.reserve().await?;
