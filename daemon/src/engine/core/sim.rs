@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::bugs::{self, Bug};
-use super::plan::{Owner, Plan};
+use super::plan::{Owner, Plan, StepIx};
 use super::{Call, Input, Moment, Output, RunState, step};
 
 /// How the peer answers one request.
@@ -263,8 +263,7 @@ impl Sim {
         let mut seed = [0; 16];
         seed[0] = u8::try_from(self.journal.len() % 251).unwrap_or(0);
         let moment = Moment::new(self.now_ms, seed);
-        let attempt = if bugs::has(Bug::KeyPerAttempt) { self.journal.len() } else { 0 };
-        let keys = |path: &str| format!("key-{path}-{attempt}");
+        let keys = |path: &str| format!("key-{path}");
         let Output { records, calls, abort, abort_unsent } =
             match step(&self.plan, &mut self.state, input, &moment, &keys) {
                 Ok(output) => output,
@@ -319,7 +318,7 @@ impl Sim {
                 return Ok(());
             }
         }
-        let key = if bugs::has(Bug::KeyPerAttempt) { format!("{}-{attempt}", cell.key) } else { cell.key.clone() };
+        let key = cell.key.clone();
         let recorded =
             self.journal.iter().flat_map(|transition| &transition.records).any(
                 |record| matches!(record, Record::Completed { path: of, attempt, .. } if *of == path && *attempt > 0),
@@ -446,16 +445,30 @@ fn judge(sim: &Sim) -> Result<(), Fault> {
     if cancelled && sim.state.finished != Some(State::Cancelled) {
         return Err(format!("the cancel did not stick: {:?}", sim.state.finished));
     }
-    for step in &sim.plan.steps {
-        let cell = &sim.state.steps[sim.plan.find(&step.id).expect("a step")];
-        let green = sim.state.finished == Some(State::Succeeded);
-        let unhandled = cell.state == Some(aura_protocol::run::StepState::Failed) && !cell.handled;
-        let stopped = sim.state.outcome.as_ref().is_some_and(|outcome| outcome.stopped);
-        if green && unhandled && !stopped {
-            return Err(format!("{} failed unhandled and the run is green", step.id));
+    let stopped = sim.state.outcome.as_ref().is_some_and(|outcome| outcome.stopped);
+    if sim.state.finished == Some(State::Succeeded) && !stopped {
+        for (ix, step) in sim.plan.steps.iter().enumerate() {
+            if unhandled(sim, ix) {
+                return Err(format!("{} failed unhandled and the run is green", step.id));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether a step failed and neither it nor a step around it has a handler that ended well.
+fn unhandled(sim: &Sim, step: StepIx) -> bool {
+    let mut at = step;
+    loop {
+        let cell = &sim.state.steps[at];
+        if cell.state != Some(aura_protocol::run::StepState::Failed) || cell.handled {
+            return false;
+        }
+        match sim.plan.owner_of(at) {
+            Owner::Arm(owner, _) | Owner::OnError(owner) => at = owner,
+            Owner::Root | Owner::FlowOnError | Owner::Finally => return true,
+        }
+    }
 }
 
 fn in_finally(plan: &Plan, path: &str) -> bool {

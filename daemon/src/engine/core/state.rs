@@ -399,6 +399,9 @@ impl RunState {
             if !has(Bug::AttemptsAreForgotten) {
                 cell.attempt += 1;
             }
+            if has(Bug::KeyPerAttempt) {
+                cell.key.push('+');
+            }
         }
     }
 
