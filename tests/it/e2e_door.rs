@@ -169,7 +169,7 @@ fn debounce_makes_one_run_of_many_events_with_the_last_one() {
 #[test]
 fn debounce_waits_no_longer_than_max() {
     let daemon = Daemon::start();
-    let trigger = format!("{OPEN}    debounce: {{ key: a, for: 800ms, max: 2s }}\n");
+    let trigger = format!("{OPEN}    debounce: {{ key: \"{{{{ trigger.method }}}}\", for: 800ms, max: 2s }}\n");
     daemon.publish(&flow(&trigger, STEP));
     let hook = daemon.open_hook("door");
     let begin = now_ms();

@@ -185,7 +185,7 @@ fn a_daemon_that_is_away_is_said_with_what_to_do() {
     assert_says(&said.err, &["aurad", &place.socket().display().to_string()]);
     let said = aura_at(&place.socket(), &["run", "list", "--json"]);
     assert_eq!(said.code, i32::from(Code::Unreachable.exit_code()), "{said:?}");
-    assert_says(&said.out, &["AURA-E1600"]);
+    assert_says(&said.err, &["AURA-E1600"]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use aura_protocol::run::{Record, RunState};
 use crate::judge::{Acked, Evidence};
 use crate::support::daemon::MASTER;
 use crate::support::sender::SECRET;
-use crate::support::{Answer, Daemon, Hook, Receiver, now_ms, tick, wait_until};
+use crate::support::{Answer, Daemon, Hook, LIMIT, Receiver, now_ms, tick, wait_until};
 
 const SENDERS: usize = 10;
 
@@ -23,7 +23,12 @@ const SENDERS: usize = 10;
 struct Shape {
     flow: &'static str,
     text: &'static str,
+    /// Of 50.
     cycles: usize,
+    /// Longest life of a daemon in milliseconds.
+    life_ms: u64,
+    /// Different customers, for the key of the debounce.
+    customers: u64,
 }
 
 const STEPS: Shape = Shape {
@@ -63,6 +68,8 @@ steps:
     retry: { attempts: 12, base: 20ms, cap: 200ms }
 "#,
     cycles: 50,
+    life_ms: 400,
+    customers: 40,
 };
 
 const DEBOUNCED: Shape = Shape {
@@ -85,6 +92,8 @@ steps:
     effect: once
 "#,
     cycles: 15,
+    life_ms: 900,
+    customers: 300,
 };
 
 /// A small generator of our own: the same seed, the same choices.
@@ -122,11 +131,11 @@ struct Load {
 
 impl Load {
     /// One sender: message after message, each repeated until it is promised.
-    fn send(&self, hook: &Hook, mut chance: Chance) {
+    fn send(&self, hook: &Hook, customers: u64, mut chance: Chance) {
         while !self.stop.load(Ordering::SeqCst) {
             let message = self.next.fetch_add(1, Ordering::SeqCst);
-            let body =
-                format!("{{\"n\":{message},\"amount\":{},\"customer\":\"c{}\"}}", chance.below(100), chance.below(40));
+            let (amount, customer) = (chance.below(100), chance.below(customers));
+            let body = format!("{{\"n\":{message},\"amount\":{amount},\"customer\":\"c{customer}\"}}");
             let event = loop {
                 let noted = AtomicBool::new(false);
                 let reply = hook.send_noting(&format!("msg_{message}"), &body, || {
@@ -183,18 +192,25 @@ fn kill_under_load(shape: &Shape, seed: u64) {
     daemon.publish(&shape.text.replace("RECEIVER", &receiver.url("")));
     let hook = daemon.hook(shape.flow);
     let load = Arc::new(Load { next: AtomicU64::new(1), ..Load::default() });
+    let customers = shape.customers;
     let senders: Vec<_> = (0..SENDERS)
         .map(|_| {
             let (load, hook, chance) = (Arc::clone(&load), hook.clone(), Chance(chance.below(u64::MAX)));
-            std::thread::spawn(move || load.send(&hook, chance))
+            std::thread::spawn(move || load.send(&hook, customers, chance))
         })
         .collect();
     let mut kills = Vec::new();
     let mut slowest = Duration::ZERO;
     for _ in 0..cycles {
-        let moment = Instant::now() + Duration::from_millis(chance.between(30, 400));
-        wait_until("the moment of a kill", Duration::from_secs(5), || Instant::now() >= moment);
-        let (deliveries, calls) = (load.open.load(Ordering::SeqCst), receiver.open());
+        let moment = Instant::now() + Duration::from_millis(chance.between(30, shape.life_ms));
+        let latest = moment + Duration::from_millis(200);
+        let in_flight = || (load.open.load(Ordering::SeqCst), receiver.open());
+        // A random moment, or the first one after it at which something is in flight.
+        wait_until("the moment of a kill", LIMIT, || {
+            let now = Instant::now();
+            now >= latest || (now >= moment && in_flight() != (0, 0))
+        });
+        let (deliveries, calls) = in_flight();
         daemon.kill9();
         kills.push(Kill { at_ms: now_ms(), deliveries, calls });
         let begin = Instant::now();

@@ -66,16 +66,11 @@ impl Driver {
             sent: Arc::clone(&flight.sent),
             now_ms: self.deps.clock.now_ms(),
         };
-        let unsent = async {
-            flight.unsent.cancelled().await;
-            if flight.sent.load(Ordering::Acquire) {
-                std::future::pending::<()>().await;
-            }
-        };
+        // From here on a cancel leaves the call to end within its timeout: whether its bytes have left is
+        // known for certain only when it has ended.
         let outcome = tokio::select! {
             biased;
             () = flight.abort.cancelled() => return Ok(()),
-            () = unsent => dropped(),
             outcome = tokio::time::timeout(timeout, step.kind.call(context, &input)) => match outcome {
                 Ok(outcome) => bounded(outcome),
                 Err(_) => timed_out(timeout, flight.sent.load(Ordering::Acquire)),

@@ -75,8 +75,9 @@ fn builder(limits: &Limits) -> http1::Builder {
         .header_read_timeout(limits.head)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX)
-        .half_close(false)
-        .pipeline_flush(true);
+        .half_close(false);
+    // Not `pipeline_flush`: it keeps answers back while bytes are unread, so the 400 to a head that cannot be
+    // read would never leave.
     builder
 }
 

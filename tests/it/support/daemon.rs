@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use aura_protocol::event::EventState;
 use aura_protocol::rpc::*;
-use aura_protocol::run::{Record, RunHead, RunState, StepState};
+use aura_protocol::run::{Record, Resolution, RunHead, RunState, StepState};
 use aura_protocol::{RunId, Value, WireError};
 
 use super::sender::SECRET;
@@ -340,6 +340,9 @@ impl Journal {
         let found = self.of(step).fold(None, |state, record| match record {
             Record::Scheduled { .. } => Some(StepState::Queued),
             Record::Started { .. } => Some(StepState::Running),
+            // A handled step stays failed: what completes it is its handler's output.
+            Record::Completed { .. } if state == Some(StepState::Failed) => state,
+            Record::Resolved { resolution: Resolution::Fail, .. } => Some(StepState::Failed),
             Record::Completed { .. } => Some(StepState::Succeeded),
             Record::Failed { retry_at_ms: None, .. } => Some(StepState::Failed),
             Record::Failed { .. } => Some(StepState::Retrying),
