@@ -80,7 +80,7 @@ pub fn find(options: &Options) -> Result<MasterKey, Stop> {
     make(&file)
 }
 
-fn read(file: &Path, credential: bool) -> Result<MasterKey, Stop> {
+fn read(file: &Path, from_systemd: bool) -> Result<MasterKey, Stop> {
     let fail = |why: &str| Stop::Key(format!("the master key {} {why}", file.display()));
     let mut open = File::open(file).map_err(|error| fail(&format!("cannot be read: {error}")))?;
     let meta = open.metadata().map_err(|error| fail(&format!("cannot be read: {error}")))?;
@@ -88,7 +88,7 @@ fn read(file: &Path, credential: bool) -> Result<MasterKey, Stop> {
         return Err(fail("is not a file"));
     }
     // systemd hands credentials out as 0440 in a directory that only the service can enter.
-    if !credential && meta.mode() & 0o077 != 0 {
+    if !from_systemd && meta.mode() & 0o077 != 0 {
         return Err(fail(&format!(
             "can be read by others (mode {:04o}): run `chmod 600 {}`",
             meta.mode() & 0o7777,
@@ -96,7 +96,7 @@ fn read(file: &Path, credential: bool) -> Result<MasterKey, Stop> {
         )));
     }
     let me = rustix::process::geteuid().as_raw();
-    if !credential && meta.uid() != me && meta.uid() != 0 {
+    if !from_systemd && meta.uid() != me && meta.uid() != 0 {
         return Err(fail(&format!("belongs to uid {} and not to the daemon's uid {me}", meta.uid())));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(128));

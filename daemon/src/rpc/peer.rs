@@ -30,11 +30,11 @@ impl Peer {
     /// The client of a connection.
     #[must_use]
     pub fn of(stream: &UnixStream) -> Self {
-        let Ok(credentials) = stream.peer_cred() else {
+        let Ok(peer) = stream.peer_cred() else {
             return Self { account: "unknown".to_owned(), standing: Standing::Stranger };
         };
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        Self::judged(credentials.uid(), rustix::process::geteuid().as_raw(), &passwd)
+        Self::judged(peer.uid(), rustix::process::geteuid().as_raw(), &passwd)
     }
 
     fn judged(uid: u32, daemon: u32, passwd: &str) -> Self {

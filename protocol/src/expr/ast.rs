@@ -13,7 +13,7 @@ pub(super) const HEIGHT_MAX: u8 = 100;
 
 /// One construct and the byte offset at which it begins.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(super) struct Term {
     pub(super) at: u32,
     pub(super) height: u8,
     pub(super) kind: Kind,
@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Text(Box<str>),
     Regex(Box<Pattern>),
     /// A template string: texts and expressions.
-    Join(Vec<Node>),
+    Join(Vec<Term>),
     List(Vec<Item>),
     Object(Vec<Property>),
     /// A root name, for example `trigger`.
@@ -38,13 +38,13 @@ pub(super) enum Kind {
     /// A lambda parameter.
     Local(u16, Box<str>),
     Field {
-        of: Box<Node>,
+        of: Box<Term>,
         name: Box<str>,
         optional: bool,
     },
     Index {
-        of: Box<Node>,
-        index: Box<Node>,
+        of: Box<Term>,
+        index: Box<Term>,
         optional: bool,
     },
     /// A call; with `method` the first argument stands before the dot.
@@ -52,33 +52,33 @@ pub(super) enum Kind {
         function: &'static [&'static Function],
         method: bool,
         optional: bool,
-        args: Vec<Node>,
+        args: Vec<Term>,
     },
     /// A function written as the argument of a call; its parameters get the next slots.
     Arrow {
         params: u8,
-        body: Box<Node>,
+        body: Box<Term>,
     },
-    Not(Box<Node>),
-    Negate(Box<Node>),
-    Binary(Binary, Box<Node>, Box<Node>),
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
-    Coalesce(Box<Node>, Box<Node>),
-    Choose(Box<Node>, Box<Node>, Box<Node>),
+    Not(Box<Term>),
+    Negate(Box<Term>),
+    Binary(Binary, Box<Term>, Box<Term>),
+    And(Box<Term>, Box<Term>),
+    Or(Box<Term>, Box<Term>),
+    Coalesce(Box<Term>, Box<Term>),
+    Choose(Box<Term>, Box<Term>, Box<Term>),
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) spread: bool,
-    pub(super) value: Node,
+    pub(super) value: Term,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Property {
-    Pair(Box<str>, Node),
-    Computed(Node, Node),
-    Spread(Node),
+    Pair(Box<str>, Term),
+    Computed(Term, Term),
+    Spread(Term),
 }
 
 /// A compiled regular expression and its flags.
@@ -124,7 +124,7 @@ impl Binary {
 
 impl Kind {
     /// Calls `visit` for every direct child.
-    pub(super) fn children<'a>(&'a self, visit: &mut dyn FnMut(&'a Node)) {
+    pub(super) fn children<'a>(&'a self, visit: &mut dyn FnMut(&'a Term)) {
         match self {
             Self::Null
             | Self::Bool(_)
@@ -172,7 +172,7 @@ impl Kind {
     }
 }
 
-impl Node {
+impl Term {
     /// The construct as people wrote it, for error messages: a path such as `trigger.body.items[0]`.
     pub(super) fn path(&self) -> String {
         match &self.kind {

@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 use jiff::Zoned;
 use rust_decimal::Decimal;
 
-use super::ast::{Node, Pattern};
+use super::ast::{Pattern, Term};
 use super::number::{Number, compare_text};
 use crate::value::{Map, Value};
 
@@ -135,7 +135,7 @@ pub(super) enum Data<'a> {
     Date(Rc<Zoned>),
     Regex(&'a Pattern),
     /// A function given as an argument.
-    Arrow(&'a Node),
+    Arrow(&'a Term),
 }
 
 impl<'a> Data<'a> {

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use super::ast::{Binary, Item, Kind, Node, Property};
+use super::ast::{Binary, Item, Kind, Property, Term};
 use super::data::{Data, Fields, List, Object, Text, date_text, offset_text};
 use super::functions::{Args, Function, type_names};
 use super::number::Number;
@@ -139,7 +139,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Calls a function that was given as an argument.
-    pub(super) fn call(&mut self, arrow: &'a Node, args: &[Data<'a>]) -> Outcome<'a> {
+    pub(super) fn call(&mut self, arrow: &'a Term, args: &[Data<'a>]) -> Outcome<'a> {
         let Kind::Arrow { params, body } = &arrow.kind else { return Err(Fail::new("a function is needed here")) };
         let depth = self.locals.len();
         let params = usize::from(*params);
@@ -151,7 +151,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Calls a function whose answer must be true or false.
-    pub(super) fn call_bool(&mut self, arrow: &'a Node, args: &[Data<'a>]) -> Outcome<'a, bool> {
+    pub(super) fn call_bool(&mut self, arrow: &'a Term, args: &[Data<'a>]) -> Outcome<'a, bool> {
         let at = arrow.at;
         match self.call(arrow, args)? {
             Data::Bool(yes) => Ok(yes),
@@ -160,32 +160,32 @@ impl<'a> Machine<'a> {
     }
 
     /// The value of a construct; what is missing is an error that names the path.
-    pub(super) fn eval(&mut self, node: &'a Node) -> Outcome<'a> {
-        match &node.kind {
+    pub(super) fn eval(&mut self, term: &'a Term) -> Outcome<'a> {
+        match &term.kind {
             Kind::Root(_) | Kind::Step(_) | Kind::Field { .. } | Kind::Index { .. } | Kind::Call { .. } => {
-                match self.find(node, false)? {
+                match self.find(term, false)? {
                     Found::Data(data) => Ok(data),
                     Found::Cut => Ok(Data::Null),
-                    Found::Missing if is_optional(node) => Ok(Data::Null),
-                    Found::Missing => Err(missing(node)),
+                    Found::Missing if is_optional(term) => Ok(Data::Null),
+                    Found::Missing => Err(missing(term)),
                 }
             }
             _ => {
-                self.steps(1).map_err(|fail| fail.at(node.at))?;
-                self.construct(node).map_err(|fail| fail.at(node.at))
+                self.steps(1).map_err(|fail| fail.at(term.at))?;
+                self.construct(term).map_err(|fail| fail.at(term.at))
             }
         }
     }
 
-    fn construct(&mut self, node: &'a Node) -> Outcome<'a> {
-        Ok(match &node.kind {
+    fn construct(&mut self, term: &'a Term) -> Outcome<'a> {
+        Ok(match &term.kind {
             Kind::Null => Data::Null,
             Kind::Bool(yes) => Data::Bool(*yes),
             Kind::Int(number) => Data::Int(*number),
             Kind::Dec(number) => Data::Dec(*number),
             Kind::Text(text) => Data::Text(Text::Borrowed(text)),
             Kind::Regex(pattern) => Data::Regex(pattern),
-            Kind::Arrow { .. } => Data::Arrow(node),
+            Kind::Arrow { .. } => Data::Arrow(term),
             Kind::Local(slot, _) => self.locals.get(usize::from(*slot)).cloned().unwrap_or(Data::Null),
             Kind::Join(parts) => {
                 let mut out = String::new();
@@ -222,19 +222,19 @@ impl<'a> Machine<'a> {
                 let chosen = self.condition(condition, "?")?;
                 self.eval(if chosen { yes } else { no })?
             }
-            _ => return self.eval(node),
+            _ => return self.eval(term),
         })
     }
 
-    fn condition(&mut self, node: &'a Node, operator: &str) -> Outcome<'a, bool> {
-        match self.eval(node)? {
+    fn condition(&mut self, term: &'a Term, operator: &str) -> Outcome<'a, bool> {
+        match self.eval(term)? {
             Data::Bool(yes) => Ok(yes),
             other => {
-                let mut fail = not_boolean(&node.path(), &other);
+                let mut fail = not_boolean(&term.path(), &other);
                 if operator == "||" {
                     fail = fail.hint("for a default write `??`; `||` and `&&` join conditions");
                 }
-                Err(fail.at(node.at))
+                Err(fail.at(term.at))
             }
         }
     }
@@ -306,18 +306,18 @@ impl<'a> Machine<'a> {
     }
 
     /// Follows a path; with `lenient` (left of `??`) nothing on it has to be there.
-    fn find(&mut self, node: &'a Node, lenient: bool) -> Outcome<'a, Found<'a>> {
-        self.steps(1).map_err(|fail| fail.at(node.at))?;
-        match &node.kind {
+    fn find(&mut self, term: &'a Term, lenient: bool) -> Outcome<'a, Found<'a>> {
+        self.steps(1).map_err(|fail| fail.at(term.at))?;
+        match &term.kind {
             Kind::Root(name) => Ok(self.scope.root(name).map_or(Found::Missing, |value| Found::Data(Data::of(value)))),
             Kind::Step(id) => Ok(self.scope.step(id).map_or(Found::Missing, |value| Found::Data(Data::of(value)))),
             Kind::Field { of, name, optional } => {
                 match self.receiver(of, *optional, lenient, || format!("field `{name}`"))? {
                     Some(data) => {
                         if let Data::Text(text) = &data {
-                            self.scan(text.len()).map_err(|fail| fail.at(node.at))?;
+                            self.scan(text.len()).map_err(|fail| fail.at(term.at))?;
                         }
-                        field(&data, name).map_err(|kind| no_field(of, &data, name, kind).at(node.at))
+                        field(&data, name).map_err(|kind| no_field(of, &data, name, kind).at(term.at))
                     }
                     None => Ok(Found::Cut),
                 }
@@ -327,19 +327,19 @@ impl<'a> Machine<'a> {
                     return Ok(Found::Cut);
                 };
                 let key = self.eval(index)?;
-                self.index(of, &data, index, &key).map_err(|fail| fail.at(node.at))
+                self.index(of, &data, index, &key).map_err(|fail| fail.at(term.at))
             }
             Kind::Call { function, method, optional, args } => {
-                self.invoke(node, function, *method, *optional, args, lenient)
+                self.invoke(term, function, *method, *optional, args, lenient)
             }
-            _ => self.eval(node).map(Found::Data),
+            _ => self.eval(term).map(Found::Data),
         }
     }
 
     /// What stands left of a dot; `None` if the path ends there because `?.` or `??` allows it.
     fn receiver(
         &mut self,
-        of: &'a Node,
+        of: &'a Term,
         optional: bool,
         lenient: bool,
         wanted: impl Fn() -> String,
@@ -358,7 +358,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn index(&mut self, of: &'a Node, data: &Data<'a>, index: &Node, key: &Data<'a>) -> Outcome<'a, Found<'a>> {
+    fn index(&mut self, of: &'a Term, data: &Data<'a>, index: &Term, key: &Data<'a>) -> Outcome<'a, Found<'a>> {
         Ok(match (data, key) {
             (Data::List(list), Data::Int(place)) => {
                 if *place < 0 {
@@ -389,11 +389,11 @@ impl<'a> Machine<'a> {
 
     fn invoke(
         &mut self,
-        node: &'a Node,
+        term: &'a Term,
         function: &'static [&'static Function],
         method: bool,
         optional: bool,
-        args: &'a [Node],
+        args: &'a [Term],
         lenient: bool,
     ) -> Outcome<'a, Found<'a>> {
         let name = function.first().map_or("", |function| function.name);
@@ -423,19 +423,19 @@ impl<'a> Machine<'a> {
         };
         let Some(chosen) = chosen else {
             let works_on = function.iter().fold(0, |types, function| types | function.on);
-            let subject = args.first().map_or_else(|| "nothing".to_owned(), Node::path);
+            let subject = args.first().map_or_else(|| "nothing".to_owned(), Term::path);
             let kind = values.first().map_or("null", Data::kind);
             let mut fail = Fail::new(format!("`{name}` works on {}, {subject} is {}", type_names(works_on), a(kind)));
             if kind == "null" {
                 fail = fail.hint("give a default with `??`");
             }
-            return Err(fail.at(node.at));
+            return Err(fail.at(term.at));
         };
         let args = Args { function: chosen, values: &values, method };
-        (chosen.run)(self, &args).map(Found::Data).map_err(|fail| fail.at(node.at))
+        (chosen.run)(self, &args).map(Found::Data).map_err(|fail| fail.at(term.at))
     }
 
-    fn binary(&mut self, operator: Binary, left: (&Node, Data<'a>), right: (&Node, Data<'a>)) -> Outcome<'a> {
+    fn binary(&mut self, operator: Binary, left: (&Term, Data<'a>), right: (&Term, Data<'a>)) -> Outcome<'a> {
         let ((left_node, left), (right_node, right)) = (left, right);
         match operator {
             Binary::Equal => return self.equal(&left, &right, 0).map(Data::Bool),
@@ -470,9 +470,9 @@ impl<'a> Machine<'a> {
                 Fail::new(format!("{} {} {}: {refused}", left_node.path(), operator.symbol(), right_node.path()))
             });
         }
-        for (node, data) in [(left_node, &left), (right_node, &right)] {
+        for (term, data) in [(left_node, &left), (right_node, &right)] {
             if matches!(data, Data::Written(_)) && number_of(data).is_none() {
-                return Err(Fail::new(format!("{} has more digits than can be calculated with", node.path())));
+                return Err(Fail::new(format!("{} has more digits than can be calculated with", term.path())));
             }
         }
         let fail = Fail::new(format!(
@@ -555,7 +555,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Writes a value into text as interpolation does.
-    pub(super) fn render(&mut self, node: &Node, data: &Data<'a>, out: &mut String) -> Outcome<'a, ()> {
+    pub(super) fn render(&mut self, term: &Term, data: &Data<'a>, out: &mut String) -> Outcome<'a, ()> {
         let hint = match data {
             Data::Text(text) => {
                 self.grow(text.len())?;
@@ -582,12 +582,12 @@ impl<'a> Machine<'a> {
             Data::List(_) | Data::Object(_) => "write `json(x)`, or `.join(', ')` for a list",
             Data::Regex(_) | Data::Arrow(_) => "call a function with it",
         };
-        Err(Fail::new(format!("{} is {} and cannot stand in text", node.path(), a(data.kind()))).hint(hint).at(node.at))
+        Err(Fail::new(format!("{} is {} and cannot stand in text", term.path(), a(data.kind()))).hint(hint).at(term.at))
     }
 
     /// The result as a value of its own. A value handed through as it is counts against [`COPY_MAX`] only.
-    pub(super) fn export(&mut self, node: &Node, data: Data<'a>) -> Outcome<'a, Value> {
-        let at = node.at;
+    pub(super) fn export(&mut self, term: &Term, data: Data<'a>) -> Outcome<'a, Value> {
+        let at = term.at;
         let through = match &data {
             Data::Text(Text::Borrowed(text)) => Some(text.len()),
             Data::List(List::Borrowed(items)) => Some(items.iter().map(Value::weight).sum()),
@@ -674,7 +674,7 @@ fn field<'a>(data: &Data<'a>, name: &str) -> Result<Found<'a>, &'static str> {
     }
 }
 
-fn no_field(of: &Node, data: &Data<'_>, name: &str, kind: &'static str) -> Fail {
+fn no_field(of: &Term, data: &Data<'_>, name: &str, kind: &'static str) -> Fail {
     let fail = Fail::new(format!("{} is {} and has no field `{name}`", of.path(), a(kind)));
     match data {
         Data::List(_) => {
@@ -686,28 +686,28 @@ fn no_field(of: &Node, data: &Data<'_>, name: &str, kind: &'static str) -> Fail 
     }
 }
 
-fn is_optional(node: &Node) -> bool {
+fn is_optional(term: &Term) -> bool {
     matches!(
-        &node.kind,
+        &term.kind,
         Kind::Field { optional: true, .. } | Kind::Index { optional: true, .. } | Kind::Call { optional: true, .. }
     )
 }
 
-fn missing(node: &Node) -> Fail {
-    let path = node.path();
-    let fail = Fail::new(match &node.kind {
+fn missing(term: &Term) -> Fail {
+    let path = term.path();
+    let fail = Fail::new(match &term.kind {
         Kind::Step(_) => format!("{path} has not run or is not settled here"),
         Kind::Root(_) => format!("{path} is not there in this place"),
         _ => format!("{path} is not there"),
     });
-    match &node.kind {
+    match &term.kind {
         Kind::Step(_) => fail.hint(format!("write `{path}?.output` if it may be missing")),
         Kind::Field { of, name, .. } => {
             fail.hint(format!("write `{}?.{name}` or `{path} ?? default` if it may be missing", of.path()))
         }
         _ => fail.hint(format!("write `{path} ?? default` if it may be missing")),
     }
-    .at(node.at)
+    .at(term.at)
 }
 
 fn not_boolean(what: &str, data: &Data<'_>) -> Fail {

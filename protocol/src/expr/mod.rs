@@ -92,7 +92,7 @@ impl Template {
     #[must_use]
     pub fn references(&self) -> Vec<Reference> {
         let mut out = Vec::new();
-        template::expressions(&self.tree, &mut |node| template::references(node, false, &mut out));
+        template::expressions(&self.tree, &mut |term| template::references(term, false, &mut out));
         out
     }
 

@@ -3,7 +3,7 @@
 //! Names are settled here: lambda parameters become slots, functions their entries, so that an unknown
 //! name, a wrong number of arguments or a bad regular expression is refused when a flow is checked.
 
-use super::ast::{Binary, HEIGHT_MAX, Item, Kind, Node, Pattern, Property};
+use super::ast::{Binary, HEIGHT_MAX, Item, Kind, Pattern, Property, Term};
 use super::functions::{self, Function};
 use super::lexer::{Fault, Lexer, Token};
 use super::number::Number;
@@ -37,7 +37,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("$input", "write `trigger.body`, or `steps.x.output` for the output of a step"),
     ("$now", "write `now()`"),
     ("$today", "write `now().startOf('day')`"),
-    ("$node", "write `steps.x.output`"),
+    ("$term", "write `steps.x.output`"),
     ("$", "write `steps.x.output`"),
     ("$env", "write `env`"),
     ("$vars", "write `vars`"),
@@ -53,16 +53,16 @@ pub(super) struct Parser<'s> {
     locals: Vec<&'s str>,
 }
 
-type Parsed<T = Node> = Result<T, Fault>;
+type Parsed<T = Term> = Result<T, Fault>;
 
 /// Reads one expression of `text` from `at`; gives the tree and the offset behind it.
-pub(super) fn parse(text: &str, at: usize) -> Parsed<(Node, usize)> {
+pub(super) fn parse(text: &str, at: usize) -> Parsed<(Term, usize)> {
     let mut parser =
         Parser { lexer: Lexer { text, at }, token: Token::End, at, before: at, depth: 0, locals: Vec::new() };
     parser.advance()?;
-    let node = parser.expression()?;
+    let term = parser.expression()?;
     // `}}` ends an expression in text; the caller looks for it from here.
-    Ok((node, parser.at))
+    Ok((term, parser.at))
 }
 
 impl<'s> Parser<'s> {
@@ -93,14 +93,14 @@ impl<'s> Parser<'s> {
         Err(Fault::new(self.at, format!("expected `{mark}` {after}, found {}", self.token.shown())))
     }
 
-    /// A node with its height checked, so that no tree is too high to walk.
-    fn node(&self, at: usize, kind: Kind) -> Parsed {
+    /// A term with its height checked, so that no tree is too high to walk.
+    fn term(&self, at: usize, kind: Kind) -> Parsed {
         let mut height = 0;
         kind.children(&mut |child| height = height.max(child.height));
         if height >= HEIGHT_MAX {
             return Err(Fault::new(at, "the expression is nested too deeply").hint("take it apart in a `set` step"));
         }
-        Ok(Node { at: u32::try_from(at).unwrap_or(u32::MAX), height: height + 1, kind })
+        Ok(Term { at: u32::try_from(at).unwrap_or(u32::MAX), height: height + 1, kind })
     }
 
     fn expression(&mut self) -> Parsed {
@@ -110,9 +110,9 @@ impl<'s> Parser<'s> {
                 Fault::new(self.at, "the expression is nested too deeply").hint("take it apart in a `set` step")
             );
         }
-        let node = self.ternary();
+        let term = self.ternary();
         self.depth -= 1;
-        node
+        term
     }
 
     fn ternary(&mut self) -> Parsed {
@@ -124,7 +124,7 @@ impl<'s> Parser<'s> {
         let yes = self.expression()?;
         self.expect(":", "between the two results of `?`")?;
         let no = self.expression()?;
-        self.node(at, Kind::Choose(Box::new(condition), Box::new(yes), Box::new(no)))
+        self.term(at, Kind::Choose(Box::new(condition), Box::new(yes), Box::new(no)))
     }
 
     fn binary(&mut self, least: u8) -> Parsed {
@@ -141,10 +141,10 @@ impl<'s> Parser<'s> {
             self.advance()?;
             let right_opened = self.is("(");
             let right = self.binary(level + 1)?;
-            let mixes = |node: &Node, wrapped: bool| {
+            let mixes = |term: &Term, wrapped: bool| {
                 !wrapped
                     && matches!(
-                        (mark, &node.kind),
+                        (mark, &term.kind),
                         ("??", Kind::And(..) | Kind::Or(..)) | ("&&" | "||", Kind::Coalesce(..))
                     )
             };
@@ -170,7 +170,7 @@ impl<'s> Parser<'s> {
                 "/" => operation(Binary::Divide)(one, two),
                 _ => operation(Binary::Remainder)(one, two),
             };
-            left = self.node(at, kind)?;
+            left = self.term(at, kind)?;
             wrapped = false;
         }
         Ok(left)
@@ -190,25 +190,25 @@ impl<'s> Parser<'s> {
         let inner = self.unary()?;
         self.depth -= 1;
         if mark == "!" {
-            return self.node(at, Kind::Not(Box::new(inner)));
+            return self.term(at, Kind::Not(Box::new(inner)));
         }
         match inner.kind {
-            Kind::Int(number) => self.node(at, Kind::Int(-number)),
-            Kind::Dec(number) => self.node(at, Kind::Dec(-number)),
-            _ => self.node(at, Kind::Negate(Box::new(inner))),
+            Kind::Int(number) => self.term(at, Kind::Int(-number)),
+            Kind::Dec(number) => self.term(at, Kind::Dec(-number)),
+            _ => self.term(at, Kind::Negate(Box::new(inner))),
         }
     }
 
     fn postfix(&mut self) -> Parsed {
         let at = self.at;
-        let mut node = self.primary()?;
+        let mut term = self.primary()?;
         loop {
             let optional = self.is("?.");
             let here = self.at;
             if optional || self.is(".") {
                 self.advance()?;
                 if optional && self.is("[") {
-                    node = self.index(at, node, true)?;
+                    term = self.index(at, term, true)?;
                     continue;
                 }
                 let Token::Name(name) = self.token else {
@@ -218,52 +218,52 @@ impl<'s> Parser<'s> {
                     ));
                 };
                 self.advance()?;
-                node = if self.is("(") {
-                    self.method(here, node, name, optional)?
+                term = if self.is("(") {
+                    self.method(here, term, name, optional)?
                 } else {
-                    self.field(at, node, name, optional)?
+                    self.field(at, term, name, optional)?
                 };
             } else if self.is("[") {
-                node = self.index(at, node, false)?;
+                term = self.index(at, term, false)?;
             } else {
                 break;
             }
         }
-        if matches!(&node.kind, Kind::Root(name) if &**name == "steps") {
+        if matches!(&term.kind, Kind::Root(name) if &**name == "steps") {
             return Err(Fault::new(at, "`steps` alone is no value").hint("name a step: `steps.x.output`"));
         }
-        Ok(node)
+        Ok(term)
     }
 
-    fn field(&self, at: usize, of: Node, name: &str, optional: bool) -> Parsed {
+    fn field(&self, at: usize, of: Term, name: &str, optional: bool) -> Parsed {
         if matches!(&of.kind, Kind::Root(root) if &**root == "steps") {
-            return self.node(at, Kind::Step(name.into()));
+            return self.term(at, Kind::Step(name.into()));
         }
-        self.node(at, Kind::Field { of: Box::new(of), name: name.into(), optional })
+        self.term(at, Kind::Field { of: Box::new(of), name: name.into(), optional })
     }
 
-    fn index(&mut self, at: usize, of: Node, optional: bool) -> Parsed {
+    fn index(&mut self, at: usize, of: Term, optional: bool) -> Parsed {
         self.advance()?;
         let index = self.expression()?;
         self.expect("]", "after an index")?;
         if matches!(&of.kind, Kind::Root(root) if &**root == "steps") {
             return match index.kind {
-                Kind::Text(id) => self.node(at, Kind::Step(id)),
+                Kind::Text(id) => self.term(at, Kind::Step(id)),
                 _ => Err(Fault::new(at, "the step in `steps[…]` must be written as a text").hint("write `steps['x']`")),
             };
         }
         match index.kind {
             Kind::Text(name) if super::ast::is_name(&name) && !is_length_like(&name) => {
-                self.node(at, Kind::Field { of: Box::new(of), name, optional })
+                self.term(at, Kind::Field { of: Box::new(of), name, optional })
             }
             kind => {
-                let index = Node { kind, ..index };
-                self.node(at, Kind::Index { of: Box::new(of), index: Box::new(index), optional })
+                let index = Term { kind, ..index };
+                self.term(at, Kind::Index { of: Box::new(of), index: Box::new(index), optional })
             }
         }
     }
 
-    fn method(&mut self, at: usize, receiver: Node, name: &str, optional: bool) -> Parsed {
+    fn method(&mut self, at: usize, receiver: Term, name: &str, optional: bool) -> Parsed {
         let Some(function) = functions::lookup(name, true) else {
             let fault = Fault::new(at + 1, format!("there is no function `.{name}()`"));
             return Err(match (functions::lookup(name, false), closest(name, functions::names(true))) {
@@ -279,14 +279,14 @@ impl<'s> Parser<'s> {
         &mut self,
         at: usize,
         function: &'static [&'static Function],
-        receiver: Option<Node>,
+        receiver: Option<Term>,
         optional: bool,
     ) -> Parsed {
         let open = self.at;
         self.advance()?;
         let method = receiver.is_some();
         let name = function.first().map_or("", |function| function.name);
-        let mut args: Vec<Node> = receiver.into_iter().collect();
+        let mut args: Vec<Term> = receiver.into_iter().collect();
         while !self.is(")") {
             let place = args.len();
             let arrow = function.iter().find_map(|function| function.arrow.filter(|(at, _)| usize::from(*at) == place));
@@ -310,7 +310,7 @@ impl<'s> Parser<'s> {
                 }
                 let body = self.expression()?;
                 self.locals.truncate(depth);
-                args.push(self.node(start, Kind::Arrow { params: count, body: Box::new(body) })?);
+                args.push(self.term(start, Kind::Arrow { params: count, body: Box::new(body) })?);
             } else {
                 args.push(self.expression()?);
             }
@@ -340,7 +340,7 @@ impl<'s> Parser<'s> {
             let message = format!("`{name}` does not take {given} argument{}", if given == 1 { "" } else { "s" });
             return Err(Fault::new(at, message).hint(format!("write `{usage}`")));
         }
-        self.node(at, Kind::Call { function, method, optional, args })
+        self.term(at, Kind::Call { function, method, optional, args })
     }
 
     /// The parameters of an arrow function if one begins here; the position is then behind the arrow.
@@ -410,19 +410,19 @@ impl<'s> Parser<'s> {
                         None => return Err(Fault::new(at, "the number has more than 28 digits")),
                     },
                 };
-                self.node(at, kind)
+                self.term(at, kind)
             }
             Token::Text(text) => {
                 self.advance()?;
-                self.node(at, Kind::Text(text.into()))
+                self.term(at, Kind::Text(text.into()))
             }
             Token::Backtick => self.template_string(at),
             Token::Name(name) => self.name(at, name),
             Token::Mark("(") => {
                 self.advance()?;
-                let node = self.expression()?;
+                let term = self.expression()?;
                 self.expect(")", "after an expression in parentheses")?;
-                Ok(node)
+                Ok(term)
             }
             Token::Mark("[") => self.list(at),
             Token::Mark("{") => self.object(at),
@@ -437,20 +437,20 @@ impl<'s> Parser<'s> {
     fn name(&mut self, at: usize, name: &'s str) -> Parsed {
         self.advance()?;
         match name {
-            "true" => return self.node(at, Kind::Bool(true)),
-            "false" => return self.node(at, Kind::Bool(false)),
-            "null" => return self.node(at, Kind::Null),
+            "true" => return self.term(at, Kind::Bool(true)),
+            "false" => return self.term(at, Kind::Bool(false)),
+            "null" => return self.term(at, Kind::Null),
             _ => {}
         }
         if let Some(slot) = self.locals.iter().rposition(|local| *local == name) {
-            return self.node(at, Kind::Local(u16::try_from(slot).unwrap_or(u16::MAX), name.into()));
+            return self.term(at, Kind::Local(u16::try_from(slot).unwrap_or(u16::MAX), name.into()));
         }
         if self.is("(") {
             if let Some(function) = functions::lookup(name, false) {
                 return self.call(at, function, None, false);
             }
         } else if ROOTS.contains(&name) {
-            return self.node(at, Kind::Root(name.into()));
+            return self.term(at, Kind::Root(name.into()));
         } else if PREFIXES.contains(&name) && self.is(".") {
             return self.prefixed(at, name);
         }
@@ -516,7 +516,7 @@ impl<'s> Parser<'s> {
             }
         }
         self.expect("]", "at the end of a list")?;
-        self.node(at, Kind::List(items))
+        self.term(at, Kind::List(items))
     }
 
     fn object(&mut self, at: usize) -> Parsed {
@@ -529,7 +529,7 @@ impl<'s> Parser<'s> {
             }
         }
         self.expect("}", "at the end of an object")?;
-        self.node(at, Kind::Object(properties))
+        self.term(at, Kind::Object(properties))
     }
 
     fn property(&mut self) -> Parsed<Property> {
@@ -557,7 +557,7 @@ impl<'s> Parser<'s> {
                     None if ROOTS.contains(&name) && name != "steps" => Kind::Root(name.into()),
                     None => return Err(self.unknown(at, name)),
                 };
-                Ok(Property::Pair(key.into(), self.node(at, value)?))
+                Ok(Property::Pair(key.into(), self.term(at, value)?))
             }
             _ => {
                 self.expect(":", "after a key")?;
@@ -572,7 +572,7 @@ impl<'s> Parser<'s> {
             let start = self.lexer.at;
             let (text, more) = self.lexer.template_piece(at)?;
             if !text.is_empty() {
-                parts.push(self.node(start, Kind::Text(text.into()))?);
+                parts.push(self.term(start, Kind::Text(text.into()))?);
             }
             if !more {
                 break;
@@ -587,7 +587,7 @@ impl<'s> Parser<'s> {
             }
         }
         self.advance()?;
-        self.node(at, Kind::Join(parts))
+        self.term(at, Kind::Join(parts))
     }
 
     fn regex(&mut self, at: usize) -> Parsed {
@@ -621,7 +621,7 @@ impl<'s> Parser<'s> {
             Fault::new(at, message).hint("there is no look-around and no back-reference, so that matching stays fast")
         })?;
         self.advance()?;
-        self.node(at, Kind::Regex(Box::new(Pattern { source: source.into(), global, regex })))
+        self.term(at, Kind::Regex(Box::new(Pattern { source: source.into(), global, regex })))
     }
 }
 

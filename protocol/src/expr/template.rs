@@ -4,7 +4,7 @@
 //! expressions are written into the text. Keys of objects hold no expressions. Where nothing is computed,
 //! the value is kept as it is.
 
-use super::ast::{Kind, Node};
+use super::ast::{Kind, Term};
 use super::data::Data;
 use super::eval::{Fail, ITEM_BYTES, Machine};
 use super::lexer::Fault;
@@ -19,7 +19,7 @@ const TEXT_MAX: usize = 1024 * 1024;
 #[derive(Clone, Debug)]
 pub(super) enum Tree {
     Constant(Value),
-    Typed(Node),
+    Typed(Term),
     Text(Vec<Part>),
     List(Vec<Self>),
     Object(Vec<(String, Self)>),
@@ -29,7 +29,7 @@ pub(super) enum Tree {
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Literal(Box<str>),
-    Expression(Node),
+    Expression(Term),
 }
 
 impl Fault {
@@ -93,12 +93,12 @@ fn build_text(text: &str) -> Result<Tree, Fault> {
         if found > 0 {
             parts.push(Part::Literal(text.get(at..open).unwrap_or("").into()));
         }
-        let (node, end) = parse(text, open + 2)?;
+        let (term, end) = parse(text, open + 2)?;
         let rest = text.get(end..).unwrap_or("");
         if !rest.starts_with("}}") {
             return Err(unfinished(rest, end, open));
         }
-        parts.push(Part::Expression(node));
+        parts.push(Part::Expression(term));
         at = end + 2;
     }
     let tail = text.get(at..).unwrap_or("");
@@ -106,7 +106,7 @@ fn build_text(text: &str) -> Result<Tree, Fault> {
         ([Part::Expression(_)], "" | "\n" | "\r\n") => {
             let only = parts.pop();
             Ok(match only {
-                Some(Part::Expression(node)) => Tree::Typed(node),
+                Some(Part::Expression(term)) => Tree::Typed(term),
                 _ => Tree::Constant(Value::Null),
             })
         }
@@ -142,17 +142,17 @@ fn unfinished(rest: &str, end: usize, open: usize) -> Fault {
 pub(super) fn evaluate<'a>(tree: &'a Tree, machine: &mut Machine<'a>) -> Result<Value, ExprError> {
     match tree {
         Tree::Constant(value) => Ok(value.clone()),
-        Tree::Typed(node) => {
-            machine.eval(node).and_then(|data: Data<'a>| machine.export(node, data)).map_err(Fail::into_error)
+        Tree::Typed(term) => {
+            machine.eval(term).and_then(|data: Data<'a>| machine.export(term, data)).map_err(Fail::into_error)
         }
         Tree::Text(parts) => {
             let mut out = String::new();
             for part in parts {
                 match part {
                     Part::Literal(text) => out.push_str(text),
-                    Part::Expression(node) => {
-                        let data = machine.eval(node).map_err(Fail::into_error)?;
-                        machine.render(node, &data, &mut out).map_err(Fail::into_error)?;
+                    Part::Expression(term) => {
+                        let data = machine.eval(term).map_err(Fail::into_error)?;
+                        machine.render(term, &data, &mut out).map_err(Fail::into_error)?;
                     }
                 }
             }
@@ -178,14 +178,14 @@ pub(super) fn evaluate<'a>(tree: &'a Tree, machine: &mut Machine<'a>) -> Result<
 }
 
 /// Every expression of a tree.
-pub(super) fn expressions<'t>(tree: &'t Tree, visit: &mut dyn FnMut(&'t Node)) {
+pub(super) fn expressions<'t>(tree: &'t Tree, visit: &mut dyn FnMut(&'t Term)) {
     match tree {
         Tree::Constant(_) => {}
-        Tree::Typed(node) => visit(node),
+        Tree::Typed(term) => visit(term),
         Tree::Text(parts) => {
             for part in parts {
-                if let Part::Expression(node) = part {
-                    visit(node);
+                if let Part::Expression(term) = part {
+                    visit(term);
                 }
             }
         }
@@ -195,14 +195,14 @@ pub(super) fn expressions<'t>(tree: &'t Tree, visit: &mut dyn FnMut(&'t Node)) {
 }
 
 /// What an expression reads; `maybe` tells that `?.` stands behind it.
-pub(super) fn references(node: &Node, maybe: bool, out: &mut Vec<Reference>) {
+pub(super) fn references(term: &Term, maybe: bool, out: &mut Vec<Reference>) {
     let mut add = |root: &str, step: Option<&str>| {
         let reference = Reference { root: root.to_owned(), step: step.map(str::to_owned), maybe };
         if !out.contains(&reference) {
             out.push(reference);
         }
     };
-    match &node.kind {
+    match &term.kind {
         Kind::Root(name) => add(name, None),
         Kind::Step(id) => add("steps", Some(id)),
         Kind::Field { of, optional, .. } => references(of, *optional, out),

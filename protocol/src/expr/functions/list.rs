@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::super::ast::Node;
+use super::super::ast::Term;
 use super::super::data::{Data, Fields, List, Text};
 use super::super::eval::{Fail, Machine, Outcome, a, number_of};
 use super::super::number::Number;
@@ -266,7 +266,7 @@ fn sort<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     machine.grow_items(list.len())?;
     let items: Vec<Data<'a>> = list.iter().collect();
     let sorted = if args.get(1).is_some() {
-        let arrow: &'a Node = args.arrow(1)?;
+        let arrow: &'a Term = args.arrow(1)?;
         merge_sort(machine, items, &mut |machine, left, right| {
             let answer = machine.call(arrow, &[left.clone(), right.clone()])?;
             match number_of(&answer) {
@@ -295,7 +295,7 @@ fn sort_by<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
 }
 
 /// The text under which an item is filed.
-fn key<'a>(machine: &mut Machine<'a>, arrow: &'a Node, item: &Data<'a>) -> Outcome<'a, Text<'a>> {
+fn key<'a>(machine: &mut Machine<'a>, arrow: &'a Term, item: &Data<'a>) -> Outcome<'a, Text<'a>> {
     let text = match machine.call(arrow, std::slice::from_ref(item))? {
         Data::Text(text) => text,
         number @ Data::Int(_) => number.number_text().unwrap_or_default().into_owned().into(),

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use super::ast::{Node, Pattern};
+use super::ast::{Pattern, Term};
 use super::data::{Data, List, Object, Text};
 use super::eval::{Fail, Machine, Outcome, a, number_of};
 use super::number::Number;
@@ -294,7 +294,7 @@ impl<'a> Args<'a, '_> {
         }
     }
 
-    fn arrow(&self, place: usize) -> Outcome<'a, &'a Node> {
+    fn arrow(&self, place: usize) -> Outcome<'a, &'a Term> {
         match self.get(place) {
             Some(Data::Arrow(arrow)) => Ok(arrow),
             _ => Err(self.wrong(place, "a function").hint("write it here, for example `x => x.id`")),

@@ -5,7 +5,7 @@
 
 use regex::Captures;
 
-use super::super::ast::{Node, Pattern};
+use super::super::ast::{Pattern, Term};
 use super::super::data::{Data, Fields, Text};
 use super::super::eval::{Fail, Machine, Outcome, a};
 use super::types::{REGEX, TEXT};
@@ -48,7 +48,7 @@ fn push(machine: &mut Machine<'_>, out: &mut String, piece: &str) -> Result<(), 
 /// What stands in for a match: a text with `$` references, or a function.
 enum Instead<'a> {
     Text(Text<'a>),
-    Call(&'a Node),
+    Call(&'a Term),
 }
 
 fn instead<'a>(args: &Args<'a, '_>) -> Outcome<'a, Instead<'a>> {
@@ -58,7 +58,7 @@ fn instead<'a>(args: &Args<'a, '_>) -> Outcome<'a, Instead<'a>> {
     }
 }
 
-fn called<'a>(machine: &mut Machine<'a>, arrow: &'a Node, groups: &[Data<'a>], out: &mut String) -> Outcome<'a, ()> {
+fn called<'a>(machine: &mut Machine<'a>, arrow: &'a Term, groups: &[Data<'a>], out: &mut String) -> Outcome<'a, ()> {
     match machine.call(arrow, groups)? {
         Data::Text(text) => push(machine, out, &text),
         other => Err(Fail::new(format!("what replaces a match must be text, it is {}", a(other.kind())))
