@@ -179,6 +179,7 @@ fn lost_answers_and_server_errors_go_by_the_effect_class() {
         daemon.wait_state(run, state);
         let calls = receiver.on_path(&path);
         assert_eq!(calls.len(), if repeated { 2 } else { 1 }, "{case}");
+        assert!(calls.iter().all(|call| call.method == method), "{case}: {calls:?}");
         if repeated && method != "GET" {
             assert_eq!(calls[0].key(), calls[1].key(), "{case}");
         }

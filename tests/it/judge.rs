@@ -95,6 +95,9 @@ pub struct Evidence {
     pub reading: Vec<String>,
 }
 
+/// Gives the faults of one kind.
+type Rule = fn(&Evidence) -> Vec<String>;
+
 const PAGE: usize = 500;
 
 /// All rows of a table of the default tenant.
@@ -147,7 +150,7 @@ impl Evidence {
 
     /// Every fault, by rule.
     pub fn faults(&self) -> Vec<String> {
-        let rules: [(&str, fn(&Self) -> Vec<String>); 9] = [
+        let rules: [(&str, Rule); 9] = [
             ("the store is sound", |evidence| evidence.reading.clone()),
             ("journal numbers have no gaps", Self::gaps),
             ("every acked event has exactly one run or was dropped", Self::lost),

@@ -4,6 +4,7 @@
 //! judge what is left without its code; `tidy` keeps the house in order. Nothing in here may use
 //! `aura_daemon` or `aura_tui` but as processes.
 #![allow(missing_docs, reason = "test functions say what they test by their names")]
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed wish is a failed test")]
 
 mod e2e_control;
 mod e2e_door;
@@ -11,6 +12,7 @@ mod e2e_effects;
 mod e2e_flows;
 mod e2e_start;
 mod e2e_tui;
+mod e2e_watch;
 mod judge;
 mod kill_loop;
 mod support;

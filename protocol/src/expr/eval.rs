@@ -436,7 +436,7 @@ impl<'a> Machine<'a> {
     }
 
     fn binary(&mut self, operator: Binary, left: (&Term, Data<'a>), right: (&Term, Data<'a>)) -> Outcome<'a> {
-        let ((left_node, left), (right_node, right)) = (left, right);
+        let ((left_term, left), (right_term, right)) = (left, right);
         match operator {
             Binary::Equal => return self.equal(&left, &right, 0).map(Data::Bool),
             Binary::Unequal => return self.equal(&left, &right, 0).map(|same| Data::Bool(!same)),
@@ -467,10 +467,10 @@ impl<'a> Machine<'a> {
                 _ => left_number.remainder(right_number),
             };
             return result.map(Data::number).map_err(|refused| {
-                Fail::new(format!("{} {} {}: {refused}", left_node.path(), operator.symbol(), right_node.path()))
+                Fail::new(format!("{} {} {}: {refused}", left_term.path(), operator.symbol(), right_term.path()))
             });
         }
-        for (term, data) in [(left_node, &left), (right_node, &right)] {
+        for (term, data) in [(left_term, &left), (right_term, &right)] {
             if matches!(data, Data::Written(_)) && number_of(data).is_none() {
                 return Err(Fail::new(format!("{} has more digits than can be calculated with", term.path())));
             }
@@ -479,9 +479,9 @@ impl<'a> Machine<'a> {
             "`{}` cannot join {} ({}) and {} ({})",
             operator.symbol(),
             a(left.kind()),
-            left_node.path(),
+            left_term.path(),
             a(right.kind()),
-            right_node.path()
+            right_term.path()
         ));
         Err(match (operator, &left, &right) {
             (_, Data::Null, _) | (_, _, Data::Null) => fail.hint("give a default with `??`"),

@@ -3,7 +3,7 @@
 //! The one invariant: a test asks exactly what `aura` would ask, over the same socket and codec. Transport
 //! failures come back as [`Code::Unreachable`], so a test can wait through a restart.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(40);
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: AuraClient,
-    socket: PathBuf,
 }
 
 fn unreachable(error: impl std::fmt::Display) -> WireError {
@@ -54,12 +53,13 @@ impl Client {
             let transport = tarpc::serde_transport::new(Framed::new(stream, framing()), Codec);
             Ok(AuraClient::new(tarpc::client::Config::default(), transport).spawn())
         })?;
-        Ok(Self { inner, socket: socket.to_owned() })
+        Ok(Self { inner })
     }
 
-    /// The socket it talks to.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// Starts a run under a request id of the caller.
+    pub fn flow_run_as(&self, request: RequestId, run: FlowRun) -> Result<RunHead, WireError> {
+        let (context, call) = Self::call();
+        block_on(self.inner.flow_run(context, Call { request, ..call }, run)).map_err(unreachable)?
     }
 
     fn call() -> (Context, Call) {
@@ -89,7 +89,6 @@ asks! {
     status(()) -> StatusReply;
     doctor(DoctorRequest) -> Vec<DoctorFinding>;
     flow_list(()) -> Vec<FlowRow>;
-    flow_check(String) -> Vec<aura_protocol::flow::Finding>;
     flow_apply(FlowApply) -> FlowRow;
     flow_publish(String) -> FlowRow;
     flow_enable(FlowEnable) -> FlowRow;
@@ -97,7 +96,6 @@ asks! {
     run_list(RunQuery) -> Vec<RunHead>;
     run_show(RunRef) -> RunDetail;
     run_cancel(RunCancel) -> RunHead;
-    run_resolve(RunResolve) -> RunHead;
     watch(WatchRequest) -> WatchReply;
     webhook_list(()) -> Vec<Webhook>;
     connection_add(ConnectionAdd) -> Connection;

@@ -183,11 +183,6 @@ impl Daemon {
         std::mem::replace(&mut self.place, Place::new(Setup::default()))
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("a running daemon").id()
-    }
-
     /// Waits until the process ends by itself.
     pub fn ends(&mut self) -> ExitStatus {
         let mut child = self.process.take().expect("a running daemon");
