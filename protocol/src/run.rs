@@ -281,6 +281,13 @@ pub enum Record {
         /// Its output.
         output: Value,
     },
+    /// The handler of a failed step ended normally: the step stays failed, the run goes on.
+    Handled {
+        /// The step.
+        path: String,
+        /// Output of the handler's last step, and so of the step.
+        output: Value,
+    },
     /// An attempt failed; with `retry_at` another one follows.
     Failed {
         /// The step.
@@ -387,6 +394,7 @@ impl Record {
             | Self::Started { path, .. }
             | Self::Completed { path, .. }
             | Self::Failed { path, .. }
+            | Self::Handled { path, .. }
             | Self::Skipped { path, .. }
             | Self::ScopeOpened { path, .. }
             | Self::WaitCreated { path, .. }

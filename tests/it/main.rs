@@ -3,6 +3,12 @@
 //! `e2e_*` drives `aurad` and `aura` as people and providers do; `kill_loop` and `judge` kill it and
 //! judge what is left without its code; `tidy` keeps the house in order. Nothing in here may use
 //! `aura_daemon` or `aura_tui` but as processes.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this whole crate is a test: a panic is how it says no, also outside of test functions"
+)]
 #![allow(missing_docs, reason = "test functions say what they test by their names")]
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed wish is a failed test")]
 

@@ -48,6 +48,7 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
         Record::Started { path, attempt, .. } => (Info, format!("step {path} started  attempt={attempt}")),
         Record::Completed { path, attempt: 0, .. } => (Info, format!("step {path} succeeded")),
         Record::Completed { path, attempt, .. } => (Info, format!("step {path} succeeded  attempt={attempt}")),
+        Record::Handled { path, .. } => (Info, format!("step {path} stays failed, its handler ended well")),
         Record::Failed { path, attempt, error, retry_at_ms } => match retry_at_ms {
             Some(at) => {
                 let wait = times::took(at - at_ms);
@@ -223,6 +224,10 @@ impl Step {
                         self.to_ms = Some(at_ms);
                     }
                 }
+            }
+            Record::Handled { .. } => {
+                self.to_ms = Some(at_ms);
+                self.note = format!("handled: {}", self.note);
             }
             Record::Skipped { why, .. } => {
                 self.state = StepState::Skipped;

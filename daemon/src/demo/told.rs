@@ -42,6 +42,7 @@ fn record(record: &Record) -> Option<String> {
         Record::Started { path, attempt, .. } => format!("step     {path}: attempt {attempt} leaves"),
         Record::Completed { path, .. } => format!("step     {path}: succeeded"),
         Record::Failed { path, error, .. } => format!("step     {path}: failed: {error}"),
+        Record::Handled { path, .. } => format!("step     {path}: failed, handled"),
         Record::Skipped { path, why } => format!("step     {path}: skipped, {why}"),
         Record::ScopeOpened { path, scope: ScopeKind::Arm(arm) } => format!("step     {path}: takes arm {}", arm + 1),
         Record::WaitCreated { path, until_ms } => {

@@ -58,7 +58,7 @@ fn cut_record(record: &mut Record, max: usize) {
             value(input, max);
             draws.truncate(100);
         }
-        Record::Completed { output, .. } => value(output, max),
+        Record::Completed { output, .. } | Record::Handled { output, .. } => value(output, max),
         Record::Failed { error: failure, .. } | Record::InDoubt { error: failure, .. } => error(failure, max),
         Record::Responded { body, .. } => bytes(body, max),
         Record::Log { message, .. } if message.len() > max => *message = mark(message.len()),

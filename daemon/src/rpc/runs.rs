@@ -140,7 +140,9 @@ fn part(journal: &[Transition], step: &str, part: &str) -> Result<Option<Value>,
             error.as_ref().map(aura_protocol::run::StepError::to_value)
         }
         ("input", Record::Scheduled { path, input, .. }) if path == step => Some(input.clone()),
-        ("output", Record::Completed { path, output, .. }) if path == step => Some(output.clone()),
+        ("output", Record::Completed { path, output, .. } | Record::Handled { path, output }) if path == step => {
+            Some(output.clone())
+        }
         ("error", Record::Failed { path, error, .. } | Record::InDoubt { path, error, .. }) if path == step => {
             Some(error.to_value())
         }

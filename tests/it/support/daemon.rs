@@ -325,7 +325,7 @@ impl Journal {
     /// The output of a step, as JSON.
     pub fn output(&self, step: &str) -> String {
         let found = self.of(step).find_map(|record| match record {
-            Record::Completed { output, .. } => Some(output.to_json()),
+            Record::Completed { output, .. } | Record::Handled { output, .. } => Some(output.to_json()),
             _ => None,
         });
         found.unwrap_or_else(|| panic!("{step} has no output in {self:#?}"))
@@ -335,8 +335,6 @@ impl Journal {
         let found = self.of(step).fold(None, |state, record| match record {
             Record::Scheduled { .. } => Some(StepState::Queued),
             Record::Started { .. } => Some(StepState::Running),
-            // A handled step stays failed: what completes it is its handler's output.
-            Record::Completed { .. } if state == Some(StepState::Failed) => state,
             Record::Resolved { resolution: Resolution::Fail, .. } => Some(StepState::Failed),
             Record::Completed { .. } => Some(StepState::Succeeded),
             Record::Failed { retry_at_ms: None, .. } => Some(StepState::Failed),

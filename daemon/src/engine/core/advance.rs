@@ -157,9 +157,13 @@ impl Work<'_> {
             Next::OpenHandler(ix) => {
                 self.emit(Record::ScopeOpened { path: self.id(ix), scope: ScopeKind::OnError });
             }
-            Next::CloseArm(ix, scope) | Next::CloseHandler(ix, scope) => {
+            Next::CloseArm(ix, scope) => {
                 let output = self.state.last_output(self.plan, scope);
                 self.emit(Record::Completed { path: self.id(ix), attempt: 0, output });
+            }
+            Next::CloseHandler(ix, scope) => {
+                let output = self.state.last_output(self.plan, scope);
+                self.emit(Record::Handled { path: self.id(ix), output });
             }
         }
         true

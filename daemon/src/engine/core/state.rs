@@ -200,6 +200,13 @@ impl RunState {
                 }
             }
             Record::Completed { output, .. } => self.completed(plan, ix, output),
+            Record::Handled { output, .. } => {
+                if let Some(cell) = self.cell_mut(ix) {
+                    cell.handled = !has(Bug::HandledIsForgotten);
+                    let error = cell.error.as_ref().map(StepError::to_value);
+                    cell.value = Some(settled_value(output.clone(), StepState::Failed, error));
+                }
+            }
             Record::Failed { error, retry_at_ms, .. } => self.failed(plan, ix, error, *retry_at_ms),
             Record::Skipped { .. } => {
                 if let Some(cell) = self.cell_mut(ix) {
@@ -257,12 +264,6 @@ impl RunState {
         let Some(ix) = ix else { return };
         let stops = plan.step(ix).and_then(|step| step.kind.stops());
         let Some(cell) = self.steps.get_mut(ix) else { return };
-        if cell.state == Some(StepState::Failed) && cell.handler_open {
-            cell.handled = !has(Bug::HandledIsForgotten);
-            let error = cell.error.as_ref().map(StepError::to_value);
-            cell.value = Some(settled_value(output.clone(), StepState::Failed, error));
-            return;
-        }
         cell.state = Some(StepState::Succeeded);
         cell.wait_until_ms = None;
         cell.retry_at_ms = None;

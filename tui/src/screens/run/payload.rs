@@ -104,7 +104,7 @@ fn find(detail: &RunDetail, step: &str, part: Part) -> Option<Value> {
     }
     records().filter(|record| record.path() == Some(step)).find_map(|record| match (record, part) {
         (Record::Scheduled { input, .. }, Part::Input) => Some(input.clone()),
-        (Record::Completed { output, .. }, Part::Output) => Some(output.clone()),
+        (Record::Completed { output, .. } | Record::Handled { output, .. }, Part::Output) => Some(output.clone()),
         (Record::Failed { error, .. } | Record::InDoubt { error, .. }, Part::Error) => Some(error.to_value()),
         _ => None,
     })
