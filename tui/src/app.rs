@@ -118,7 +118,7 @@ impl App {
                     todos.push(Todo::Ask(Request::Run(run)));
                 }
             }
-            Event::Notice(line) => self.dirty |= self.store.say(line),
+            Event::Notice(line) => self.dirty |= self.store.tell(&line),
             Event::Stop => todos.push(Todo::Quit),
         }
         if let Place::Run(_) = self.place
@@ -325,7 +325,9 @@ impl App {
         let state = status.map_or(String::new(), |status| display(&status.state));
         put(&state, if state.starts_with("ready") { Tone::Good } else { Tone::Warn });
         if self.store.now_ms > 0 {
-            put(&format!("  {}", times::clock(self.store.now_ms, &look.zone)), Tone::Plain);
+            let now = self.store.now_ms;
+            let shown = if area.width < 100 { times::clock(now, &look.zone) } else { times::day(now, &look.zone) };
+            put(&format!("  {shown}"), Tone::Plain);
         }
         if let Place::Run(run) = self.place {
             put(&format!("  runs {} ", look.glyphs.crumb), Tone::Dim);

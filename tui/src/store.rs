@@ -2,7 +2,7 @@
 //!
 //! Invariant: everything in here has a limit, and [`Store::apply`] says whether anything shown changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use aura_protocol::WireError;
 use aura_protocol::event::{EventRow, EventState};
@@ -22,6 +22,8 @@ const RUNS_MAX: usize = 5000;
 const HELD_MAX: usize = 1000;
 /// Most transitions kept of the open run.
 const JOURNAL_MAX: usize = 20_000;
+/// Most lines kept of a demo's story.
+const STORY_MAX: usize = 200;
 /// A clock that is off by more than this has jumped (a demo's does).
 const JUMP_MS: i64 = 30_000;
 
@@ -67,6 +69,8 @@ pub struct Store {
     pub window: Option<Window>,
     /// What to say in the status line.
     pub notice: String,
+    /// What a demo told so far, oldest first; empty for every other daemon.
+    pub story: VecDeque<String>,
     /// Counts up with every change of runs or held events.
     pub version: u64,
     /// The open run lost its thread: it must be read anew.
@@ -88,6 +92,7 @@ impl Default for Store {
             detail: None,
             window: None,
             notice: String::new(),
+            story: VecDeque::new(),
             version: 0,
             detail_stale: false,
             found: None,
@@ -158,6 +163,17 @@ impl Store {
         let other = self.notice != text;
         self.notice = text;
         other
+    }
+
+    /// Takes a line of a demo's story; it stays to be read.
+    pub fn tell(&mut self, line: &str) -> bool {
+        let kept: String = line.chars().take(400).collect();
+        self.story.push_back(display(&kept));
+        if self.story.len() > STORY_MAX {
+            self.story.pop_front();
+        }
+        self.say(kept);
+        true
     }
 
     fn lost(&mut self, error: &WireError) -> bool {

@@ -19,6 +19,12 @@ pub fn moment(at_ms: i64, now_ms: i64, zone: &TimeZone) -> String {
     if day(at_ms) == day(now_ms) { clock(at_ms, zone) } else { format(at_ms, zone, "%b %d %H:%M") }
 }
 
+/// Day and clock without the year, `Nov 20 08:41:07`.
+#[must_use]
+pub fn day(at_ms: i64, zone: &TimeZone) -> String {
+    format(at_ms, zone, "%b %d %H:%M:%S")
+}
+
 /// Date and clock, `2026-11-20 08:41:07`.
 #[must_use]
 pub fn full(at_ms: i64, zone: &TimeZone) -> String {

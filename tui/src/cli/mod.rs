@@ -142,6 +142,47 @@ async fn screens(socket: PathBuf) -> Ended {
     crate::app::open(socket, None).await.map(|()| 0)
 }
 
+/// `docs/cli.md`, from the definitions above.
+#[cfg(test)]
+fn page() -> String {
+    use clap::CommandFactory;
+    fn add(command: &clap::Command, path: &str, out: &mut String) {
+        let path =
+            if path.is_empty() { command.get_name().to_owned() } else { format!("{path} {}", command.get_name()) };
+        let below: Vec<&clap::Command> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+        if below.is_empty() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            out.push_str(&format!("\n## {path}\n\n{about}.\n\n"));
+            let before = out.len();
+            for arg in command
+                .get_arguments()
+                .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version" | "socket" | "json"))
+            {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                out.push_str(&format!("- `{}`: {help}\n", arg.to_string()));
+            }
+            if out.len() > before {
+                out.push('\n');
+            }
+            let example = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            out.push_str(&format!("```text\n{example}\n```\n"));
+        }
+        for below in below {
+            add(below, &path, out);
+        }
+    }
+    let mut out = String::from(
+        "# Commands\n\nGenerated from the definitions in the client; a test keeps this page true. Every command takes \
+         `--json` (one value a line) and `--socket PATH` (default: `$AURA_SOCKET`, else `$XDG_RUNTIME_DIR/aura/aurad.sock`, \
+         else `/run/aura/aurad.sock`). `aura` without a command opens the screens (see keys.md).\n\n",
+    );
+    out.push_str(&format!("```text\n{AFTER}\n```\n"));
+    let mut whole = Args::command();
+    whole.build();
+    add(&whole, "", &mut out);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -160,6 +201,15 @@ mod tests {
             }
             open.extend(below);
         }
+    }
+
+    #[test]
+    fn the_page_in_the_docs_is_made_of_these_definitions() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
+        if std::env::var_os("AURA_WRITE_DOCS").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page(), "write it anew with AURA_WRITE_DOCS=1");
     }
 
     #[test]

@@ -267,7 +267,7 @@ fn show(detail: &RunDetail, out: &mut Output) -> Result<(), WireError> {
         };
         let line = format!("{:<9}  {name:<24} {:<24} {at:<19} {took:>6}  {}", step.state.word(), step.kind, step.note);
         out.line(display(&line).trim_end())?;
-        if step.spans.len() > 1 {
+        if step.spans.len() > 1 || step.spans.iter().any(|span| span.label == "wait") {
             for span in &step.spans {
                 let took = span.to_ms.map_or("-".to_owned(), |to| times::took(to - span.from_ms));
                 let at = times::full(span.from_ms, &out.zone);

@@ -61,6 +61,10 @@ pub async fn tail(args: &Args, session: &mut Session, out: &mut Output) -> Ended
 }
 
 fn lines(item: &Item, cursor: u64, names: &mut HashMap<RunId, String>, out: &Output) -> Result<Vec<String>, WireError> {
+    // The daemon adds the heads of runs, which say nothing that their transitions do not.
+    if matches!(item, Item::Run(_)) {
+        return Ok(Vec::new());
+    }
     if out.json {
         return Ok(vec![super::output::json_line(&Line { cursor, item })?]);
     }
@@ -72,19 +76,16 @@ fn lines(item: &Item, cursor: u64, names: &mut HashMap<RunId, String>, out: &Out
                 {
                     names.insert(*run, display(&start.flow));
                 }
-                if matches!(record, Record::RunFinished { .. }) && transition.records.is_empty() {
-                    names.remove(run);
-                }
             }
-            let flow = names.get(run).cloned().unwrap_or_default();
-            let flow = if flow.is_empty() { flow } else { format!(" {flow}") };
-            transition_lines(transition, out)
-                .into_iter()
-                .map(|line| insert(&line, &format!("{}{flow}", run.short())))
-                .collect()
+            let flow = names.get(run).map_or(String::new(), |flow| format!(" {flow}"));
+            if transition.records.iter().any(|record| matches!(record, Record::RunFinished { .. })) {
+                names.remove(run);
+            }
+            let middle = format!("{}{flow}", run.short());
+            transition_lines(transition, out).into_iter().map(|(at, text)| format!("{at}  {middle}  {text}")).collect()
         }
         Item::Event(row) => vec![event_line(row, out)],
-        Item::Run(head) => vec![format!("run {} {}", head.run.short(), head.state.word())],
+        Item::Run(_) => Vec::new(),
         Item::Changed(name) => vec![format!("changed {}", display(name))],
     })
 }
@@ -94,10 +95,6 @@ fn lines(item: &Item, cursor: u64, names: &mut HashMap<RunId, String>, out: &Out
 struct Line<'a> {
     cursor: u64,
     item: &'a Item,
-}
-
-fn insert(line: &(String, String), middle: &str) -> String {
-    format!("{}  {middle}  {}", line.0, line.1)
 }
 
 /// Time and level, then text, of each record of a transition.

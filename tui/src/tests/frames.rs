@@ -120,6 +120,17 @@ fn no_size_breaks_the_layout() {
 }
 
 #[test]
+fn a_demo_tells_its_story_below_the_list() {
+    let mut app = app(fixture::store());
+    for line in
+        ["14:00:00  webhook  Shopify sends checkouts/update", "15:00:00  clock    +1 h", "15:00:00  run      started"]
+    {
+        app.handle(crate::event::Event::Notice(line.to_owned()));
+    }
+    insta::assert_snapshot!("story-80x24", text(&mut app, 80, 24));
+}
+
+#[test]
 fn overlays() {
     let mut help = app(fixture::store());
     press(&mut help, "?");

@@ -53,7 +53,10 @@ pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) ->
         }
     }
     if let Some(error) = away {
-        note(&format!("note: no aurad was asked: {}", error.message));
+        note(&format!(
+            "note: no aurad was asked, so connections, connectors and secrets were not checked: {}",
+            error.message
+        ));
     }
     Ok(if errors == 0 { 0 } else { Code::FlowRefused.exit_code() })
 }

@@ -54,7 +54,7 @@ fn rows(steps: &[Step]) -> Vec<Row<'_>> {
         }
         scope = own;
         rows.push(Row::Step(step));
-        if step.spans.len() > 1 {
+        if step.spans.len() > 1 || step.spans.iter().any(|span| span.label == "wait") {
             rows.extend(step.spans.iter().map(|span| Row::Span(step, span)));
         }
     }

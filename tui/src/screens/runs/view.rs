@@ -45,6 +45,7 @@ fn columns(width: usize) -> Columns {
 impl Runs {
     /// Draws the list into an area, with its last row telling about the selected run.
     pub fn draw(&mut self, look: &Look, store: &Store, buf: &mut Buffer, area: Rect) {
+        let area = story(look, store, buf, area);
         let framed = Rect { height: area.height.saturating_sub(1), ..area };
         let inside = look.frame(buf, framed, &self.title(look, store), true);
         let columns = columns(usize::from(inside.width));
@@ -174,6 +175,21 @@ impl Runs {
             look.select(buf, area, 0);
         }
     }
+}
+
+/// A demo's story below the list, where there is room; gives what is left for the list.
+fn story(look: &Look, store: &Store, buf: &mut Buffer, area: Rect) -> Rect {
+    if store.story.is_empty() || area.height < 18 {
+        return area;
+    }
+    let height = area.height / 2;
+    let place = Rect { y: area.y + area.height - height, height, ..area };
+    let inside = look.frame(buf, place, "the story so far", false);
+    let skip = store.story.len().saturating_sub(usize::from(inside.height));
+    for (y, line) in (0..inside.height).zip(store.story.iter().skip(skip)) {
+        look.put(buf, inside, 1, y, line, Tone::Plain);
+    }
+    Rect { height: area.height - height, ..area }
 }
 
 fn head(look: &Look, buf: &mut Buffer, area: Rect, columns: &Columns) {
