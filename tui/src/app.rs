@@ -271,8 +271,8 @@ impl App {
             self.look.put(buf, area, 0, 0, "too small", Tone::Plain);
             return;
         }
-        self.header(buf, Rect { height: 1, ..area });
         let small = area.width < SMALLEST.0 || area.height < SMALLEST.1;
+        self.header(buf, Rect { height: 1, ..area }, small);
         let keys = if small {
             0
         } else if area.height < 24 {
@@ -296,18 +296,13 @@ impl App {
             );
         }
         let status = Rect { y: area.y + area.height - 1, height: 1, ..area };
-        let notice = if small && self.store.notice.is_empty() {
-            format!("below {}x{}: a list only", SMALLEST.0, SMALLEST.1)
-        } else {
-            self.store.notice.clone()
-        };
-        self.look.put(buf, status, 1, 0, &notice, Tone::Plain);
+        self.look.put(buf, status, 1, 0, &self.store.notice, Tone::Plain);
         if let Some(overlay) = &self.overlay {
             overlay.draw(&self.look, &self.store, buf, area);
         }
     }
 
-    fn header(&self, buf: &mut Buffer, area: Rect) {
+    fn header(&self, buf: &mut Buffer, area: Rect, small: bool) {
         let look = &self.look;
         let mut x = look.put(buf, area, 0, 0, " AURA ", Tone::Title);
         let mut put = |text: &str, tone| x += look.put(buf, area, x, 0, text, tone);
@@ -320,6 +315,9 @@ impl App {
                 return;
             }
             Link::Opening => return put(" connecting", Tone::Dim),
+            Link::Up if small => {
+                return put(&format!(" below {}x{}: a list only", SMALLEST.0, SMALLEST.1), Tone::Warn);
+            }
             Link::Up => {}
         }
         let state = status.map_or(String::new(), |status| display(&status.state));

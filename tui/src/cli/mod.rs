@@ -159,7 +159,7 @@ fn page() -> String {
                 .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version" | "socket" | "json"))
             {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                out.push_str(&format!("- `{}`: {help}\n", arg.to_string()));
+                out.push_str(&format!("- `{arg}`: {help}\n"));
             }
             if out.len() > before {
                 out.push('\n');
