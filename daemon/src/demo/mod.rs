@@ -53,9 +53,6 @@ pub async fn run(socket: Option<PathBuf>, paced: bool) -> Result<(), Stop> {
     let play = async {
         let (app, fakes, secret) = open(&place, socket).await?;
         let outcome = play(&app, &fakes, secret, paced).await;
-        if paced && outcome.is_ok() {
-            let _ = tasks::asked_to_end().await;
-        }
         app.end(GRACE).await;
         outcome
     };
@@ -71,9 +68,17 @@ pub async fn run(socket: Option<PathBuf>, paced: bool) -> Result<(), Stop> {
     }
 }
 
+/// Plays; with somebody who watches the daemon stays up after the end until it is asked to end.
 async fn play(app: &App, fakes: &Fakes, secret: String, paced: bool) -> Result<(), Stop> {
+    let story = async {
+        Story::new(app, fakes, secret, paced).play().await?;
+        if paced {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    };
     tokio::select! {
-        outcome = Story::new(app, fakes, secret, paced).play() => outcome,
+        outcome = story => outcome,
         signal = tasks::asked_to_end() => match (paced, signal) {
             (true, Ok(_)) => Ok(()),
             (_, signal) => Err(Stop::Demo(format!("the demo was ended by {}", signal.unwrap_or("a signal")))),
