@@ -21,7 +21,7 @@ pub struct Delivery {
     #[serde(default)]
     pub headers: Vec<(String, String)>,
     /// The raw body.
-    #[serde(with = "serde_bytes", default)]
+    #[serde(with = "crate::bytes", default)]
     pub body: Vec<u8>,
     /// When it was accepted.
     pub received_ms: i64,

@@ -5,6 +5,7 @@
 //! must agree on stands here once. Start with [`flow`] (what people write), [`run`] (what happens) and
 //! [`rpc`] (what clients may ask).
 
+mod bytes;
 pub mod descriptor;
 pub mod error;
 pub mod event;

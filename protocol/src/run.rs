@@ -360,7 +360,7 @@ pub enum Record {
         /// Headers.
         headers: Vec<(String, String)>,
         /// Body.
-        #[serde(with = "serde_bytes")]
+        #[serde(with = "crate::bytes")]
         body: Vec<u8>,
     },
     /// A line for people.
