@@ -102,6 +102,41 @@ fn every_absence_on_the_map_names_a_test_that_exists() {
     none("an absence without a test of that name in tests/it", &wrong);
 }
 
+#[test]
+fn the_flow_of_the_readme_and_the_examples_pass_their_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = read("README.md");
+    let flow = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a flow");
+    let file = folder.path().join("readme.yaml");
+    fs::write(&file, flow).expect("written");
+    let mut checked = vec![file.to_str().expect("a path").to_owned()];
+    checked.extend(files("docs/examples", &[".yaml"]).iter().map(|file| root().join(file).display().to_string()));
+    assert!(checked.len() >= 2, "{checked:?}");
+    for file in checked {
+        aura(&["flow", "check", &file]).success();
+    }
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let mut pages: Vec<String> = files("docs", &[".md"]);
+    pages.extend(["README", "ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "SECURITY"].map(|name| format!("{name}.md")));
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for page in pages {
+        let folder = root().join(&page).parent().expect("a folder").to_owned();
+        for link in read(&page).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            count += 1;
+            if !target.is_empty() && !target.contains("://") && !folder.join(target).exists() {
+                wrong.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert!(count > 8, "only {count} links");
+    none("links to nothing", &wrong);
+}
+
 /// The lines of the page's code blocks that begin with this program.
 fn commands(page: &str, program: &str) -> Vec<Vec<String>> {
     page.split("```")
