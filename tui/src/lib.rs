@@ -1,4 +1,4 @@
-//! `aura`: the terminal client. Commands in [`cli`], the live screens in [`app`] and [`screens`].
+//! `aura`: the terminal client. Commands in `cli`, the live screens in `app` and `screens`.
 //!
 //! The one invariant: this crate knows a daemon only through `aura_protocol::rpc`; it opens no database
 //! and no connector, and text from outside reaches the terminal only through `aura_protocol::text`.

@@ -431,5 +431,7 @@ fn run_aura(command: &mut Command, arguments: &[&str]) -> Said {
     let home = tempfile::tempdir().expect("a temporary home");
     // isolate() clears the environment, not the arguments given so far.
     isolate(command, home.path());
+    // Never the daemon of the machine's owner.
+    command.env("AURA_SOCKET", home.path().join("nobody.sock"));
     command.args(arguments).stdin(Stdio::null()).output().expect("it-aura starts").into()
 }
