@@ -82,8 +82,9 @@ fn no_stream(socket: &Path, error: &std::io::Error) -> WireError {
         std::io::ErrorKind::NotFound => unreachable(socket, "is not there"),
         std::io::ErrorKind::ConnectionRefused => unreachable(socket, "is left over: nobody listens behind it"),
         std::io::ErrorKind::PermissionDenied => {
-            WireError::new(Code::Forbidden, format!("you may not open the socket {}", socket.display()))
-                .hint("ask whoever runs aurad to add your account")
+            WireError::new(Code::Forbidden, format!("you may not open the socket {}", socket.display())).hint(
+                "aurad serves its own user and root: run aura as one of them, or name your own aurad with --socket",
+            )
         }
         _ => unreachable(socket, &format!("cannot be opened: {error}")),
     }
@@ -122,7 +123,10 @@ pub fn lost<T>(answer: Answer<T>) -> Result<Option<T>, WireError> {
         Ok(Err(error)) => Err(error),
         Err(RpcError::DeadlineExceeded) => {
             let mut error = WireError::new(Code::Busy, "aurad did not answer in time");
-            error.hint = Some("look at `aura status`; the same command can be repeated".to_owned());
+            // A command given anew is a new question: it is not known whether this one was done.
+            error.retryable = false;
+            let look = "it may have been done all the same: look first (`aura run list`, `aura status`), then decide";
+            error.hint = Some(look.to_owned());
             Err(error)
         }
         Err(RpcError::Server(error)) => Err(WireError::new(Code::Busy, format!("aurad gave up on the call: {error}"))),
@@ -211,12 +215,12 @@ pub fn rpc(client: &Client) -> AuraClient {
 
 /// Where a daemon may listen: `$AURA_SOCKET` was given before, then the user's, then the system's.
 #[must_use]
-pub fn socket_path(given: Option<PathBuf>, runtime_dir: Option<PathBuf>) -> PathBuf {
+pub fn socket_path(given: Option<PathBuf>, runtime_dir: Option<PathBuf>, exists: impl Fn(&Path) -> bool) -> PathBuf {
     let system = PathBuf::from("/run/aura/aurad.sock");
     let user = runtime_dir.filter(|dir| dir.is_absolute()).map(|dir| dir.join("aura/aurad.sock"));
     match (given, user) {
         (Some(path), _) => path,
-        (None, Some(path)) if path.exists() || !system.exists() => path,
+        (None, Some(path)) if exists(&path) || !exists(&system) => path,
         _ => system,
     }
 }
@@ -248,13 +252,23 @@ mod tests {
 
     #[test]
     fn a_given_socket_wins_and_a_relative_runtime_directory_is_ignored() {
-        let check = |given: Option<&str>, dir: Option<&str>, expected: &str| {
-            assert_eq!(socket_path(given.map(Into::into), dir.map(Into::into)), PathBuf::from(expected));
+        let with = |there: &'static str, given: Option<&str>, dir: Option<&str>, expected: &str| {
+            let found = socket_path(given.map(Into::into), dir.map(Into::into), |path| path == Path::new(there));
+            assert_eq!(found, PathBuf::from(expected), "{there} is there");
         };
+        let check = |given: Option<&str>, dir: Option<&str>, expected: &str| with("", given, dir, expected);
+        with("/run/aura/aurad.sock", None, Some("/run/user/1"), "/run/aura/aurad.sock");
+        with("/run/user/1/aura/aurad.sock", None, Some("/run/user/1"), "/run/user/1/aura/aurad.sock");
         check(Some("/tmp/x.sock"), Some("/run/user/1"), "/tmp/x.sock");
         check(None, Some("/run/user/1"), "/run/user/1/aura/aurad.sock");
         check(None, Some("relative"), "/run/aura/aurad.sock");
         check(None, None, "/run/aura/aurad.sock");
+    }
+
+    #[test]
+    fn a_question_without_an_answer_is_not_called_repeatable() {
+        let error = lost::<()>(Err(RpcError::DeadlineExceeded)).unwrap_err();
+        assert!(!error.retryable && error.hint.as_deref().unwrap().contains("aura run list"), "{error:?}");
     }
 
     #[tokio::test]

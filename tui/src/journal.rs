@@ -156,6 +156,8 @@ pub struct Step {
     pub to_ms: Option<i64>,
     /// Attempts so far.
     pub attempts: u32,
+    /// It failed and its handler ended well: the run went on.
+    pub handled: bool,
     /// One line: why it failed, was skipped, waits.
     pub note: String,
     /// Attempts and waits in their order.
@@ -173,9 +175,16 @@ impl Step {
             from_ms: None,
             to_ms: None,
             attempts: 0,
+            handled: false,
             note: String::new(),
             spans: Vec::new(),
         }
+    }
+
+    /// Its id, with what its state alone does not say.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if self.handled { format!("{} (handled)", self.id) } else { self.id.clone() }
     }
 
     fn close(&mut self, at_ms: i64, state: StepState) {
@@ -227,6 +236,7 @@ impl Step {
             }
             Record::Handled { .. } => {
                 self.to_ms = Some(at_ms);
+                self.handled = true;
                 self.note = format!("handled: {}", self.note);
             }
             Record::Skipped { why, .. } => {
@@ -360,6 +370,20 @@ mod tests {
         ];
         let states: Vec<StepState> = timeline(&[row("a"), row("b")], &journal).iter().map(|step| step.state).collect();
         assert_eq!(states, [StepState::Failed, StepState::Skipped]);
+    }
+
+    #[test]
+    fn a_handled_failure_stays_a_failure_and_says_that_it_was_handled() {
+        let journal = vec![
+            at(1, 0, vec![started("a", 1)]),
+            at(2, 5, vec![failed("a", 1, None)]),
+            at(3, 5, vec![Record::ScopeOpened { path: "a".into(), scope: ScopeKind::OnError }]),
+            at(4, 9, vec![Record::Handled { path: "a".into(), output: Default::default() }]),
+        ];
+        let steps = timeline(&[], &journal);
+        let [step] = steps.as_slice() else { panic!("one step: {steps:?}") };
+        assert_eq!((step.state, step.to_ms, step.name()), (StepState::Failed, Some(9), "a (handled)".to_owned()));
+        assert_eq!(step.note, "handled: Too many requests (rate_limited)");
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub struct Fakes {
     pub chat: slack::fake::Fake,
 }
 
-/// Runs the demo; `paced` waits for a client that watches, goes slowly and stays up until it is told to end.
+/// Runs the demo; `paced` waits for a client that watches, goes slowly and stays up until it is told to
+/// end or its standard input does.
 ///
 /// # Errors
 /// One sentence: what did not happen.
@@ -83,6 +84,21 @@ async fn play(app: &App, fakes: &Fakes, secret: String, paced: bool) -> Result<(
             (true, Ok(_)) => Ok(()),
             (_, signal) => Err(Stop::Demo(format!("the demo was ended by {}", signal.unwrap_or("a signal")))),
         },
+        () = watcher_gone(), if paced => Ok(()),
+    }
+}
+
+/// Ends when standard input does: whoever watches holds its other end and may have been killed.
+async fn watcher_gone() {
+    let (gone, told) = tokio::sync::oneshot::channel();
+    // A thread of its own: a blocked read on the runtime's threads would hold the end of the process.
+    let reads = std::thread::Builder::new().name("demo-stdin".to_owned()).spawn(move || {
+        let ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        // Nobody waits any more when the demo has ended meanwhile.
+        let _ = gone.send(ended.is_ok());
+    });
+    if reads.is_err() || told.await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

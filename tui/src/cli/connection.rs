@@ -24,9 +24,10 @@ pub enum Command {
     List,
     /// Add or replace a connection, or a named secret with the connector `secret`
     #[command(after_help = "Examples:
-  aura connection add shop shopify domain=northwind.myshopify.com      # asks for the secrets
-  aura connection add shop shopify domain=… token=@token.txt           # from a file
-  pass show hook | aura connection add hook-secret secret value=-      # from standard input")]
+  aura connection add shop shopify shop=northwind.myshopify.com     # asks for the secrets
+  aura connection add shop shopify shop=northwind.myshopify.com access_token=@token.txt   # from a file
+  aura connection add hook-secret secret                            # a bare value: asks for it
+  pass show hook | aura connection add hook-secret secret value=-   # from standard input")]
     Add {
         /// Name used in flows
         name: String,
@@ -80,7 +81,7 @@ async fn add(name: String, connector: String, given: &[String], session: &mut Se
         }
     }
     let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    for wanted in wanted.iter().filter(|wanted| wanted.required && wanted.default.is_none()) {
+    for wanted in wanted.iter().filter(|wanted| is_asked(wanted, asks)) {
         if fields.iter().any(|(field, _)| *field == wanted.name) {
             continue;
         }
@@ -89,9 +90,12 @@ async fn add(name: String, connector: String, given: &[String], session: &mut Se
                 .hint(format!("give it as {0}=@file or {0}=- (standard input)", wanted.name)));
         }
         let help = if wanted.help.is_empty() { String::new() } else { format!(" ({})", wanted.help) };
-        let label = display(&format!("{}{help}", wanted.name));
+        let skip = if wanted.required { "" } else { ", empty to leave it out" };
+        let label = display(&format!("{}{help}{skip}", wanted.name));
         let value = prompt::ask(&label, wanted.secret)?;
-        fields.push((wanted.name.clone(), value));
+        if wanted.required || !value.is_empty() {
+            fields.push((wanted.name.clone(), value));
+        }
     }
     let request = ConnectionAdd { name, connector, fields };
     let connection = session
@@ -109,6 +113,11 @@ async fn add(name: String, connector: String, given: &[String], session: &mut Se
         format!(", secrets set: {}", connection.secrets.join(", "))
     };
     out.line(&display(&format!("{} ({}) stored{secrets}", connection.name, connection.connector))).map(|()| 0)
+}
+
+/// What must be given is asked for or missed; a secret that may be left out is only asked for on a terminal.
+fn is_asked(field: &Field, terminal: bool) -> bool {
+    (field.required && field.default.is_none()) || (terminal && field.secret)
 }
 
 /// `name=value`, with the value from a file or standard input if it says so.
@@ -169,6 +178,14 @@ mod tests {
         std::fs::write(&path, "s3cret\r\n").unwrap();
         assert_eq!(field("domain=a=b").unwrap(), ("domain".into(), "a=b".into()));
         assert_eq!(field(&format!("token=@{}", path.display())).unwrap(), ("token".into(), "s3cret".into()));
+        let ask = |required, secret| {
+            let wanted = Field { required, secret, ..wanted(&[], "secret").unwrap().remove(0) };
+            (is_asked(&wanted, true), is_asked(&wanted, false))
+        };
+        assert_eq!(
+            [ask(true, false), ask(false, true), ask(false, false)],
+            [(true, true), (true, false), (false, false)]
+        );
         let error = field("s3cret").unwrap_err();
         assert!(!error.message.contains("s3cret"), "{error}");
     }

@@ -56,13 +56,15 @@ pub async fn demo(out: &mut Output) -> Ended {
     let socket = place.0.join("aurad.sock");
     let watched = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !out.json;
     let mut command = Command::new(&daemon);
-    command.arg("demo").arg("--socket").arg(&socket).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command.arg("demo").arg("--socket").arg(&socket).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     if watched {
         command.arg("--paced").stderr(Stdio::piped());
     }
     let mut child = command.spawn().map_err(|error| {
         WireError::internal(format!("{} did not start: {error}", daemon.display())).hint("build it with `cargo build`")
     })?;
+    // Held until the end: a watched daemon ends when it reads its end, also when this process was killed.
+    let _alive = child.stdin.take();
     let Some(stdout) = child.stdout.take() else {
         return Err(WireError::internal("the demo daemon has no output"));
     };

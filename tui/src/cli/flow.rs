@@ -111,13 +111,13 @@ pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> 
             for file in &files {
                 let text = files::text(file)?;
                 let row = apply(&text, file, session, out).await?;
-                let row = if publish { self::publish(row.flow, session).await? } else { row };
+                let row = if publish { self::publish(row.flow, session, out.json).await? } else { row };
                 said(&row, if publish { "published" } else { "stored as draft" }, out)?;
             }
             Ok(0)
         }
         Command::Publish { name } => {
-            let row = self::publish(name, session).await?;
+            let row = self::publish(name, session, out.json).await?;
             said(&row, "published", out).map(|()| 0)
         }
         Command::Run { name, input, wait } => start(name, input, wait, session, out).await,
@@ -230,14 +230,15 @@ fn findings(found: &[Finding], file: &str, text: &str, out: &mut Output) -> Resu
     Ok(())
 }
 
-async fn publish(name: String, session: &mut Session) -> Result<FlowRow, WireError> {
+async fn publish(name: String, session: &mut Session, json: bool) -> Result<FlowRow, WireError> {
     let answer = session
         .call(|rpc, context, call| {
             let name = name.clone();
             async move { rpc.flow_publish(context, call, name).await }
         })
         .await;
-    if let Err(error) = &answer {
+    // For scripts they stand in the error itself.
+    if let Some(error) = answer.as_ref().err().filter(|_| !json) {
         for finding in &error.findings {
             note(&check::line(finding, &name));
         }

@@ -89,25 +89,31 @@ pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
+            if error.use_stderr() && std::env::args_os().any(|word| word == "--json") {
+                let text = error.render().to_string();
+                let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                let refused = WireError::new(Code::Invalid, sentence).hint("see `aura --help`");
+                output::complain(&refused, true);
+                return ExitCode::from(Code::Invalid.exit_code());
+            }
             // Nothing can be done about a closed terminal.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    let json = args.json;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            output::complain(&WireError::internal(format!("no runtime: {error}")), false);
+            output::complain(&WireError::internal(format!("no runtime: {error}")), json);
             return ExitCode::from(1);
         }
     };
-    let json = args.json;
     let ended = runtime.block_on(dispatch(args));
     // A blocking read of standard input must not hold the process.
     runtime.shutdown_background();
     match ended {
         Ok(code) => ExitCode::from(code),
-        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error, json);
             ExitCode::from(error.code.exit_code())
@@ -116,7 +122,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(args: Args) -> Ended {
-    let socket = socket_path(args.socket, std::env::var_os("XDG_RUNTIME_DIR").map(Into::into));
+    let socket = socket_path(args.socket, std::env::var_os("XDG_RUNTIME_DIR").map(Into::into), |path| path.exists());
     let mut out = Output::new(args.json);
     let mut session = Session::new(socket.clone());
     match args.command {
@@ -230,7 +236,7 @@ mod tests {
         check("aura flow check", "required");
         check("aura tail --from 12 --json", "Some(12)");
         check("aura webhook verify --cases cases.json", "cases.json");
-        check("aura connection add shop shopify domain=x token=@file", "token=@file");
+        check("aura connection add shop shopify shop=x access_token=@file", "access_token=@file");
         check("aura nonsense", "subcommand");
     }
 

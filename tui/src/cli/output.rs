@@ -5,8 +5,9 @@
 
 use std::io::Write;
 
+use aura_protocol::WireError;
+use aura_protocol::flow::Finding;
 use aura_protocol::text::display;
-use aura_protocol::{Code, WireError};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
@@ -18,35 +19,41 @@ pub struct Output {
     /// The zone of shown times.
     pub zone: TimeZone,
     out: std::io::Stdout,
-}
-
-const CLOSED: &str = "the reader of the output is gone";
-
-/// The output's reader went away, as `head` does: no error of anybody.
-#[must_use]
-pub fn is_closed_pipe(error: &WireError) -> bool {
-    error.message == CLOSED
+    closed: bool,
 }
 
 impl Output {
     /// To standard output.
     #[must_use]
     pub fn new(json: bool) -> Self {
-        Self { json, zone: TimeZone::system(), out: std::io::stdout() }
+        Self { json, zone: TimeZone::system(), out: std::io::stdout(), closed: false }
+    }
+
+    /// The reader went away, as `head` does: what is still said is dropped, and only a command without an
+    /// end of its own ends by it. All others finish their work and end with their own code.
+    #[must_use]
+    pub fn closed(&self) -> bool {
+        self.closed
     }
 
     /// One line of text.
     ///
     /// # Errors
-    /// If standard output takes no more.
+    /// If standard output takes no more for another reason than that its reader is gone.
     pub fn line(&mut self, text: &str) -> Result<(), WireError> {
+        if self.closed {
+            return Ok(());
+        }
         let mut bytes = text.as_bytes().to_vec();
         bytes.push(b'\n');
         let mut out = self.out.lock();
-        out.write_all(&bytes).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            std::io::ErrorKind::BrokenPipe => WireError::new(Code::Internal, CLOSED),
-            _ => WireError::internal(format!("standard output: {error}")),
-        })
+        match out.write_all(&bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            other => other.map_err(|error| WireError::internal(format!("standard output: {error}"))),
+        }
     }
 
     /// One value as one line of JSON.
@@ -117,10 +124,33 @@ pub fn escape(json: &str) -> String {
     out
 }
 
+/// What scripts read of an error; `docs/errors.md` states it.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    retryable: bool,
+    #[serde(skip_serializing_if = "<[Finding]>::is_empty")]
+    findings: &'a [Finding],
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    error: ErrorLine<'a>,
+}
+
+fn error_line(error: &WireError) -> String {
+    let WireError { code, message, hint, retryable, findings } = error;
+    let line = ErrorLine { code: code.text(), message, hint: hint.as_deref(), retryable: *retryable, findings };
+    json_line(&Refused { error: line }).unwrap_or_default()
+}
+
 /// An error on standard error: sentence, hint and code, or one JSON line.
 pub fn complain(error: &WireError, json: bool) {
     let text = if json {
-        json_line(&serde_json::json!({ "error": error, "aura_code": error.code.text() })).unwrap_or_default()
+        error_line(error)
     } else {
         let hint = error.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {}", display(hint)));
         format!("aura: {} [{}]{hint}", display(&error.message), error.code.text())
@@ -144,5 +174,15 @@ mod tests {
         let line = json_line(&evil).unwrap();
         assert!(line.is_ascii(), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), evil);
+    }
+
+    #[test]
+    fn an_error_for_scripts_is_what_its_page_says() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
+        let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).unwrap();
+        let error = WireError::not_found("there is no flow named carts").hint("`aura flow list` shows all flows");
+        assert_eq!(error_line(&error), example);
+        let bare = error_line(&WireError::new(aura_protocol::Code::Busy, "later"));
+        assert_eq!(bare, r#"{"error":{"code":"AURA-E1700","message":"later","retryable":true}}"#);
     }
 }

@@ -259,7 +259,7 @@ fn show(detail: &RunDetail, out: &mut Output) -> Result<(), WireError> {
     }
     out.line("")?;
     for step in journal::timeline(&detail.outline, &detail.journal) {
-        let name = format!("{}{}", "  ".repeat(usize::try_from(step.depth).unwrap_or(0).min(20)), step.id);
+        let name = format!("{}{}", "  ".repeat(usize::try_from(step.depth).unwrap_or(0).min(20)), step.name());
         let at = step.from_ms.map_or("-".to_owned(), |at| times::full(at, &out.zone));
         let took = match (step.from_ms, step.to_ms) {
             (Some(from), Some(to)) if step.state != StepState::Skipped => times::took(to - from),

@@ -36,23 +36,24 @@ pub struct Args {
 /// Follows all transitions and events.
 ///
 /// # Errors
-/// What the daemon or the way to it says; ten seconds without a daemon end it.
+/// What the daemon or the way to it says; ten seconds without a daemon end it. A reader that went away
+/// ends it with 0: it has no other end.
 pub async fn tail(args: &Args, session: &mut Session, out: &mut Output) -> Ended {
     let subscriptions = vec![Subscription::Transitions, Subscription::Events];
     let mut follow = Follow::new(subscriptions, args.from);
     let mut names = HashMap::new();
     let mut left = args.lines.unwrap_or(u64::MAX);
-    while left > 0 {
+    while left > 0 && !out.closed() {
         let reply = follow.next(session, out).await?;
         for item in &reply.items {
             for line in lines(item, reply.cursor, &mut names, out)? {
                 out.line(&line)?;
                 left -= 1;
-                if left == 0 {
+                if left == 0 || out.closed() {
                     break;
                 }
             }
-            if left == 0 {
+            if left == 0 || out.closed() {
                 break;
             }
         }

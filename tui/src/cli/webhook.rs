@@ -65,8 +65,7 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
             };
             let hooks: Vec<Webhook> = hooks.into_iter().filter(wanted).collect();
             if hooks.is_empty() {
-                let what = flow.map_or("no flow".to_owned(), |flow| format!("`{flow}`"));
-                return Err(WireError::not_found(format!("{what} has a webhook trigger in a published version"))
+                return Err(WireError::not_found(none(flow.as_deref()))
                     .hint("see `aura webhook list`; a flow gets its endpoints when it is published"));
             }
             for hook in &hooks {
@@ -91,6 +90,14 @@ struct Shown<'a> {
 
 async fn list(session: &mut Session) -> Result<Vec<Webhook>, WireError> {
     session.call(|rpc, context, call| async move { rpc.webhook_list(context, call, ()).await }).await
+}
+
+/// Why nothing is shown.
+fn none(flow: Option<&str>) -> String {
+    match flow {
+        Some(flow) => format!("`{flow}` has no webhook trigger in a published version"),
+        None => "no flow has a webhook trigger in a published version".to_owned(),
+    }
 }
 
 fn show(hook: &Webhook, out: &mut Output) -> Result<(), WireError> {
@@ -142,6 +149,12 @@ fn verify(path: &str, out: &mut Output) -> Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_said_to_be_nothing() {
+        assert_eq!(none(Some("hello")), "`hello` has no webhook trigger in a published version");
+        assert_eq!(none(None), "no flow has a webhook trigger in a published version");
+    }
 
     #[test]
     fn a_curl_line_cannot_leave_its_quotes() {

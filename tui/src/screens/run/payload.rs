@@ -74,7 +74,7 @@ pub fn of(detail: &RunDetail, step: &str, part: Option<Part>, offset: u64) -> Pa
 fn none(part: Part, step: &str) -> &'static str {
     match part {
         Part::Input if step.is_empty() => "the event is not known",
-        Part::Input => "no recorded input: not a call, or not begun",
+        Part::Input => "no input: not a call, or not begun",
         Part::Output => "no output yet",
         Part::Error => "no error",
     }

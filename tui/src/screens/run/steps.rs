@@ -26,7 +26,7 @@ pub fn current(detail: &RunDetail) -> String {
     let of = |wanted: &[StepState]| steps.iter().rev().find(|step| wanted.contains(&step.state));
     let found = of(&[StepState::InDoubt])
         .or_else(|| of(&[StepState::Running, StepState::Retrying, StepState::Waiting]))
-        .or_else(|| of(&[StepState::Failed]))
+        .or_else(|| steps.iter().rev().find(|step| step.state == StepState::Failed && !step.handled))
         .or_else(|| steps.iter().filter(|step| step.state == StepState::Succeeded).max_by_key(|step| step.to_ms));
     found.map_or(String::new(), |step| step.id.clone())
 }
@@ -135,11 +135,15 @@ fn draw_row(look: &Look, detail: &RunDetail, now_ms: i64, buf: &mut Buffer, area
         }
         Row::Step(step) => {
             let kind = if step.kind.is_empty() { String::new() } else { format!("  {}", step.kind) };
-            let name = display(&format!("{}{kind}", step.id));
+            let name = display(&format!("{}{kind}", step.name()));
             let name = format!("{}{name}", " ".repeat(left(step.depth)));
             let to = step.to_ms.filter(|_| step.state != StepState::Skipped);
             let tone = if step.state == StepState::Skipped { Tone::Dim } else { Tone::Plain };
-            line(look.glyphs.step(step.state), step.state.word(), step_tone(step.state), &name, tone, step.from_ms, to);
+            let (mark, mark_tone) = match step.handled {
+                true => ("!", Tone::Warn),
+                false => (look.glyphs.step(step.state), step_tone(step.state)),
+            };
+            line(mark, step.state.word(), mark_tone, &name, tone, step.from_ms, to);
         }
         Row::Span(step, span) => {
             let indent = " ".repeat(left(step.depth) + 2);
