@@ -22,7 +22,9 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("daemon/src/doctor.rs", "credential", "the name of systemd's variable"),
     ("daemon/src/keys.rs", "credential", "what systemd calls it"),
     ("daemon/src/paths.rs", "credential", "the name of systemd's variable"),
+    ("integrations/src/shopify/connector.toml", "node", "the field of a list in Shopify's GraphQL"),
     ("integrations/src/shopify/fake.rs", "node", "the field of a list in Shopify's GraphQL"),
+    ("systemd/aurad.service", "credential", "the name of systemd's setting"),
     ("tests/it/tidy/files.rs", "node", "the list of words itself"),
     ("tests/it/tidy/files.rs", "credential", "the list of words itself"),
     ("tests/it/tidy/files.rs", "workflow", "the list of words itself"),
@@ -120,8 +122,9 @@ fn our_files_use_our_words() {
         .iter()
         .map(|name| format!("{name}.md"))
         .collect();
-    for folder in FOLDERS.iter().chain(&["docs"]) {
-        pages.extend(files(folder, &[".rs", ".md", ".yaml", ".yml"]));
+    pages.push("Cargo.toml".to_owned());
+    for folder in FOLDERS.iter().chain(&["docs", "systemd"]) {
+        pages.extend(files(folder, &[".rs", ".md", ".yaml", ".yml", ".toml", ".service"]));
     }
     for file in pages {
         for (number, line) in read(&file).lines().enumerate() {
