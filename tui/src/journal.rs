@@ -181,10 +181,10 @@ impl Step {
         }
     }
 
-    /// Its id, with what its state alone does not say.
+    /// The word people see: its state, or that its failure was handled.
     #[must_use]
-    pub fn name(&self) -> String {
-        if self.handled { format!("{} (handled)", self.id) } else { self.id.clone() }
+    pub fn word(&self) -> &'static str {
+        if self.handled { "handled" } else { self.state.word() }
     }
 
     fn close(&mut self, at_ms: i64, state: StepState) {
@@ -382,7 +382,7 @@ mod tests {
         ];
         let steps = timeline(&[], &journal);
         let [step] = steps.as_slice() else { panic!("one step: {steps:?}") };
-        assert_eq!((step.state, step.to_ms, step.name()), (StepState::Failed, Some(9), "a (handled)".to_owned()));
+        assert_eq!((step.state, step.to_ms, step.word()), (StepState::Failed, Some(9), "handled"));
         assert_eq!(step.note, "handled: Too many requests (rate_limited)");
     }
 

@@ -259,13 +259,13 @@ fn show(detail: &RunDetail, out: &mut Output) -> Result<(), WireError> {
     }
     out.line("")?;
     for step in journal::timeline(&detail.outline, &detail.journal) {
-        let name = format!("{}{}", "  ".repeat(usize::try_from(step.depth).unwrap_or(0).min(20)), step.name());
+        let name = format!("{}{}", "  ".repeat(usize::try_from(step.depth).unwrap_or(0).min(20)), step.id);
         let at = step.from_ms.map_or("-".to_owned(), |at| times::full(at, &out.zone));
         let took = match (step.from_ms, step.to_ms) {
             (Some(from), Some(to)) if step.state != StepState::Skipped => times::took(to - from),
             _ => "-".to_owned(),
         };
-        let line = format!("{:<9}  {name:<24} {:<24} {at:<19} {took:>6}  {}", step.state.word(), step.kind, step.note);
+        let line = format!("{:<9}  {name:<24} {:<24} {at:<19} {took:>6}  {}", step.word(), step.kind, step.note);
         out.line(display(&line).trim_end())?;
         if step.spans.len() > 1 || step.spans.iter().any(|span| span.label == "wait") {
             for span in &step.spans {

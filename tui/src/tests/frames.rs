@@ -1,5 +1,6 @@
 //! Snapshots of both screens: plain at four sizes; colour, mono and ASCII at 80 by 24.
 
+use aura_protocol::run::Record;
 use ratatui::style::{Color, Modifier, Style};
 
 use super::{app, buffer, press, text};
@@ -65,6 +66,23 @@ fn runs_at_all_sizes() {
     for (width, height) in SIZES {
         insta::assert_snapshot!(format!("runs-{width}x{height}"), text(&mut app(fixture::store()), width, height));
     }
+}
+
+#[test]
+fn a_handled_failure_is_no_open_wound_and_nothing_is_cut_at_100_columns() {
+    let mut app = app(fixture::open());
+    on_run(&mut app);
+    let mut detail = fixture::detail();
+    let last = detail.journal.last_mut().unwrap();
+    last.records.truncate(1);
+    last.records.push(Record::Handled { path: "post_refund".to_owned(), output: "asked again".into() });
+    app.store.detail = Some(detail);
+    let seen = text(&mut app, 100, 30);
+    assert!(seen.contains("! handled     post_refund  http"), "{seen}");
+    assert!(!seen.contains("✗ failed      post_refund"), "{seen}");
+    press(&mut app, "G i");
+    let seen = text(&mut app, 100, 30);
+    assert!(seen.contains("no input: not a call, or not begun"), "{seen}");
 }
 
 #[test]

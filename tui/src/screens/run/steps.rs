@@ -135,7 +135,7 @@ fn draw_row(look: &Look, detail: &RunDetail, now_ms: i64, buf: &mut Buffer, area
         }
         Row::Step(step) => {
             let kind = if step.kind.is_empty() { String::new() } else { format!("  {}", step.kind) };
-            let name = display(&format!("{}{kind}", step.name()));
+            let name = display(&format!("{}{kind}", step.id));
             let name = format!("{}{name}", " ".repeat(left(step.depth)));
             let to = step.to_ms.filter(|_| step.state != StepState::Skipped);
             let tone = if step.state == StepState::Skipped { Tone::Dim } else { Tone::Plain };
@@ -143,7 +143,7 @@ fn draw_row(look: &Look, detail: &RunDetail, now_ms: i64, buf: &mut Buffer, area
                 true => ("!", Tone::Warn),
                 false => (look.glyphs.step(step.state), step_tone(step.state)),
             };
-            line(mark, step.state.word(), mark_tone, &name, tone, step.from_ms, to);
+            line(mark, step.word(), mark_tone, &name, tone, step.from_ms, to);
         }
         Row::Span(step, span) => {
             let indent = " ".repeat(left(step.depth) + 2);
