@@ -182,13 +182,24 @@ pub struct StepError {
     /// The peer asked to wait this long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Bytes of the attempt left and nobody knows whether it happened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
 }
 
 impl StepError {
     /// An error of a class with its sentence.
     #[must_use]
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), step: String::new(), code: None, detail: None, retry_after_ms: None }
+        Self {
+            class,
+            message: message.into(),
+            step: String::new(),
+            code: None,
+            detail: None,
+            retry_after_ms: None,
+            unknown: false,
+        }
     }
 
     /// As an object for expressions.

@@ -9,7 +9,7 @@ use aura_protocol::{RunId, TenantId, Value};
 use aura_storage::Txn;
 
 use super::core::plan::Plan;
-use super::core::{Call, Input};
+use super::core::{Call, Input, Refused};
 use super::driver::{Driver, EngineError, InFlight, lock, needs_started};
 use super::kinds::CallContext;
 
@@ -41,19 +41,27 @@ impl Driver {
         let Some(step) = plan.step(call.step) else { return Ok(()) };
         let attempt = call.attempt;
         let place = tokio::select! {
-            place = Arc::clone(&self.slots).acquire_owned() => place,
+            biased;
             () = flight.abort.cancelled() => return Ok(()),
             () = flight.unsent.cancelled() => {
                 return self.report(tenant, run, &step.id, attempt, dropped()).await;
             }
             // It is scheduled: the next start makes it.
             () = self.stopping.cancelled() => return Ok(()),
+            place = Arc::clone(&self.slots).acquire_owned() => place,
         };
         let Some((input, key, effect)) = self.scheduled(run, call) else { return Ok(()) };
         if needs_started(effect) {
             let epoch = self.deps.store.epoch();
             let begin = Input::Begin { path: step.id.clone(), attempt, lease: u64::from(attempt), epoch };
-            self.transition(tenant, run, begin, Txn::new()).await?;
+            match self.transition(tenant, run, begin, Txn::new()).await {
+                Ok(_) => {}
+                // Cancelled meanwhile: nothing of it left, so it is dropped.
+                Err(EngineError::Refused(Refused::Ending)) => {
+                    return self.report(tenant, run, &step.id, attempt, dropped()).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let connection = step.kind.connection().and_then(|name| self.deps.flows.connection(tenant, name));
         let timeout = Duration::from_millis(step.timeout.ms);
@@ -95,9 +103,12 @@ impl Driver {
     /// The journaled input, key and effect of a call that is still wanted.
     fn scheduled(&self, run: RunId, call: &Call) -> Option<(Value, String, Option<aura_protocol::flow::Effect>)> {
         let cell = self.known_cell(run)?;
-        let guard = lock(&cell);
-        let step = guard.as_ref()?.state.cell(call.step)?;
-        (step.attempt == call.attempt).then(|| (step.input.clone(), step.key.clone(), step.effect))
+        let wanted = lock(&cell).as_ref().and_then(|live| {
+            let step = live.state.cell(call.step)?;
+            (step.attempt == call.attempt).then(|| (step.input.clone(), step.key.clone(), step.effect))
+        });
+        self.forget_idle(run, cell);
+        wanted
     }
 }
 

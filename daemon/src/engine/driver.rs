@@ -89,6 +89,9 @@ pub(crate) struct InFlight {
     pub abort: CancellationToken,
 }
 
+/// A concurrency key: flow and index hash.
+pub(crate) type GateKey = (FlowId, [u8; 16]);
+
 /// A run's place in memory; `None` until somebody reads it.
 pub(crate) type Cell = Arc<Mutex<Option<Live>>>;
 
@@ -115,6 +118,8 @@ pub(crate) struct Driver {
     counts: Mutex<HashMap<State, u64>>,
     /// A timer row was written.
     pub wake: Notify,
+    /// Timers that are tried again later than their row says.
+    pub put_off: Mutex<HashMap<Key, i64>>,
     pub slots: Arc<Semaphore>,
     pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
     pub stopping: CancellationToken,
@@ -140,6 +145,7 @@ impl Driver {
             held: Mutex::default(),
             counts: Mutex::default(),
             wake: Notify::new(),
+            put_off: Mutex::default(),
             slots,
             replies: Mutex::default(),
             stopping: CancellationToken::new(),
@@ -205,6 +211,9 @@ impl Driver {
         if idle && Arc::strong_count(&cell) <= 2 {
             runs.remove(&run);
         }
+        // While the map is locked, so that of two who come at once the later one counts right.
+        drop(cell);
+        drop(runs);
     }
 
     /// Reads a run back from its journal.
@@ -263,7 +272,8 @@ impl Driver {
         let decided = {
             let mut guard = lock(&cell);
             self.decided(tenant, run, &mut guard, input, extra).map(|(mut done, txn)| {
-                done.receipt = txn.map(|txn| permit.submit(txn));
+                // Nothing to write is a barrier: what this answer rests on is durable when it is given.
+                done.receipt = Some(permit.submit(txn.unwrap_or_default()));
                 done
             })
         };
@@ -409,13 +419,41 @@ impl Driver {
             self.answer_waiting(run, done.reply);
         }
         if ended && let Some(slot) = done.slot {
-            let next = lock(&self.gate).release(done.flow, slot, run);
-            for queued in next {
-                self.spawn_transition(tenant, queued, Input::Unqueue, Txn::new());
-            }
+            self.release(tenant, (done.flow, slot), run);
         }
         self.forget_idle(run, cell);
         Ok(done.head)
+    }
+
+    /// A run no longer holds its key: who waits behind it goes on.
+    fn release(self: &Arc<Self>, tenant: TenantId, key: GateKey, run: RunId) {
+        let next = lock(&self.gate).release(key.0, key.1, run);
+        next.into_iter().for_each(|queued| self.unqueue(tenant, key, queued));
+    }
+
+    /// A queued run got its key. If it cannot go on it gives the key back, or all behind it would stand still.
+    pub fn unqueue(self: &Arc<Self>, tenant: TenantId, key: GateKey, run: RunId) {
+        let driver = Arc::clone(self);
+        self.tasks.spawn(async move {
+            match driver.transition(tenant, run, Input::Unqueue, Txn::new()).await {
+                Ok(_) | Err(EngineError::Commit(_)) => {}
+                Err(error) => {
+                    tracing::error!(%run, %error, "a queued run could not start; the next one of its key does");
+                    driver.release(tenant, key, run);
+                }
+            }
+        });
+    }
+
+    /// Forgets those who stopped waiting for a run's answer.
+    pub fn forget_waiting(&self, run: RunId) {
+        let mut replies = lock(&self.replies);
+        if let Some(waiting) = replies.get_mut(&run) {
+            waiting.retain(|sender| !sender.is_closed());
+            if waiting.is_empty() {
+                replies.remove(&run);
+            }
+        }
     }
 
     /// Tells everybody who waits for a run's answer.

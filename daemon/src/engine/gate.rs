@@ -68,9 +68,17 @@ impl Gate {
         next
     }
 
-    /// After a start: every free place is given to who waits.
-    pub fn promote_all(&mut self) -> Vec<RunId> {
-        self.keys.values_mut().flat_map(Slot::promote).collect()
+    /// After a start: every free place is given to who waits; the runs with their keys.
+    pub fn promote_all(&mut self) -> Vec<((FlowId, [u8; 16]), RunId)> {
+        self.keys.iter_mut().flat_map(|(key, slot)| slot.promote().into_iter().map(|run| (*key, run))).collect()
+    }
+
+    /// A flow has another limit now: free places are given to who waits.
+    pub fn set_limit(&mut self, flow: FlowId, limit: u32) -> Vec<((FlowId, [u8; 16]), RunId)> {
+        for (_, slot) in self.keys.iter_mut().filter(|((of, _), _)| *of == flow) {
+            slot.limit = limit;
+        }
+        self.promote_all()
     }
 
     /// Why a run behind this key waits.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aura_protocol::event::{Ack, Delivery, EventRow, EventState, timestamp};
-use aura_protocol::{EventId, FlowId, HeldId, TenantId};
+use aura_protocol::{EventId, FlowId, HeldId, RunId, TenantId};
 use aura_storage::rows::{HeldRow, TimerRow, timer_key};
 use aura_storage::{Key, Receipt, Table, TailEntry, Txn};
 
@@ -20,6 +20,16 @@ use super::intake::{Creation, Debounced};
 pub const HELD_MAX: usize = 100_000;
 /// Events of a group that are kept by id.
 const EVENTS_MAX: usize = 1000;
+
+/// A group whose run could not be created is tried again after this long.
+const LATER_MS: i64 = 60_000;
+
+/// What became of a group's events.
+struct Told {
+    state: EventState,
+    reason: String,
+    run: Option<RunId>,
+}
 
 /// What a group is found by.
 type GroupKey = (FlowId, String, [u8; 16]);
@@ -43,6 +53,11 @@ impl HeldRows {
         let key = (row.flow, row.trigger.clone(), row.hash);
         self.by_id.insert(row.held, key.clone());
         self.groups.insert(key, row);
+    }
+
+    /// When a row fires.
+    pub fn due_of(&self, held: HeldId) -> Option<i64> {
+        self.get(held)?.due_ms
     }
 
     fn get(&self, held: HeldId) -> Option<&HeldRow> {
@@ -158,10 +173,13 @@ impl Driver {
     pub(crate) async fn fire_held(self: &Arc<Self>, tenant: TenantId, held: HeldId) -> Result<(), EngineError> {
         let permit = self.deps.store.reserve().await?;
         let moment = self.moment();
-        let fired = {
+        let due = |row: &&HeldRow| row.due_ms.is_some_and(|due| due <= moment.now_ms);
+        let Some(seen) = lock(&self.held).get(held).filter(due).cloned() else { return Ok(()) };
+        let stored = self.event_rows(tenant, &seen.events);
+        let (fired, told) = {
             let mut rows = lock(&self.held);
-            let due = rows.get(held).and_then(|row| row.due_ms).is_some_and(|due| due <= moment.now_ms);
-            if !due {
+            // An event that came meanwhile has moved the timer, or comes with the next look.
+            if rows.get(held) != Some(&seen) {
                 return Ok(());
             }
             let Some(row) = rows.take(held) else { return Ok(()) };
@@ -169,10 +187,7 @@ impl Driver {
             let published = self.deps.flows.published(tenant, row.flow).filter(|flow| flow.enabled);
             let Some(flow) = published else {
                 // Disabling holds: without a due time it waits until the flow takes events again.
-                let before = row.due_ms;
-                let row = HeldRow { due_ms: None, ..row };
-                self.write_held(tenant, &row, before, &mut txn)?;
-                rows.insert(row);
+                self.put_back(tenant, &mut rows, row, None, &mut txn)?;
                 let _ = permit.submit(txn);
                 return Ok(());
             };
@@ -181,75 +196,142 @@ impl Driver {
                 txn.delete(Table::Timers, timer_key(due, tenant, held.bytes()));
             }
             txn.tell(TailEntry::Held(tenant, held));
-            let plan = match self.plan(tenant, flow.id, &flow.version) {
-                Ok(plan) => plan,
+            let mut gate = lock(&self.gate);
+            let created = self.plan(tenant, flow.id, &flow.version).and_then(|plan| {
+                let creation = Creation {
+                    tenant,
+                    flow,
+                    plan,
+                    trigger: row.trigger.clone(),
+                    delivery: row.last.clone(),
+                    events: row.events.clone(),
+                    events_more: row.events_more,
+                    refused: None,
+                    input: aura_protocol::Value::Null,
+                    by_hand: false,
+                    run: None,
+                };
+                self.create(creation, &moment, &mut gate, &mut txn)
+            });
+            let created = match created {
+                Ok(created) => created,
                 Err(error) => {
-                    rows.insert(row);
+                    // It stays held and is tried again; nothing of what was prepared is written.
+                    let mut later = Txn::new();
+                    let again = moment.now_ms.saturating_add(LATER_MS);
+                    self.put_back(tenant, &mut rows, row, Some(again), &mut later)?;
+                    let _ = permit.submit(later);
                     return Err(error);
                 }
             };
-            let creation = Creation {
-                tenant,
-                flow,
-                plan,
-                trigger: row.trigger.clone(),
-                delivery: row.last.clone(),
-                events: row.events.clone(),
-                events_more: row.events_more,
-                refused: None,
-                input: aura_protocol::Value::Null,
-                by_hand: false,
-                run: None,
-            };
-            let created = self.create(creation, &moment, &mut txn)?;
-            self.tell_events(tenant, &row, &created.ack, &created.reason, &mut txn)?;
-            created.submit(permit, txn)
+            let told = Told { state: created.ack.state, reason: created.reason.clone(), run: created.ack.run_id };
+            for event in stored.iter().filter(|event| event.event != row.last.event) {
+                self.tell_event(tenant, event, &told, &mut txn);
+            }
+            // The last one may still be on its way to the store; it is in memory.
+            let flow_name = stored.first().map_or_else(|| row.trigger.clone(), |event| event.flow.clone());
+            let last = held_event(&flow_name, &row.trigger, &row.last, String::new(), None);
+            self.tell_event(tenant, &last, &told, &mut txn);
+            (created.submit(permit, txn), told)
         };
-        self.settle(tenant, fired).await.map(drop)
+        self.settle(tenant, fired).await?;
+        self.tell_missed(tenant, &seen, &stored, &told).await
     }
 
-    /// The rows of a group's events say what became of them.
-    fn tell_events(
+    /// Keeps a row held with another due time.
+    fn put_back(
+        &self,
+        tenant: TenantId,
+        rows: &mut HeldRows,
+        row: HeldRow,
+        due_ms: Option<i64>,
+        txn: &mut Txn,
+    ) -> Result<(), EngineError> {
+        let before = row.due_ms;
+        let row = HeldRow { due_ms, ..row };
+        let written = self.write_held(tenant, &row, before, txn);
+        rows.insert(row);
+        written
+    }
+
+    /// The stored rows of events; one that cannot be read is left out, with a line in the log.
+    fn event_rows(&self, tenant: TenantId, events: &[EventId]) -> Vec<EventRow> {
+        let read = |event: &EventId| {
+            let row = self.deps.store.get::<EventRow>(tenant, Table::Events, &event_key(tenant, *event));
+            row.unwrap_or_else(|error| {
+                tracing::error!(%event, %error, "a held event could not be read");
+                None
+            })
+        };
+        events.iter().filter_map(read).collect()
+    }
+
+    /// An event's row says what became of it.
+    fn tell_event(&self, tenant: TenantId, event: &EventRow, told: &Told, txn: &mut Txn) {
+        let row = EventRow {
+            state: told.state,
+            reason: told.reason.clone(),
+            starts_at_ms: None,
+            run: told.run,
+            ..event.clone()
+        };
+        match self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, row.event), &row) {
+            Ok(()) => txn.tell(TailEntry::Event(tenant, row.event)),
+            Err(error) => tracing::error!(event = %row.event, %error, "an event could not be told what became of it"),
+        }
+    }
+
+    /// Rows that were still on their way when the group fired are there now.
+    async fn tell_missed(
         &self,
         tenant: TenantId,
         row: &HeldRow,
-        ack: &Ack,
-        reason: &str,
-        txn: &mut Txn,
+        stored: &[EventRow],
+        told: &Told,
     ) -> Result<(), EngineError> {
-        let store = &self.deps.store;
-        for event in &row.events {
-            let key = event_key(tenant, *event);
-            let Some(stored) = store.get::<EventRow>(tenant, Table::Events, &key)? else { continue };
-            let told =
-                EventRow { state: ack.state, reason: reason.to_owned(), starts_at_ms: None, run: ack.run_id, ..stored };
-            store.put(txn, tenant, Table::Events, key, &told)?;
-            txn.tell(TailEntry::Event(tenant, *event));
+        let missed = row
+            .events
+            .iter()
+            .filter(|event| **event != row.last.event && !stored.iter().any(|stored| stored.event == **event));
+        let missed: Vec<EventId> = missed.copied().collect();
+        if missed.is_empty() {
+            return Ok(());
         }
+        let mut txn = Txn::new();
+        for event in self.event_rows(tenant, &missed) {
+            self.tell_event(tenant, &event, told, &mut txn);
+        }
+        self.deps.store.commit(txn).await?;
         Ok(())
+    }
+
+    /// Flows with held rows that no timer wakes.
+    pub(crate) fn unarmed(&self) -> Vec<FlowId> {
+        let rows = lock(&self.held);
+        let flows = rows.groups.values().filter(|row| row.due_ms.is_none()).map(|row| row.flow);
+        flows.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
     /// A flow was enabled or disabled: its held rows are armed or held back.
     pub(crate) async fn rearm(self: &Arc<Self>, tenant: TenantId, flow: FlowId) -> Result<(), EngineError> {
-        let enabled = self.deps.flows.published(tenant, flow).is_some_and(|flow| flow.enabled);
         let now = self.deps.clock.now_ms();
+        // Judged anew for each row, under the lock: the flow may be switched again meanwhile.
+        let enabled = || self.deps.flows.published(tenant, flow).is_some_and(|flow| flow.enabled);
         let ids: Vec<HeldId> = {
             let rows = lock(&self.held);
-            let of_this = rows.groups.values().filter(|row| row.flow == flow && row.due_ms.is_some() != enabled);
-            of_this.map(|row| row.held).collect()
+            rows.groups.values().filter(|row| row.flow == flow).map(|row| row.held).collect()
         };
         for held in ids {
             let permit = self.deps.store.reserve().await?;
             let receipt: Option<Receipt> = {
                 let mut rows = lock(&self.held);
-                match rows.take(held) {
+                let enabled = enabled();
+                let wrong = rows.get(held).is_some_and(|row| row.due_ms.is_some() != enabled);
+                match wrong.then(|| rows.take(held)).flatten() {
                     None => None,
                     Some(row) => {
-                        let before = row.due_ms;
-                        let row = HeldRow { due_ms: enabled.then_some(now), ..row };
                         let mut txn = Txn::new();
-                        self.write_held(tenant, &row, before, &mut txn)?;
-                        rows.insert(row);
+                        self.put_back(tenant, &mut rows, row, enabled.then_some(now), &mut txn)?;
                         Some(permit.submit(txn))
                     }
                 }

@@ -22,7 +22,7 @@ use super::core::scope::DoorScope;
 use super::core::state::ms;
 use super::core::{Input, Moment, RunState};
 use super::driver::{Cell, Done, Driver, EngineError, Live, lock};
-use super::gate::QUEUE_MAX;
+use super::gate::{Gate, QUEUE_MAX};
 use super::held::{HELD_MAX, event_key};
 use super::{Answer, Intake, Published, Refusal, Response};
 
@@ -130,16 +130,12 @@ impl Driver {
             Decided::Run(submitted) => {
                 let ack = submitted.created.ack.clone();
                 let waiting = match (reply, ack.run_id) {
-                    (Reply::Respond { wait }, Some(run)) => Some((self.await_reply(run), wait)),
+                    (Reply::Respond { wait }, Some(run)) => Some((run, wait, self.await_reply(run))),
                     _ => None,
                 };
                 self.settle(tenant, submitted).await.map_err(failed)?;
                 let reply = match waiting {
-                    Some((receiver, wait)) => tokio::time::timeout(Duration::from_millis(wait.ms), receiver)
-                        .await
-                        .ok()
-                        .and_then(Result::ok)
-                        .flatten(),
+                    Some((run, wait, receiver)) => self.waited(run, wait, receiver).await,
                     None => None,
                 };
                 Ok(Answer { ack, reply })
@@ -244,7 +240,9 @@ impl Driver {
             flow: intake.flow,
             delivery: intake.delivery,
         };
-        let created = match self.create(creation, moment, &mut txn) {
+        // Held until the transaction is submitted: a queued run must not be promoted before it is there.
+        let mut gate = lock(&self.gate);
+        let created = match self.create(creation, moment, &mut gate, &mut txn) {
             Err(EngineError::Full) => return Err(Refusal::Busy { retry_after_s: 5 }),
             other => other.map_err(failed)?,
         };
@@ -278,36 +276,72 @@ impl Driver {
         let submitted = {
             let _intake = lock(&self.held);
             if let Some(first) = self.deps.store.dedupe_find(tenant, &hash, moment.now_ms) {
-                let run = first.run.ok_or(EngineError::NotFound(run))?;
-                let state = self.load(tenant, run)?;
-                return Ok(super::driver::head(&state));
+                Err((first.run.ok_or(EngineError::NotFound(run))?, permit.submit(Txn::new())))
+            } else {
+                let mut txn = Txn::new();
+                let creation = Creation {
+                    tenant,
+                    flow,
+                    plan,
+                    trigger: "manual".to_owned(),
+                    events: vec![delivery.event],
+                    events_more: 0,
+                    delivery,
+                    refused: None,
+                    input,
+                    by_hand: true,
+                    run: Some(run),
+                };
+                let mut gate = lock(&self.gate);
+                let created = self.create(creation, &moment, &mut gate, &mut txn)?;
+                let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
+                let entry =
+                    DedupeEntry { tenant, hash, event: EventId::from_bytes(request), run: Some(run), expires_ms };
+                self.deps.store.dedupe_remember(entry);
+                txn.dedupe.push(entry);
+                Ok(created.submit(permit, txn))
             }
-            let mut txn = Txn::new();
-            let creation = Creation {
-                tenant,
-                flow,
-                plan,
-                trigger: "manual".to_owned(),
-                events: vec![delivery.event],
-                events_more: 0,
-                delivery,
-                refused: None,
-                input,
-                by_hand: true,
-                run: Some(run),
-            };
-            let created = self.create(creation, &moment, &mut txn)?;
-            let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
-            let entry = DedupeEntry { tenant, hash, event: EventId::from_bytes(request), run: Some(run), expires_ms };
-            self.deps.store.dedupe_remember(entry);
-            txn.dedupe.push(entry);
-            created.submit(permit, txn)
         };
-        self.settle(tenant, submitted).await?.ok_or(EngineError::NotFound(run))
+        match submitted {
+            Ok(submitted) => self.settle(tenant, submitted).await?.ok_or(EngineError::NotFound(run)),
+            Err((first, barrier)) => {
+                barrier.committed().await?;
+                Ok(super::driver::head(&self.load(tenant, first)?))
+            }
+        }
+    }
+
+    /// One decision of a person about a run; a repeat of its request id is answered, not done again.
+    pub(crate) async fn decide_once(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        input: Input,
+        request: [u8; 16],
+    ) -> Result<RunHead, EngineError> {
+        let store = &self.deps.store;
+        let now = self.deps.clock.now_ms();
+        let hash = store.index_hash(tenant, "request", &[&request]);
+        if store.dedupe_find(tenant, &hash, now).is_some() {
+            store.commit(Txn::new()).await?;
+            return Ok(super::driver::head(&self.load(tenant, run)?));
+        }
+        let expires_ms = now.saturating_add(ms(DEDUPE_WINDOW.ms));
+        let event = EventId::from_bytes(request);
+        let mut txn = Txn::new();
+        txn.dedupe.push(DedupeEntry { tenant, hash, event, run: Some(run), expires_ms });
+        self.transition(tenant, run, input, txn).await
     }
 
     /// Creates a run, or decides that there is none. Nothing is submitted yet; the caller holds the intake lock.
-    pub(crate) fn create(&self, creation: Creation, moment: &Moment, txn: &mut Txn) -> Result<Created, EngineError> {
+    /// It also holds the gate until the transaction is submitted.
+    pub(crate) fn create(
+        &self,
+        creation: Creation,
+        moment: &Moment,
+        gate: &mut Gate,
+        txn: &mut Txn,
+    ) -> Result<Created, EngineError> {
         let (tenant, flow) = (creation.tenant, creation.flow.id);
         let (slot, refused) = self.concurrency_key(&creation, moment);
         let refused = creation.refused.clone().or(refused);
@@ -316,7 +350,6 @@ impl Driver {
         if creation.by_hand {
             when_full = WhenFull::Queue;
         }
-        let mut gate = lock(&self.gate);
         let full = slot.is_some_and(|key| !gate.free(flow, key, limit));
         let event = creation.delivery.event;
         let holder = slot.and_then(|key| gate.oldest(flow, key));
@@ -337,7 +370,13 @@ impl Driver {
             let reason = format!("replaced by {run}");
             let waiting = slot.map(|key| gate.waiting(flow, key)).unwrap_or_default();
             for queued in waiting {
-                overtaken.push((queued, self.cancel_queued(tenant, queued, &reason, txn)?));
+                match self.cancel_queued(tenant, queued, &reason, txn) {
+                    Ok(cell) => overtaken.push((queued, cell)),
+                    Err(error) => {
+                        tracing::error!(run = %queued, %error, "a queued run could not be replaced and stays queued");
+                        continue;
+                    }
+                }
                 if let Some(key) = slot {
                     gate.release(flow, key, queued);
                 }
@@ -489,19 +528,28 @@ impl Driver {
                 *guard = self.load(tenant, run).ok();
             }
             let state = guard.as_ref().map(|live| &live.state);
-            let found =
-                (state.and_then(|state| state.replied.clone()), state.is_none_or(|state| state.finished.is_some()));
+            let ended = state.is_none_or(|state| state.finished.is_some());
+            let found = (state.and_then(|state| state.replied.clone()), ended);
             drop(guard);
             self.forget_idle(run, cell);
             found
         };
-        if let Some((status, headers, body)) = reply {
-            return Some(Response { status, headers, body });
+        if reply.is_none() && !ended {
+            return self.waited(run, wait, receiver).await;
         }
-        if ended {
-            return None;
-        }
-        tokio::time::timeout(Duration::from_millis(wait.ms), receiver).await.ok().and_then(Result::ok).flatten()
+        drop(receiver);
+        self.forget_waiting(run);
+        let (status, headers, body) = reply?;
+        // Memory may be ahead of the store: the bytes go out only once they are durable.
+        self.deps.store.commit(Txn::new()).await.ok()?;
+        Some(Response { status, headers, body })
+    }
+
+    /// Waits for a run's answer, at most so long.
+    async fn waited(&self, run: RunId, wait: Span, receiver: oneshot::Receiver<Option<Response>>) -> Option<Response> {
+        let reply = tokio::time::timeout(Duration::from_millis(wait.ms), receiver).await;
+        self.forget_waiting(run);
+        reply.ok().and_then(Result::ok).flatten()
     }
 }
 

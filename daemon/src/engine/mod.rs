@@ -20,8 +20,8 @@ use aura_protocol::flow::Flow;
 use aura_protocol::rpc::Actor;
 use aura_protocol::run::{Resolution, RunHead};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
+use aura_storage::Store;
 use aura_storage::rows::ConnectionRecord;
-use aura_storage::{Store, Txn};
 
 use crate::clock::Clock;
 use core::Input;
@@ -134,6 +134,10 @@ impl Engine {
         let driver = Arc::new(Driver::new(deps));
         let runs = driver.read_live(TenantId::DEFAULT)?;
         driver.resume(TenantId::DEFAULT, runs).await?;
+        // A kill between enabling a flow and arming its held rows must not leave them held for ever.
+        for flow in driver.unarmed() {
+            driver.rearm(TenantId::DEFAULT, flow).await?;
+        }
         driver.tasks.spawn(Arc::clone(&driver).timers());
         Ok(Self(driver))
     }
@@ -172,8 +176,8 @@ impl Engine {
     /// Not found, or already ended.
     pub async fn cancel(&self, actor: &Actor, run: RunId, reason: &str) -> Result<RunHead, WireError> {
         let (tenant, by, reason) = (actor.tenant, actor.name.clone(), reason.to_owned());
-        let cancel = Input::Cancel { by, reason };
-        self.detached(|driver| async move { driver.transition(tenant, run, cancel, Txn::new()).await }).await
+        let (cancel, request) = (Input::Cancel { by, reason }, actor.request.bytes());
+        self.detached(|driver| async move { driver.decide_once(tenant, run, cancel, request).await }).await
     }
 
     /// Decides about a step in doubt.
@@ -182,8 +186,8 @@ impl Engine {
     /// Not found, or the step is not in doubt.
     pub async fn resolve(&self, actor: &Actor, run: RunId, step: &str, how: Resolution) -> Result<RunHead, WireError> {
         let resolve = Input::Resolve { path: step.to_owned(), resolution: how, by: actor.name.clone() };
-        let tenant = actor.tenant;
-        self.detached(|driver| async move { driver.transition(tenant, run, resolve, Txn::new()).await }).await
+        let (tenant, request) = (actor.tenant, actor.request.bytes());
+        self.detached(|driver| async move { driver.decide_once(tenant, run, resolve, request).await }).await
     }
 
     /// Runs something to its end even if the caller stops waiting.
@@ -201,6 +205,11 @@ impl Engine {
 
     /// A flow was published, enabled or disabled: held rows are held back or armed again.
     pub async fn flow_changed(&self, tenant: TenantId, flow: FlowId) {
+        let policy = self.0.deps.flows.published(tenant, flow).and_then(|flow| flow.flow.concurrency.clone());
+        if let Some(policy) = policy {
+            let next = driver::lock(&self.0.gate).set_limit(flow, policy.limit.max(1));
+            next.into_iter().for_each(|(key, run)| self.0.unqueue(tenant, key, run));
+        }
         if let Err(error) = self.0.rearm(tenant, flow).await {
             tracing::error!(%error, "held events could not be armed again");
         }

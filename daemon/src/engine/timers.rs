@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aura_protocol::run::RunState as State;
 use aura_protocol::{HeldId, RunId, TenantId};
 use aura_storage::rows::{HeldRow, InboxRow, LiveRow, TimerRow};
-use aura_storage::{Key, Table, Txn};
+use aura_storage::{Key, ReadError, Table, Txn};
 use futures::StreamExt;
 
 use super::core::{Input, Refused};
@@ -17,6 +17,33 @@ use super::driver::{Driver, EngineError, lock};
 const AT_ONCE: usize = 64;
 /// Rows read at once.
 const PAGE: usize = 256;
+
+/// A timer whose owner claims it again at once.
+const AGAIN_MS: i64 = 20;
+/// A timer that could not fire.
+const LATER_MS: i64 = 60_000;
+
+/// What a look at the timers found.
+#[derive(Default)]
+struct Look {
+    due: Vec<(Key, TimerRow)>,
+    next: Option<i64>,
+}
+
+impl Look {
+    fn soonest(&mut self, due: i64) {
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+}
+
+fn due_of(key: &Key) -> i64 {
+    key.number_at(0).and_then(|due| i64::try_from(due).ok()).unwrap_or(0)
+}
+
+fn from_hex(text: &str) -> Option<Key> {
+    let pair = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    (0..text.len()).step_by(2).map(pair).collect::<Option<Vec<u8>>>().map(Key)
+}
 
 impl Driver {
     /// Fires what is due, for ever.
@@ -40,41 +67,98 @@ impl Driver {
 
     /// Fires everything due now; gives the time of the next timer.
     async fn fire_due(self: &Arc<Self>) -> Result<Option<i64>, EngineError> {
-        let everything = (Key::new(), Key(vec![u8::MAX; 64]));
         loop {
-            let now = self.deps.clock.now_ms();
-            let rows: Vec<(Key, TimerRow)> =
-                self.deps.store.scan(TenantId::DEFAULT, Table::Timers, &everything.0, &everything.1, PAGE, false)?;
-            let due_of = |key: &Key| key.number_at(0).and_then(|due| i64::try_from(due).ok()).unwrap_or(0);
-            let next = rows.first().map(|(key, _)| due_of(key));
-            if next.is_none_or(|next| next > now) {
-                return Ok(next);
+            let look = self.look()?;
+            if look.due.is_empty() {
+                return Ok(look.next);
             }
-            let due = rows.into_iter().filter(|(key, _)| due_of(key) <= now);
-            futures::stream::iter(due).for_each_concurrent(AT_ONCE, |(key, row)| self.fire(key, row)).await;
+            futures::stream::iter(look.due).for_each_concurrent(AT_ONCE, |(key, row)| self.fire(key, row)).await;
+        }
+    }
+
+    /// The first rows that are due, and when the next one is.
+    fn look(&self) -> Result<Look, EngineError> {
+        let now = self.deps.clock.now_ms();
+        let (mut from, to) = (Key::new(), Key(vec![u8::MAX; 64]));
+        let mut look = Look::default();
+        loop {
+            let page = self.deps.store.scan::<TimerRow>(TenantId::DEFAULT, Table::Timers, &from, &to, PAGE, false);
+            let rows = match page {
+                Ok(rows) => rows,
+                // One damaged row must not stop the others: go on one by one, and past it.
+                Err(ReadError::Corrupt { record, .. }) => {
+                    tracing::error!(record, "a timer is damaged; `aura doctor --deep` says more");
+                    let one = self.deps.store.scan(TenantId::DEFAULT, Table::Timers, &from, &to, 1, false);
+                    match one {
+                        Ok(rows) => rows,
+                        Err(_) => {
+                            let Some(damaged) = from_hex(&record) else { return Ok(look) };
+                            from = damaged.next();
+                            continue;
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let Some((last, _)) = rows.last() else { return Ok(look) };
+            from = last.next();
+            for (key, row) in rows {
+                let due = due_of(&key);
+                let due = lock(&self.put_off).get(&key).copied().unwrap_or(due).max(due);
+                if due_of(&key) > now {
+                    look.soonest(due);
+                    return Ok(look);
+                }
+                if due > now {
+                    look.soonest(due);
+                    continue;
+                }
+                look.due.push((key, row));
+                if look.due.len() >= PAGE {
+                    return Ok(look);
+                }
+            }
         }
     }
 
     async fn fire(self: &Arc<Self>, key: Key, row: TimerRow) {
         let (Some(tenant), Some(owner)) = (key.id_at(8), key.id_at(24)) else { return };
-        let tenant = TenantId::from_bytes(tenant);
+        let (tenant, now) = (TenantId::from_bytes(tenant), self.deps.clock.now_ms());
         let fired = match row {
             TimerRow::Run => self.transition(tenant, RunId::from_bytes(owner), Input::Due, Txn::new()).await.map(drop),
             TimerRow::Held => self.fire_held(tenant, HeldId::from_bytes(owner)).await,
         };
-        let stale = match fired {
-            Ok(()) => self.deps.store.get::<TimerRow>(tenant, Table::Timers, &key).is_ok_and(|row| row.is_some()),
-            Err(EngineError::Refused(Refused::Ended) | EngineError::NotFound(_)) => true,
+        let wait = match fired {
+            // Still claimed: something else is due at the same moment, or an event is on its way.
+            Ok(()) if self.claims(tenant, owner, row, due_of(&key)) => Some(AGAIN_MS),
+            Ok(()) | Err(EngineError::Refused(Refused::Ended) | EngineError::NotFound(_)) => None,
             Err(error) => {
-                tracing::error!(%error, "a timer could not fire");
-                true
+                tracing::error!(%error, "a timer could not fire; it is tried again in a minute");
+                Some(LATER_MS)
             }
         };
-        // Nothing that is due may stay, or this would never end.
-        if stale {
+        if let Some(wait) = wait {
+            lock(&self.put_off).insert(key, now.saturating_add(wait));
+            return;
+        }
+        lock(&self.put_off).remove(&key);
+        let there = self.deps.store.get::<TimerRow>(tenant, Table::Timers, &key).is_ok_and(|row| row.is_some());
+        if there {
             let mut txn = Txn::new();
             txn.delete(Table::Timers, key);
             let _ = self.deps.store.commit(txn).await;
+        }
+    }
+
+    /// Whether the owner of a timer row still wants to be woken then.
+    fn claims(&self, tenant: TenantId, owner: [u8; 16], row: TimerRow, due: i64) -> bool {
+        match row {
+            TimerRow::Run => {
+                let key = aura_storage::rows::run_key(tenant, RunId::from_bytes(owner));
+                let live = self.deps.store.get::<LiveRow>(tenant, Table::Live, &key);
+                live.is_ok_and(|live| live.is_some_and(|live| live.due_ms == Some(due)))
+            }
+            TimerRow::Held => lock(&self.held).due_of(HeldId::from_bytes(owner)) == Some(due),
         }
     }
 
@@ -87,7 +171,7 @@ impl Driver {
         loop {
             let page: Vec<(Key, LiveRow)> = self.deps.store.scan(tenant, Table::Live, &from, &to, PAGE, false)?;
             let Some((last, _)) = page.last() else { break };
-            from = Key(last.0.iter().copied().chain([0]).collect());
+            from = last.next();
             for (key, row) in &page {
                 let Some(run) = key.id_at(16).map(RunId::from_bytes) else { continue };
                 self.count(None, Some(row.state));
@@ -112,7 +196,7 @@ impl Driver {
         loop {
             let page: Vec<(Key, HeldRow)> = self.deps.store.scan(tenant, Table::Held, &from, &to, PAGE, false)?;
             let Some((last, _)) = page.last() else { break };
-            from = Key(last.0.iter().copied().chain([0]).collect());
+            from = last.next();
             page.into_iter().for_each(|(_, row)| lock(&self.held).insert(row));
         }
         Ok(resume)
@@ -143,8 +227,8 @@ impl Driver {
             self.spawn_transition(tenant, run, Input::Cancel { by, reason }, taken);
         }
         let next = lock(&self.gate).promote_all();
-        for run in next {
-            self.spawn_transition(tenant, run, Input::Unqueue, Txn::new());
+        for (key, run) in next {
+            self.unqueue(tenant, key, run);
         }
         Ok(())
     }

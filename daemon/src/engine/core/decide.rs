@@ -24,13 +24,21 @@ pub fn decide(step: &PlanStep, cell: &StepCell, error: StepError, reach: Reach, 
     let effect = cell.effect.unwrap_or(step.effect);
     let next = next_attempt(step, cell, &error, moment);
     match reach {
-        Reach::Unsent => retry_or_fail(next.filter(|_| error.class.retryable()), error),
+        Reach::Unsent => match next.filter(|_| error.class.retryable()) {
+            None if cell.unknown => doubt(step, None, earlier(error)),
+            next => retry_or_fail(next, error),
+        },
         Reach::Refused => {
             let again = match effect {
                 Effect::Once => error.class == ErrorClass::RateLimited,
                 _ => error.class.retryable(),
             };
-            retry_or_fail(next.filter(|_| again), error)
+            // A refusal of the same key says that nothing happened; "slower", "in progress" and "who are you" do not.
+            let definite = effect == Effect::Keyed && matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound);
+            match next.filter(|_| again) {
+                None if cell.unknown && !definite => doubt(step, None, earlier(error)),
+                next => retry_or_fail(next, error),
+            }
         }
         Reach::Unknown => match effect {
             Effect::Read | Effect::Idempotent => retry_or_fail(next.filter(|_| error.class.retryable()), error),
@@ -53,10 +61,18 @@ pub fn window_end(step: &PlanStep, cell: &StepCell) -> i64 {
 #[must_use]
 pub fn doubt(step: &PlanStep, next: Option<i64>, error: StepError) -> Verdict {
     match step.in_doubt {
-        InDoubtPolicy::Retry => retry_or_fail(next, error),
+        InDoubtPolicy::Retry => {
+            next.map_or(Verdict::Fail(StepError { class: ErrorClass::InDoubt, ..error }), Verdict::Retry)
+        }
         InDoubtPolicy::Fail => Verdict::Fail(StepError { class: ErrorClass::InDoubt, ..error }),
         InDoubtPolicy::Ask | InDoubtPolicy::Probe => Verdict::Doubt(error),
     }
+}
+
+/// The last attempt did not happen, but an earlier one may have.
+fn earlier(error: StepError) -> StepError {
+    let message = format!("an earlier attempt may have arrived; the last one: {}", error.message);
+    StepError { message, unknown: true, ..error }
 }
 
 fn retry_or_fail(next: Option<i64>, error: StepError) -> Verdict {

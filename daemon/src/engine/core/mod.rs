@@ -148,6 +148,9 @@ pub fn step(
         Input::Unqueue => work.emit(log("", "info", "left the queue of its concurrency key")),
         Input::Begin { path, attempt, lease, epoch } => {
             work.at_work(&path, attempt)?;
+            if work.state.dropping() {
+                return Err(Refused::Ending);
+            }
             work.emit(Record::Started { path, attempt, lease, epoch });
             return Ok(work.out);
         }
@@ -243,11 +246,13 @@ impl Work<'_> {
                 self.emit(Record::Completed { path, attempt, output });
                 return;
             }
-            CallOutcome::Failed(error, reach) => (StepError { step: path.clone(), ..error }, reach),
+            CallOutcome::Failed(error, reach) => {
+                (StepError { step: path.clone(), unknown: reach == Reach::Unknown, ..error }, reach)
+            }
         };
         if self.state.dropping() {
             match reach {
-                Reach::Unknown if self.effect(ix) != Effect::Read => {
+                _ if self.maybe_happened(ix, reach) => {
                     self.emit(Record::InDoubt { path, attempt, error });
                 }
                 _ => {
@@ -271,6 +276,12 @@ impl Work<'_> {
         }
     }
 
+    /// Whether a call that must not be repeated blindly may have happened, in this attempt or an earlier one.
+    fn maybe_happened(&self, ix: StepIx, reach: Reach) -> bool {
+        let earlier = self.state.cell(ix).is_some_and(|cell| cell.unknown);
+        (earlier || reach == Reach::Unknown) && !state::repeatable(self.effect(ix))
+    }
+
     fn effect(&self, ix: StepIx) -> Effect {
         self.state.cell(ix).and_then(|cell| cell.effect).unwrap_or_default()
     }
@@ -292,9 +303,23 @@ impl Work<'_> {
                 self.emit(Record::Completed { path, attempt: 0, output: Value::Null });
             } else if is_due(cell.retry_at_ms) && state == Some(StepState::Retrying) {
                 self.emit(Record::TimerFired { path });
-                self.call(ix);
+                self.again(ix);
             }
         }
+    }
+
+    /// The next attempt, unless the peer has forgotten the key under which an earlier one may have happened.
+    fn again(&mut self, ix: StepIx) {
+        let (Some(step), Some(cell)) = (self.plan.step(ix), self.state.cell(ix)) else { return };
+        let late = self.moment.now_ms > decide::window_end(step, cell);
+        if !(late && cell.unknown && cell.effect == Some(Effect::Keyed)) {
+            return self.call(ix);
+        }
+        let attempt = cell.attempt;
+        let message = "an earlier attempt may have arrived and its key is too old to repeat it";
+        let error = StepError { step: step.id.clone(), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
+        let verdict = doubt(step, None, error.clone());
+        self.conclude(ix, attempt, error, verdict);
     }
 
     /// Ends what is at work, as far as nothing outside can be in the balance (design §3 rule 8, Cancel).
@@ -307,6 +332,12 @@ impl Work<'_> {
             let (attempt, effect) = (cell.attempt, cell.effect);
             let calls = cell.state == Some(StepState::Running) && effect.is_some();
             match cell.state {
+                Some(StepState::Retrying) if cell.unknown => {
+                    let last = cell.error.clone().unwrap_or_else(|| StepError::new(ErrorClass::InDoubt, why));
+                    let path = self.id(ix);
+                    self.emit(Record::InDoubt { path, attempt, error: StepError { unknown: true, ..last } });
+                    continue;
+                }
                 Some(StepState::Waiting | StepState::Retrying) => {}
                 Some(StepState::Running) if calls => {
                     if matches!(effect, Some(Effect::Keyed | Effect::Lookup | Effect::Once)) {
@@ -327,6 +358,9 @@ impl Work<'_> {
         let Some(cell) = cell else { return Err(Refused::NotInDoubt(path)) };
         let attempt = cell.attempt;
         let error = cell.error.clone().unwrap_or_else(|| StepError::new(ErrorClass::InDoubt, "unknown"));
+        if resolution == Resolution::Retry && !self.goes_on(ix) {
+            return Err(Refused::Ending);
+        }
         self.emit(Record::Resolved { path: path.clone(), resolution: resolution.clone(), by });
         match resolution {
             Resolution::Done(output) => self.emit(Record::Completed { path, attempt, output }),
@@ -334,6 +368,24 @@ impl Work<'_> {
             Resolution::Retry => self.call(ix),
         }
         Ok(())
+    }
+
+    /// Whether the part of the flow that a step belongs to still goes on, so that its answer would count.
+    fn goes_on(&self, step: StepIx) -> bool {
+        let mut at = step;
+        loop {
+            match self.plan.owner_of(at) {
+                plan::Owner::Arm(owner, _) | plan::Owner::OnError(owner) => at = owner,
+                plan::Owner::Finally => return self.state.finally_open,
+                plan::Owner::FlowOnError => return !self.state.finally_open && !self.state.dropping(),
+                plan::Owner::Root => {
+                    return !self.state.finally_open
+                        && !self.state.on_error_open
+                        && !self.state.dropping()
+                        && self.state.outcome.is_none();
+                }
+            }
+        }
     }
 
     /// After a restart: calls of this run that were out are judged by the effect table, others are made.
@@ -348,7 +400,8 @@ impl Work<'_> {
             let late = effect == Effect::Keyed && self.moment.now_ms > decide::window_end(step, cell);
             let ending = self.state.dropping();
             let message = "the daemon stopped while this call was out; whether it arrived is not known";
-            let error = StepError { step: step.id.clone(), ..StepError::new(ErrorClass::InDoubt, message) };
+            let error =
+                StepError { step: step.id.clone(), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
             if (effect.needs_started() && was_out && !has(Bug::OnceIsRepeated))
                 || late
                 || (ending && effect == Effect::Keyed)
@@ -359,6 +412,11 @@ impl Work<'_> {
             } else if ending {
                 self.fail(ix, attempt, StepError::new(ErrorClass::Cancelled, "the run is ending"));
             } else {
+                if effect == Effect::Keyed {
+                    // It may have left before the stop; that is remembered, should no repeat be answered for certain.
+                    let path = self.id(ix);
+                    self.emit(Record::Started { path, attempt, lease: u64::from(attempt), epoch });
+                }
                 self.call(ix);
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aura_protocol::flow::{Arm, Effect, Flow, Http, Kind, Retry, Sleep, Span, Step, Stop};
 use aura_protocol::run::{
-    CallOutcome, ErrorClass, Reach, Record, Resolution, RunStarted, RunState as State, StepError, Transition,
+    CallOutcome, ErrorClass, Reach, Record, Resolution, RunStarted, RunState as State, StepError, StepState, Transition,
 };
 use aura_protocol::{EventId, FlowId, Map, RunId, Value};
 use proptest::prelude::*;
@@ -314,7 +314,8 @@ impl Sim {
         let (effect, epoch) = (cell.effect.unwrap_or_default(), self.epoch);
         if effect.needs_started() {
             self.apply(Input::Begin { path: path.clone(), attempt, lease: 1, epoch })?;
-            if self.epoch != epoch {
+            let begun = self.state.steps[call.step].started == Some((attempt, epoch));
+            if self.epoch != epoch || !begun {
                 return Ok(());
             }
         }
@@ -361,7 +362,12 @@ impl Sim {
                     let happened = self.peer.happened(&path);
                     let resolution =
                         if happened { Resolution::Done(Value::from(path.as_str())) } else { Resolution::Retry };
-                    self.apply(Input::Resolve { path, resolution, by: "test".into() })?;
+                    let (before, epoch) = (self.journal.len(), self.epoch);
+                    self.apply(Input::Resolve { path: path.clone(), resolution, by: "test".into() })?;
+                    if self.journal.len() == before && self.epoch == epoch {
+                        // A call of a part that is over is not repeated; the person says so.
+                        self.apply(Input::Resolve { path, resolution: Resolution::Fail, by: "test".into() })?;
+                    }
                 }
                 (_, _, Some(due)) => {
                     self.now_ms = self.now_ms.max(due);
@@ -431,6 +437,22 @@ fn judge(sim: &Sim) -> Result<(), Fault> {
         && !sim.state.failed.contains(&finally)
     {
         return Err("`finally` did not run".into());
+    }
+    for (path, _) in sim.peer.effects.keys() {
+        let ix = sim.plan.find(path).expect("a step");
+        let cell = &sim.state.steps[ix];
+        let ended = matches!(cell.state, Some(StepState::Failed | StepState::Cancelled));
+        // Of its own last attempt; its handler may have failed in another way. A person who says that it
+        // failed is believed, and so is a peer that refuses the same key for good.
+        let class = records(sim).filter_map(|record| match record {
+            Record::Failed { path: of, attempt, error, .. } if of == path && *attempt > 0 => Some(error.class),
+            _ => None,
+        });
+        let class = class.last();
+        let definite = matches!(class, Some(ErrorClass::InDoubt | ErrorClass::Invalid));
+        if ended && !definite && !super::state::repeatable(sim.plan.steps[ix].effect) {
+            return Err(format!("{path} happened and ended {:?} as {class:?}, not in doubt", cell.state));
+        }
     }
     let mut cancelled = false;
     for record in records(sim) {

@@ -36,6 +36,8 @@ pub struct StepCell {
     pub wait_until_ms: Option<i64>,
     /// The next attempt is due then.
     pub retry_at_ms: Option<i64>,
+    /// Some attempt of a call that must not be repeated blindly may have happened.
+    pub unknown: bool,
     /// Its error, if it failed.
     pub error: Option<StepError>,
     /// It failed and its handler ended normally.
@@ -192,11 +194,14 @@ impl RunState {
                     cell.key.clone_from(key);
                     cell.effect = Some(*effect);
                     cell.scheduled_ms = at_ms;
+                    cell.unknown = false;
                 }
             }
             Record::Started { attempt, epoch, .. } => {
                 if let Some(cell) = self.cell_mut(ix) {
                     cell.started = Some((*attempt, *epoch));
+                    // A keyed call has this record only when it is sent again after a restart.
+                    cell.unknown |= cell.effect == Some(Effect::Keyed);
                 }
             }
             Record::Completed { output, .. } => self.completed(plan, ix, output),
@@ -225,6 +230,7 @@ impl RunState {
             Record::InDoubt { error, .. } => {
                 if let Some(cell) = self.cell_mut(ix) {
                     cell.state = Some(StepState::InDoubt);
+                    cell.retry_at_ms = None;
                     cell.error = Some(error.clone());
                 }
                 self.doubt_since_ms.get_or_insert(at_ms);
@@ -284,6 +290,7 @@ impl RunState {
         let dropping = self.dropping();
         let Some(cell) = self.steps.get_mut(at) else { return };
         cell.wait_until_ms = None;
+        cell.unknown |= error.unknown && cell.effect.is_some_and(|effect| !repeatable(effect));
         if let Some(due) = retry_at_ms {
             cell.state = Some(StepState::Retrying);
             cell.retry_at_ms = Some(due);
@@ -413,6 +420,7 @@ impl RunState {
                 cell.error = None;
             }
             cell.state = Some(StepState::Running);
+            cell.unknown = false;
         }
         let doubtful = self.steps.iter().any(|cell| cell.state == Some(StepState::InDoubt));
         if let (false, Some(since)) = (doubtful, self.doubt_since_ms) {
@@ -545,6 +553,12 @@ impl RunState {
             transition: self.transition,
         })
     }
+}
+
+/// Whether repeating a call of this class is safe whatever became of it.
+#[must_use]
+pub fn repeatable(effect: Effect) -> bool {
+    matches!(effect, Effect::Read | Effect::Idempotent)
 }
 
 /// A failed outcome.
