@@ -15,6 +15,9 @@ use crate::args::Args;
 use crate::paths;
 use crate::stop::Stop;
 
+/// Longest `public_url`, in bytes: lists repeat it for every endpoint.
+pub const PUBLIC_URL_MAX: usize = 200;
+
 macro_rules! options {
     ($(#[doc = $about:literal])* $name:ident { $($(#[doc = $doc:literal])* $field:ident: $kind:ty = $default:expr;)* }) => {
         $(#[doc = $about])*
@@ -226,6 +229,9 @@ pub fn check(options: &Options) -> Result<(), Stop> {
     if options.listen.parse::<SocketAddr>().is_err() {
         return refuse("listen", "must be an address and a port, like 127.0.0.1:8470 or [::]:8470");
     }
+    if options.public_url.len() > PUBLIC_URL_MAX {
+        return refuse("public_url", &format!("must not be longer than {PUBLIC_URL_MAX} bytes"));
+    }
     if !options.public_url.is_empty() {
         match url::Url::parse(&options.public_url) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
@@ -339,6 +345,7 @@ mod tests {
         refused("calls_max = 0", "between 1 and");
         refused("data_dir = '/d'\nmaster_key = '/d/key'", "must not lie in the data directory");
         refused("public_url = 'ftp://x'", "public_url");
+        refused(&format!("public_url = 'https://{}'", "a".repeat(200)), "not be longer than 200");
         refused("log = '=,='", "`log`");
         refused("a = [", "line 1");
     }

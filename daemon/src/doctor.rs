@@ -29,7 +29,7 @@ fn finding(level: &str, subject: &str, message: impl Into<String>, hint: Option<
 #[must_use]
 pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     let mut out = Vec::new();
-    key(&shared.key_file, &mut out);
+    key(&shared.key_file, keys::credentials().as_deref(), &mut out);
     data(&shared.data_dir, &mut out);
     space(&shared.data_dir, &mut out);
     clock(shared.clock.now_ms(), &mut out);
@@ -38,11 +38,12 @@ pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     out
 }
 
-fn key(file: &Path, out: &mut Vec<DoctorFinding>) {
+fn key(file: &Path, credentials: Option<&Path>, out: &mut Vec<DoctorFinding>) {
     if file.as_os_str().is_empty() {
         out.push(finding("ok", "master key", "the key lives only in memory, as the data does only in this demo", None));
         return;
     }
+    let mark = keys::copied_mark(file, credentials);
     match fs::metadata(file) {
         Err(error) => out.push(finding(
             "fail",
@@ -50,7 +51,7 @@ fn key(file: &Path, out: &mut Vec<DoctorFinding>) {
             format!("{} cannot be read any more: {error}", file.display()),
             Some("restore it from its copy before the daemon is restarted; without it nothing stored can be read"),
         )),
-        Ok(meta) if meta.mode() & 0o077 != 0 && std::env::var_os("CREDENTIALS_DIRECTORY").is_none() => {
+        Ok(meta) if meta.mode() & 0o077 != 0 && !keys::handed_out(file, credentials) => {
             out.push(finding(
                 "fail",
                 "master key",
@@ -58,7 +59,7 @@ fn key(file: &Path, out: &mut Vec<DoctorFinding>) {
                 Some("run chmod 600 on it"),
             ));
         }
-        Ok(_) if keys::copied_mark(file).exists() => {
+        Ok(_) if mark.exists() => {
             out.push(finding(
                 "ok",
                 "master key",
@@ -70,7 +71,7 @@ fn key(file: &Path, out: &mut Vec<DoctorFinding>) {
             "warn",
             "master key",
             format!("nobody confirmed a copy of {}: if it is lost, all data is lost", file.display()),
-            Some(&format!("copy it to a safe place, then run: touch {}", keys::copied_mark(file).display())),
+            Some(&format!("copy it to a safe place, then run: touch {}", mark.display())),
         )),
     }
 }
@@ -158,5 +159,38 @@ fn store(shared: &Shared, deep: bool, out: &mut Vec<DoctorFinding>) {
                 out.push(finding("ok", "store", format!("{what} was checked and is whole"), None));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_judged_by_who_handed_it_out_and_its_advice_can_be_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("master.key");
+        let check = |mode: u32, credentials: Option<&Path>, level: &str, part: &str| {
+            fs::write(&file, [7; 32]).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            let mut out = Vec::new();
+            key(&file, credentials, &mut out);
+            let [found] = out.as_slice() else { panic!("{out:?}") };
+            assert_eq!(found.level, level, "{found:?}");
+            assert!(format!("{} {:?}", found.message, found.hint).contains(part), "{found:?}");
+        };
+        let elsewhere = tempfile::tempdir().unwrap();
+        check(0o440, None, "fail", "can be read by others (mode 0440)");
+        check(0o440, Some(elsewhere.path()), "fail", "can be read by others");
+        let mark = crate::paths::config_dir().join("master.copied");
+        if !mark.exists() {
+            check(0o440, Some(dir.path()), "warn", &format!("touch {}", mark.display()));
+        }
+        let beside = dir.path().join("master.copied");
+        check(0o400, None, "warn", &format!("touch {}", beside.display()));
+        fs::write(&beside, "").unwrap();
+        check(0o400, None, "ok", "a copy was confirmed");
     }
 }

@@ -40,10 +40,26 @@ impl MasterKey {
     }
 }
 
-/// The file that says the owner has a copy of a key made here; `aurad doctor` looks for it.
+/// Where systemd hands its credentials out, if it started this daemon with any.
 #[must_use]
-pub fn copied_mark(key: &Path) -> PathBuf {
-    key.with_extension("copied")
+pub fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+/// Whether a key is one that systemd handed out: its mode and owner are systemd's, and nothing can be put beside it.
+#[must_use]
+pub fn handed_out(key: &Path, credentials: Option<&Path>) -> bool {
+    credentials.is_some_and(|dir| key.starts_with(dir))
+}
+
+/// The file that says the owner has a copy of the key; `aura doctor` looks for it. It lies beside the key, or in
+/// the settings directory if systemd handed the key out.
+#[must_use]
+pub fn copied_mark(key: &Path, credentials: Option<&Path>) -> PathBuf {
+    match key.file_name() {
+        Some(name) if handed_out(key, credentials) => paths::config_dir().join(name).with_extension("copied"),
+        _ => key.with_extension("copied"),
+    }
 }
 
 /// Finds the master key, or makes it in user mode.
@@ -52,10 +68,10 @@ pub fn copied_mark(key: &Path) -> PathBuf {
 /// Missing for a service, wrong length, or readable by others: a sentence that says what to do.
 pub fn find(options: &Options) -> Result<MasterKey, Stop> {
     if !options.master_key.as_os_str().is_empty() {
-        return read(&options.master_key, false);
+        return read(&options.master_key, handed_out(&options.master_key, credentials().as_deref()));
     }
-    if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-        let file = PathBuf::from(dir).join("master.key");
+    if let Some(dir) = credentials() {
+        let file = dir.join("master.key");
         if file.exists() {
             return read(&file, true);
         }
@@ -186,5 +202,16 @@ mod tests {
         fs::write(&file, format!("{}\n", "0a".repeat(32))).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
         assert_eq!(*read(&file, false).unwrap().bytes, [10; 32]);
+    }
+
+    #[test]
+    fn the_mark_of_a_copy_lies_where_it_can_be_made() {
+        let dir = Path::new("/run/credentials/aurad.service");
+        let (own, given) = (Path::new("/etc/aura/master.key"), dir.join("master.key"));
+        let mark = |key: &Path, credentials| copied_mark(key, credentials);
+        assert_eq!(mark(own, None), Path::new("/etc/aura/master.copied"));
+        assert_eq!(mark(own, Some(dir)), Path::new("/etc/aura/master.copied"), "this key is not of systemd");
+        assert_eq!(mark(&given, Some(dir)), paths::config_dir().join("master.copied"));
+        assert!(!handed_out(own, Some(dir)) && handed_out(&given, Some(dir)));
     }
 }

@@ -1,6 +1,6 @@
 //! Why the daemon did not start or had to end: one sentence and one stable exit code each.
 //!
-//! The codes follow `sysexits.h` where it has one; `docs/errors.md` lists them.
+//! The codes follow `sysexits.h` where it has one; `docs/operating.md` lists them.
 
 /// Why `aurad` ends without success.
 #[derive(Debug, thiserror::Error)]

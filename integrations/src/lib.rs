@@ -7,6 +7,7 @@
 pub mod connector;
 pub mod ctx;
 pub mod http;
+mod redact;
 pub mod registry;
 pub mod sendgrid;
 pub mod shopify;

@@ -1,6 +1,7 @@
 //! Connections and named secrets: fields checked against the connector's own description.
 //!
-//! A secret goes in and never comes out: the store seals it, replies and logs name it only.
+//! A secret goes in and never comes out: the store seals it, replies and logs name it only. What a connection
+//! has and is not given again stays, so that changing one field never loses another.
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use crate::catalog::{CONNECTIONS_MAX, Catalog, State, unreadable};
 pub const SECRET: &str = "secret";
 /// Largest field of a connection, in bytes.
 const FIELD_MAX: usize = 16 * 1024;
+/// Largest settings of a connection (names and values, without its secrets): lists carry them.
+const SETTINGS_MAX: usize = 1024;
 
 fn shown(record: &ConnectionRecord) -> Connection {
     Connection {
@@ -41,18 +44,22 @@ impl Catalog {
         self.now().connections.values().map(|record| shown(record)).collect()
     }
 
-    /// Adds or replaces a connection.
+    /// Adds a connection, or changes it: fields that it has under the same connector and that are not given stay.
+    /// An empty value takes a field away.
     ///
     /// # Errors
     /// A field is missing, unknown, empty or too long; or not stored.
     pub async fn connection_add(&self, actor: &Actor, add: ConnectionAdd) -> Result<Connection, WireError> {
         let _one = self.0.edit.lock().await;
         let fields = self.fields_of(&add.connector)?;
-        let (settings, secrets) = sort_fields(&add, &fields)?;
         let state = self.now();
         let old = state.connection(&add.name);
+        let (settings, secrets) = sort_fields(&add, &fields, old.map(Arc::as_ref))?;
         if old.is_none() && state.connections.len() >= CONNECTIONS_MAX {
-            return Err(WireError::new(Code::Busy, format!("there are {CONNECTIONS_MAX} connections already")));
+            let message = format!(
+                "there are {CONNECTIONS_MAX} connections already and no more fit in a list; nothing was stored"
+            );
+            return Err(WireError::new(Code::Conflict, message).hint("change one that is no longer used"));
         }
         let record = ConnectionRecord {
             id: old.map_or_else(ConnectionId::now, |record| record.id),
@@ -99,7 +106,11 @@ impl Catalog {
 
 type Pairs = Vec<(String, String)>;
 
-fn sort_fields(add: &ConnectionAdd, fields: &[Field]) -> Result<(Pairs, Pairs), WireError> {
+fn sort_fields(
+    add: &ConnectionAdd,
+    fields: &[Field],
+    old: Option<&ConnectionRecord>,
+) -> Result<(Pairs, Pairs), WireError> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if add.name.is_empty() || add.name.len() > 64 || !add.name.chars().all(fits) {
         return Err(wrong(format!(
@@ -108,7 +119,6 @@ fn sort_fields(add: &ConnectionAdd, fields: &[Field]) -> Result<(Pairs, Pairs), 
         )));
     }
     let known = || fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ");
-    let (mut settings, mut secrets) = (Pairs::new(), Pairs::new());
     for (place, (name, value)) in add.fields.iter().enumerate() {
         let Some(field) = fields.iter().find(|field| field.name == *name) else {
             return Err(wrong(format!("{} has no field `{}`; it has {}", add.connector, display(name), known())));
@@ -116,26 +126,40 @@ fn sort_fields(add: &ConnectionAdd, fields: &[Field]) -> Result<(Pairs, Pairs), 
         if add.fields.iter().take(place).any(|(before, _)| before == name) {
             return Err(wrong(format!("the field `{name}` is given twice")));
         }
-        if value.is_empty() || value.len() > FIELD_MAX || value.contains(['\0', '\r', '\n']) {
-            return Err(wrong(format!("the field `{name}` must be one line of 1 to {FIELD_MAX} bytes")));
+        if value.len() > FIELD_MAX || value.contains(['\0', '\r', '\n']) {
+            return Err(wrong(format!("the field `{name}` must be one line of at most {FIELD_MAX} bytes")));
         }
-        if field.kind == "integer" && value.parse::<i64>().is_err() {
+        if !value.is_empty() && field.kind == "integer" && value.parse::<i64>().is_err() {
             return Err(wrong(format!("the field `{name}` must be a whole number")));
         }
-        let into = if field.secret { &mut secrets } else { &mut settings };
-        into.push((name.clone(), value.clone()));
     }
+    let old = old.filter(|record| record.connector == add.connector);
+    let of = |pairs: &Pairs, name: &str| pairs.iter().find(|(have, _)| have == name).map(|(_, value)| value.clone());
+    let (mut settings, mut secrets) = (Pairs::new(), Pairs::new());
     for field in fields {
-        if add.fields.iter().any(|(name, _)| *name == field.name) {
-            continue;
-        }
-        match &field.default {
-            Some(default) if !field.secret => settings.push((field.name.clone(), default.clone())),
-            _ if field.required => {
+        let default = field.default.clone().filter(|_| !field.secret);
+        let before =
+            || of(old.map(|record| if field.secret { &record.secrets } else { &record.settings })?, &field.name);
+        let value = match of(&add.fields, &field.name) {
+            None => before().or(default),
+            Some(empty) if empty.is_empty() => default,
+            given => given,
+        };
+        match value {
+            Some(value) if field.secret => secrets.push((field.name.clone(), value)),
+            Some(value) => settings.push((field.name.clone(), value)),
+            None if field.required => {
                 return Err(wrong(format!("the field `{}` of {} is missing", field.name, add.connector)));
             }
-            _ => {}
+            None => {}
         }
+    }
+    let size: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if size > SETTINGS_MAX {
+        return Err(wrong(format!(
+            "the settings of {} have {size} bytes together and may have {SETTINGS_MAX} (its secrets are not counted)",
+            add.name
+        )));
     }
     Ok((settings, secrets))
 }
@@ -167,18 +191,53 @@ mod tests {
     #[test]
     fn fields_are_those_of_the_connector() {
         let fields = [field("shop", true, false), field("token", true, true), field("note", false, false)];
-        let (settings, secrets) = sort_fields(&add("shop", &[("shop", "a"), ("token", "t")]), &fields).unwrap();
+        let (settings, secrets) = sort_fields(&add("shop", &[("shop", "a"), ("token", "t")]), &fields, None).unwrap();
         assert_eq!((settings.len(), secrets.len()), (1, 1));
         for (given, part) in [
             (add("Shop", &[]), "no name of a connection"),
             (add("shop", &[("shop", "a")]), "`token` of shopify is missing"),
             (add("shop", &[("shop", "a"), ("token", "t"), ("x", "y")]), "has no field `x`"),
             (add("shop", &[("shop", "a"), ("shop", "b"), ("token", "t")]), "given twice"),
-            (add("shop", &[("shop", ""), ("token", "t")]), "one line"),
+            (add("shop", &[("shop", ""), ("token", "t")]), "`shop` of shopify is missing"),
+            (add("shop", &[("shop", &"a".repeat(1021)), ("token", "t")]), "have 1025 bytes together"),
             (add("shop", &[("shop", "a\nb"), ("token", "t")]), "one line"),
         ] {
-            let error = sort_fields(&given, &fields).unwrap_err();
+            let error = sort_fields(&given, &fields, None).unwrap_err();
             assert!(error.message.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_not_given_again_stays_and_an_empty_value_takes_away() {
+        let fields = [
+            field("shop", true, false),
+            field("token", true, true),
+            field("hook", false, true),
+            Field { default: Some("7".to_owned()), ..field("version", false, false) },
+        ];
+        let pairs =
+            |list: &[(&str, &str)]| -> Pairs { list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect() };
+        let old = ConnectionRecord {
+            id: ConnectionId::now(),
+            name: "shop".to_owned(),
+            connector: "shopify".to_owned(),
+            settings: pairs(&[("shop", "a"), ("version", "8"), ("gone", "x")]),
+            secrets: pairs(&[("token", "t"), ("hook", "h")]),
+            changed_ms: 0,
+        };
+        let check = |given: &[(&str, &str)], settings: &[(&str, &str)], secrets: &[(&str, &str)]| {
+            let got = sort_fields(&add("shop", given), &fields, Some(&old)).unwrap();
+            assert_eq!(got, (pairs(settings), pairs(secrets)), "{given:?}");
+        };
+        let (place, both) = ([("shop", "a"), ("version", "8")], [("token", "t"), ("hook", "h")]);
+        check(&[], &place, &both);
+        check(&[("shop", "b")], &[("shop", "b"), ("version", "8")], &both);
+        check(&[("token", "new")], &place, &[("token", "new"), ("hook", "h")]);
+        check(&[("hook", "")], &place, &[("token", "t")]);
+        check(&[("version", "")], &[("shop", "a"), ("version", "7")], &both);
+        let error = sort_fields(&add("shop", &[("token", "")]), &fields, Some(&old)).unwrap_err();
+        assert!(error.message.contains("`token` of shopify is missing"), "a required one cannot go: {error}");
+        let other = ConnectionRecord { connector: "slack".to_owned(), ..old.clone() };
+        assert!(sort_fields(&add("shop", &[]), &fields, Some(&other)).is_err(), "another connector starts anew");
     }
 }

@@ -12,7 +12,7 @@ use aura_storage::rows::{FlowRecord, VersionRecord};
 use aura_storage::{CommitError, Key, Table, TailEntry, Txn};
 
 use crate::catalog::routes::{Proof, Routes};
-use crate::catalog::{Catalog, Entry, FLOWS_MAX, State, Version, definition, row, unreadable, version_key};
+use crate::catalog::{Catalog, ENDPOINTS_MAX, Entry, FLOWS_MAX, State, Version, definition, unreadable, version_key};
 
 /// Largest flow file, in bytes.
 pub const TEXT_MAX: usize = 1024 * 1024;
@@ -71,7 +71,9 @@ impl Catalog {
         let state = self.now();
         let old = state.names.get(&flow.flow).and_then(|id| state.flows.get(id));
         if old.is_none() && state.flows.len() >= FLOWS_MAX {
-            return Err(WireError::new(Code::Busy, format!("there are {FLOWS_MAX} flows already")));
+            let message = format!("there are {FLOWS_MAX} flows already and no more fit in a list; nothing was stored");
+            return Err(WireError::new(Code::Conflict, message)
+                .hint("apply it under the name of a flow that is no longer used, or run a second daemon"));
         }
         let same = old.and_then(|entry| entry.published.as_ref()).is_some_and(|version| version.record.text == text);
         let mut record = old.map_or_else(
@@ -90,7 +92,7 @@ impl Catalog {
         record.changed_ms = self.0.clock.now_ms();
         let published = old.and_then(|entry| entry.published.clone());
         let new = old.is_none();
-        self.commit_flow(actor.tenant, Entry { record, published }, None, new).await
+        self.commit_flow(actor.tenant, Entry::of(record, published), None, new).await
     }
 
     /// Makes the draft the published version. Without a draft the published version stays as it is.
@@ -103,7 +105,7 @@ impl Catalog {
         let entry = state.flow(name)?;
         let Some(text) = entry.record.draft.clone() else {
             return match entry.published {
-                Some(_) => Ok(row(entry)),
+                Some(_) => Ok(entry.row.clone()),
                 None => Err(WireError::new(Code::Conflict, format!("the flow {name} has nothing to publish"))
                     .hint("`aura flow apply FILE` stores a draft")),
             };
@@ -124,6 +126,15 @@ impl Catalog {
                 record.endpoints.push((trigger.id.clone(), endpoint()?));
             }
         }
+        let taking = flow.triggers.iter().filter(|trigger| Proof::of(trigger, &self.0.registry).is_some()).count();
+        if taking > 0 && state.routes.others(record.id) + taking > ENDPOINTS_MAX {
+            let message = format!(
+                "{name} would make more than {ENDPOINTS_MAX} endpoints of all flows together; nothing was published"
+            );
+            return Err(
+                WireError::new(Code::Conflict, message).hint("take triggers out of flows that are no longer used")
+            );
+        }
         let now_ms = self.0.clock.now_ms();
         let version =
             VersionRecord { version: definition::version(&flow), text, published_ms: now_ms, by: actor.name.clone() };
@@ -131,8 +142,7 @@ impl Catalog {
         record.draft = None;
         record.changed_ms = now_ms;
         let published = Version { record: version, flow };
-        self.commit_flow(actor.tenant, Entry { record, published: Some(published.clone()) }, Some(published), false)
-            .await
+        self.commit_flow(actor.tenant, Entry::of(record, Some(published.clone())), Some(published), false).await
     }
 
     /// Starts or stops taking events.
@@ -144,11 +154,11 @@ impl Catalog {
         let state = self.now();
         let entry = state.flow(name)?;
         if entry.record.enabled == enabled {
-            return Ok(row(entry));
+            return Ok(entry.row.clone());
         }
         let record = FlowRecord { enabled, changed_ms: self.0.clock.now_ms(), ..entry.record.clone() };
         let published = entry.published.clone();
-        self.commit_flow(actor.tenant, Entry { record, published }, None, false).await
+        self.commit_flow(actor.tenant, Entry::of(record, published), None, false).await
     }
 
     async fn commit_flow(
@@ -174,7 +184,7 @@ impl Catalog {
         }
         txn.tell(TailEntry::Flow(tenant, id));
         store.commit(txn).await.map_err(|error| uncommitted(&error))?;
-        let shown = row(&entry);
+        let shown = entry.row.clone();
         let mut state = State::clone(&self.now());
         state.insert(entry);
         state.routes = Arc::new(Routes::of(state.flows.values(), &self.0.registry, &state.routes));

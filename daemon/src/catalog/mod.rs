@@ -9,6 +9,9 @@ pub mod definition;
 pub mod edit;
 pub mod routes;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -23,10 +26,20 @@ use crate::catalog::routes::Routes;
 use crate::clock::Clock;
 use crate::engine::{Flows, Published};
 
-/// Most flows of an installation.
-pub const FLOWS_MAX: usize = 20_000;
+/// Most flows of an installation: their list fits one frame (a test says so), as do the next two.
+pub const FLOWS_MAX: usize = 2_000;
 /// Most connections of an installation.
-pub const CONNECTIONS_MAX: usize = 10_000;
+pub const CONNECTIONS_MAX: usize = 2_000;
+/// Most endpoints of all published flows.
+pub const ENDPOINTS_MAX: usize = 4_000;
+/// Rows read at start: more than can be made, so that none is left out.
+const ROWS_READ: usize = 100_000;
+/// Longest title in a list, in bytes.
+const TITLE_MAX: usize = 200;
+/// Triggers named in a list.
+const TRIGGERS_SHOWN: usize = 8;
+/// Longest trigger in a list, in bytes.
+const TRIGGER_MAX: usize = 130;
 /// Versions of the past kept read in memory.
 const VERSIONS_KEPT: usize = 256;
 
@@ -60,6 +73,8 @@ pub struct Entry {
     pub record: FlowRecord,
     /// The published version.
     pub published: Option<Version>,
+    /// As lists show it, made once: a draft is not read again for every list.
+    row: FlowRow,
 }
 
 /// A published version, read.
@@ -72,6 +87,11 @@ pub struct Version {
 }
 
 impl Entry {
+    fn of(record: FlowRecord, published: Option<Version>) -> Self {
+        let row = row(&record, published.as_ref());
+        Self { record, published, row }
+    }
+
     fn as_published(&self) -> Option<Published> {
         let version = self.published.as_ref()?;
         Some(Published {
@@ -111,17 +131,16 @@ impl Catalog {
         let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
         let mut state = State::default();
         let flows: Vec<(Key, FlowRecord)> =
-            store.scan(tenant, Table::Flows, &from, &to, FLOWS_MAX, false).map_err(|error| unreadable(&error))?;
+            store.scan(tenant, Table::Flows, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
         for (_, record) in flows {
             let published = match &record.published {
                 Some(version) => load_version(&store, tenant, record.id, version)?,
                 None => None,
             };
-            state.insert(Entry { record, published });
+            state.insert(Entry::of(record, published));
         }
-        let connections: Vec<(Key, ConnectionRecord)> = store
-            .scan(tenant, Table::Connections, &from, &to, CONNECTIONS_MAX, false)
-            .map_err(|error| unreadable(&error))?;
+        let connections: Vec<(Key, ConnectionRecord)> =
+            store.scan(tenant, Table::Connections, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
         for (_, record) in connections {
             state.connections.insert(record.name.clone(), Arc::new(record));
         }
@@ -156,7 +175,7 @@ impl Catalog {
     #[must_use]
     pub fn list(&self) -> Vec<FlowRow> {
         let state = self.now();
-        let mut rows: Vec<FlowRow> = state.flows.values().map(|entry| row(entry)).collect();
+        let mut rows: Vec<FlowRow> = state.flows.values().map(|entry| entry.row.clone()).collect();
         rows.sort_by(|a, b| a.flow.cmp(&b.flow));
         rows
     }
@@ -169,7 +188,7 @@ impl Catalog {
         let state = self.now();
         let entry = state.flow(name)?;
         Ok(FlowDetail {
-            row: row(entry),
+            row: entry.row.clone(),
             published: entry.published.as_ref().map(|version| version.record.text.clone()),
             draft: entry.record.draft.clone(),
         })
@@ -241,24 +260,38 @@ fn load_version(store: &Store, tenant: TenantId, flow: FlowId, version: &str) ->
     }
 }
 
-fn row(entry: &Entry) -> FlowRow {
-    let draft = entry.record.draft.as_deref().and_then(|text| definition::read(text).ok());
-    let published = entry.published.as_ref().map(|version| version.flow.as_ref());
-    let shown = published.or(draft.as_ref());
-    let title = shown.and_then(|flow| flow.title.clone()).unwrap_or_else(|| entry.record.flow.clone());
-    let triggers = shown
-        .map(|flow| flow.triggers.iter().map(|trigger| format!("{}: {}", trigger.id, trigger.on)).collect())
-        .unwrap_or_default();
+fn row(record: &FlowRecord, published: Option<&Version>) -> FlowRow {
+    let draft = record.draft.as_deref().and_then(|text| definition::read(text).ok());
+    let shown = published.map(|version| version.flow.as_ref()).or(draft.as_ref());
+    let title = shown.and_then(|flow| flow.title.as_deref()).unwrap_or(&record.flow);
+    let all = shown.map(|flow| flow.triggers.as_slice()).unwrap_or_default();
+    let mut triggers: Vec<String> = all
+        .iter()
+        .take(TRIGGERS_SHOWN)
+        .map(|trigger| cut(&format!("{}: {}", trigger.id, trigger.on), TRIGGER_MAX))
+        .collect();
+    if let Some(more) = all.len().checked_sub(TRIGGERS_SHOWN).filter(|more| *more > 0) {
+        triggers.push(format!("… and {more} more"));
+    }
     FlowRow {
-        id: entry.record.id,
-        flow: entry.record.flow.clone(),
-        title,
-        enabled: entry.record.enabled,
-        published: entry.record.published.clone(),
+        id: record.id,
+        flow: record.flow.clone(),
+        title: cut(title, TITLE_MAX),
+        enabled: record.enabled,
+        published: record.published.clone(),
         draft: draft.as_ref().map(definition::version),
         triggers,
-        changed_ms: entry.record.changed_ms,
+        changed_ms: record.changed_ms,
     }
+}
+
+/// The beginning of a text, at most `max` bytes.
+fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let kept = text.get(..text.floor_char_boundary(max.saturating_sub('…'.len_utf8()))).unwrap_or_default();
+    format!("{kept}…")
 }
 
 impl Flows for Catalog {

@@ -183,6 +183,12 @@ impl Routes {
         routes
     }
 
+    /// How many endpoints the flows other than `flow` have.
+    #[must_use]
+    pub fn others(&self, flow: FlowId) -> usize {
+        self.endpoints.values().filter(|target| target.flow != flow).count()
+    }
+
     /// By endpoint name; case does not matter, as in every id.
     #[must_use]
     pub fn endpoint(&self, name: &str) -> Option<&Arc<Target>> {
@@ -237,11 +243,15 @@ impl Catalog {
         rows.collect()
     }
 
-    /// Whether any published trigger of an enabled flow takes deliveries without proof.
+    /// The published triggers of enabled flows that take deliveries without proof, as `flow/trigger`.
     #[must_use]
     pub fn open_triggers(&self) -> Vec<String> {
         let state = self.now();
-        let open = state.routes.endpoints.values().filter(|target| target.proof == Proof::Open);
-        open.map(|target| format!("{}/{}", target.published.name, target.trigger_id)).collect()
+        let targets = state.routes.endpoints.values();
+        let open = targets.filter(|target| target.proof == Proof::Open && target.published.enabled);
+        let mut names: Vec<String> =
+            open.map(|target| format!("{}/{}", target.published.name, target.trigger_id)).collect();
+        names.sort();
+        names
     }
 }

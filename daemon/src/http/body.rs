@@ -1,7 +1,7 @@
 //! Reads a body within its bounds: bytes, pauses, total time, memory over all deliveries.
 //!
-//! A body that is too large is read on for a moment and thrown away, so that its sender hears the answer
-//! instead of a broken connection.
+//! A body that is refused is read on for a moment and thrown away, so that its sender hears the answer instead of
+//! a broken connection.
 
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub async fn read(mut body: Body, length: Option<u64>, limits: &Limits, place: &
             return Err(Refused::TooLarge(limits.body_max));
         }
         if !place.grow(bytes.len() + chunk.len()) {
+            drop((bytes, chunk));
+            waste(&mut body).await;
             return Err(Refused::Busy(1));
         }
         bytes.extend_from_slice(&chunk);
@@ -61,7 +63,8 @@ async fn next(body: &mut Body, until: Instant) -> Result<Option<Bytes>, Refused>
     }
 }
 
-async fn waste(body: &mut Body) {
+/// Reads a refused body on and throws it away, within bounds.
+pub async fn waste(body: &mut Body) {
     let until = Instant::now() + WASTE_TIME;
     let mut left = WASTE_MAX;
     while let Ok(Some(chunk)) = next(body, until).await {

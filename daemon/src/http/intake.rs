@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use aura_protocol::event::Delivery;
+use aura_protocol::flow::Reply;
 use aura_protocol::{EventId, TenantId, Value, signature};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -62,9 +63,12 @@ async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Resp
 }
 
 async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<Response, Refused> {
-    let (head, body) = request.into_parts();
-    check_head(&head, &target)?;
-    let mut place = door.in_flight.enter().ok_or(Refused::Busy(1))?;
+    let (head, mut body) = request.into_parts();
+    check_head(&head, &target.matches)?;
+    let Some(mut place) = door.in_flight.enter() else {
+        body::waste(&mut body).await;
+        return Err(Refused::Busy(1));
+    };
     let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = body::read(body, length, &door.limits, &mut place).await?;
 
@@ -107,26 +111,60 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         Some(scheme) => signature::delivery_id(scheme, &headers, &body),
         None => text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512),
     };
+    let replies =
+        published.flow.triggers.get(trigger).is_some_and(|found| matches!(found.reply, Reply::Respond { .. }));
+    let waits = match replies {
+        true => Some(door.waiting.enter(target.flow, body.len()).ok_or(Refused::Busy(2))?),
+        false => None,
+    };
     let delivery = Delivery {
         event: EventId::now(),
         trigger: target.trigger_id.clone(),
         method: head.method.as_str().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: headers.into_iter().filter(|(name, _)| !PRIVATE.contains(&name.as_str())).collect(),
+        headers: stored(headers),
         body,
         received_ms: now_ms,
     };
     let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, delivery_id };
     // The engine goes on with what it began even if this sender hangs up.
     let answer = door.engine.accept(intake).await?;
-    drop(place);
+    drop((place, waits));
     target.saw(answer.ack.event_id);
     let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.success_status).ok());
     Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))
 }
 
-/// Headers that are never stored.
-const PRIVATE: &[&str] = &["authorization", "cookie", "proxy-authorization", "x-api-key"];
+/// Headers that are never stored: whoever reads one could act as its sender. Signatures are kept, they prove one
+/// body and nothing else.
+const PRIVATE: &[&str] = &[
+    "api-key",
+    "apikey",
+    "authorization",
+    "cf-access-client-secret",
+    "cf-access-jwt-assertion",
+    "cookie",
+    "private-token",
+    "proxy-authorization",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-api-token",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-forwarded-access-token",
+    "x-gitlab-token",
+    "x-goog-channel-token",
+    "x-goog-iap-jwt-assertion",
+    "x-secret-token",
+    "x-shopify-access-token",
+    "x-telegram-bot-api-secret-token",
+    "x-token",
+    "x-vault-token",
+    "x-webhook-secret",
+    "x-webhook-token",
+    "x-xsrf-token",
+];
 /// Headers that may stand only once, beside those of the signature schemes.
 const SINGLE: &[&str] = &[
     "authorization",
@@ -138,12 +176,12 @@ const SINGLE: &[&str] = &[
     "transfer-encoding",
 ];
 
-fn check_head(head: &request::Parts, target: &Target) -> Result<(), Refused> {
+fn check_head(head: &request::Parts, matches: &[(String, String)]) -> Result<(), Refused> {
     let schemes = signature::SCHEMES
         .iter()
         .flat_map(|scheme| scheme.families)
         .flat_map(|family| [Some(family.signature), family.timestamp, family.id].into_iter().flatten());
-    let matched = target.matches.iter().map(|(name, _)| name.as_str());
+    let matched = matches.iter().map(|(name, _)| name.as_str());
     for name in SINGLE.iter().copied().chain(schemes).chain(matched) {
         if head.headers.get_all(name).iter().nth(1).is_some() {
             return Err(Refused::Malformed(format!("the header {name} is given more than once")));
@@ -158,6 +196,11 @@ fn check_head(head: &request::Parts, target: &Target) -> Result<(), Refused> {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Refused::Encoded),
         _ => Ok(()),
     }
+}
+
+/// The headers that are stored with a delivery.
+fn stored(headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    headers.into_iter().filter(|(name, _)| !PRIVATE.contains(&name.as_str())).collect()
 }
 
 fn all_headers(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -215,5 +258,54 @@ impl Door {
             unsaid = silent,
             "a delivery was refused: {why}"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(headers: &[(&str, &str)]) -> request::Parts {
+        let builder = headers.iter().fold(Request::builder(), |builder, (name, value)| builder.header(*name, *value));
+        builder.body(axum::body::Body::empty()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_header_that_proves_or_frames_a_delivery_may_stand_only_once() {
+        for name in [
+            "authorization",
+            "content-type",
+            "host",
+            "idempotency-key",
+            "shopify-hmac-sha256",
+            "stripe-signature",
+            "webhook-id",
+            "webhook-signature",
+            "webhook-timestamp",
+            "x-hub-signature-256",
+            "x-shopify-hmac-sha256",
+            "x-shopify-topic",
+            "x-slack-request-timestamp",
+            "x-slack-signature",
+        ] {
+            let matches = [("x-shopify-topic".to_owned(), "orders/create".to_owned())];
+            assert_eq!(check_head(&head(&[(name, "a")]), &matches), Ok(()), "{name}");
+            let refused = check_head(&head(&[(name, "a"), ("x-other", "b"), (name, "a")]), &matches).unwrap_err();
+            assert_eq!(refused, Refused::Malformed(format!("the header {name} is given more than once")));
+            assert_eq!(refused.into_response().status(), 400, "{name}");
+        }
+        assert_eq!(check_head(&head(&[("x-other", "a"), ("x-other", "b")]), &[]), Ok(()));
+    }
+
+    #[test]
+    fn what_would_let_its_reader_act_as_the_sender_is_not_stored() {
+        let names = |list: &[&str]| -> Vec<(String, String)> {
+            list.iter().map(|name| ((*name).to_owned(), "v".to_owned())).collect()
+        };
+        let kept = ["content-type", "stripe-signature", "x-goog-channel-id", "x-shopify-topic"];
+        let mut all = names(&kept);
+        all.extend(names(PRIVATE));
+        assert_eq!(stored(all), names(&kept));
+        assert!(PRIVATE.is_sorted() && PRIVATE.iter().all(|name| name.to_ascii_lowercase() == **name));
     }
 }

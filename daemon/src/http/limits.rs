@@ -1,4 +1,4 @@
-//! What may be at work at the same time: connections by source, deliveries, bytes of bodies.
+//! What may be at work at the same time: connections by source, deliveries, bytes of bodies, waiting replies.
 //!
 //! Every count goes down by dropping its guard, so no path can forget it. Memory is bounded by
 //! `connections × head + bytes in flight`.
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aura_protocol::FlowId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Open connections by source network: /24 of IPv4, /64 of IPv6.
@@ -117,9 +118,96 @@ impl Place {
     }
 }
 
+/// Deliveries that wait for the reply of their flow. They keep their place for as long as the flow takes, so one
+/// flow may have half of all places and bytes and all such flows together three quarters: the rest stays for others.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    held: Arc<Mutex<HashMap<FlowId, Held>>>,
+    most: Held,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    count: usize,
+    bytes: usize,
+}
+
+/// One delivery that waits.
+#[derive(Debug)]
+pub struct Waits {
+    waiting: Waiting,
+    flow: FlowId,
+    bytes: usize,
+}
+
+impl Held {
+    /// Whether one more fits into a part of `most`, in quarters; the first always does.
+    fn takes(self, bytes: usize, most: Self, quarters: usize) -> bool {
+        let part = |all: usize| (all / 4).saturating_mul(quarters) + (all % 4) * quarters / 4;
+        self.count == 0 || (self.count < part(most.count) && self.bytes.saturating_add(bytes) <= part(most.bytes))
+    }
+}
+
+impl Waiting {
+    /// Limits of the door in deliveries and bytes, of which these get a part.
+    #[must_use]
+    pub fn new(count: usize, bytes: usize) -> Self {
+        Self { held: Arc::default(), most: Held { count, bytes } }
+    }
+
+    /// A place for a delivery with a body of this many bytes; `None`: too many wait already.
+    #[must_use]
+    pub fn enter(&self, flow: FlowId, bytes: usize) -> Option<Waits> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = held
+            .values()
+            .fold(Held::default(), |all, one| Held { count: all.count + one.count, bytes: all.bytes + one.bytes });
+        let own = held.get(&flow).copied().unwrap_or_default();
+        if !own.takes(bytes, self.most, 2) || !all.takes(bytes, self.most, 3) {
+            return None;
+        }
+        held.insert(flow, Held { count: own.count + 1, bytes: own.bytes + bytes });
+        Some(Waits { waiting: self.clone(), flow, bytes })
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let mut held = self.waiting.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = held.get_mut(&self.flow) {
+            own.count = own.count.saturating_sub(1);
+            own.bytes = own.bytes.saturating_sub(self.bytes);
+            if own.count == 0 {
+                held.remove(&self.flow);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_slow_flow_leaves_places_for_others_and_all_of_them_too() {
+        let waiting = Waiting::new(8, 8000);
+        let (one, two, three) = (FlowId::now(), FlowId::now(), FlowId::now());
+        let mut held: Vec<Waits> = (0..4).map(|_| waiting.enter(one, 10).unwrap()).collect();
+        assert!(waiting.enter(one, 10).is_none(), "half of the places");
+        held.extend((0..2).map(|_| waiting.enter(two, 10).unwrap()));
+        assert!(waiting.enter(two, 10).is_none() && waiting.enter(three, 10).is_none(), "three quarters of them");
+        held.remove(0);
+        let large = waiting.enter(three, 5000).unwrap();
+        held.remove(0);
+        assert!(waiting.enter(three, 10).is_none(), "half of the bytes");
+        assert!(waiting.enter(one, 2000).is_none(), "three quarters of them");
+        drop((held, large));
+        assert!(waiting.held.lock().unwrap().is_empty());
+        let tiny = Waiting::new(1, 1024);
+        let only = tiny.enter(one, 4096).unwrap();
+        assert!(tiny.enter(two, 1).is_none());
+        drop(only);
+    }
 
     #[test]
     fn sources_are_counted_by_network_and_forgotten() {

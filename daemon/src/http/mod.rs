@@ -30,7 +30,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
 use crate::engine::Engine;
-use crate::http::limits::InFlight;
+use crate::http::limits::{InFlight, Waiting};
 use crate::tasks::Tasks;
 
 /// Limits of the door.
@@ -92,6 +92,8 @@ pub struct Shared {
     pub tasks: Tasks,
     /// Deliveries and bytes at work.
     pub in_flight: InFlight,
+    /// Of these, deliveries that wait for the reply of their flow.
+    pub waiting: Waiting,
     unproved: Unproved,
 }
 
@@ -114,7 +116,9 @@ impl Door {
     #[must_use]
     pub fn new(catalog: Catalog, engine: Engine, clock: Clock, limits: Limits, tasks: Tasks) -> Self {
         let in_flight = InFlight::new(limits.in_flight_max, limits.in_flight_bytes);
-        Self(Arc::new(Shared { catalog, engine, clock, limits, tasks, in_flight, unproved: Unproved::default() }))
+        let waiting = Waiting::new(limits.in_flight_max, limits.in_flight_bytes);
+        let unproved = Unproved::default();
+        Self(Arc::new(Shared { catalog, engine, clock, limits, tasks, in_flight, waiting, unproved }))
     }
 
     /// The routes. Whatever is not one answers like an endpoint that does not exist.

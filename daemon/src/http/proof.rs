@@ -37,3 +37,60 @@ pub fn check(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use aura_integrations::registry::Registry;
+    use aura_protocol::rpc::{Actor, ConnectionAdd, Role};
+    use aura_protocol::{RequestId, TenantId};
+    use aura_storage::{Store, StoreOptions};
+
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::clock::Clock;
+
+    #[tokio::test]
+    async fn a_connection_that_lost_its_signing_secret_refuses_with_one_sentence() {
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let catalog = Catalog::open(store, Arc::new(Registry::builtin()), Clock::system()).unwrap();
+        let (role, request) = (Role::Owner, RequestId::now());
+        let actor = Actor { name: "test".to_owned(), role, tenant: TenantId::DEFAULT, request };
+        let set = async |fields: &[(&str, &str)]| {
+            let fields = fields.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+            let add = ConnectionAdd { name: "shop".to_owned(), connector: "shopify".to_owned(), fields };
+            catalog.connection_add(&actor, add).await.unwrap()
+        };
+        set(&[("shop", "a.myshopify.com"), ("access_token", "t"), ("webhook_secret", "hush")]).await;
+        let flow = "aura: 1
+flow: f
+triggers:
+  - { id: order, on: shopify.order_created, connection: shop }
+steps:
+  - id: a
+    set: { b: 1 }
+";
+        catalog.apply(&actor, flow).await.unwrap();
+        catalog.publish(&actor, "f").await.unwrap();
+        let target = Arc::clone(catalog.now().routes().named("default", "f", "order").unwrap());
+        let scheme = signature::scheme("shopify_webhook").unwrap();
+        let prove = |secret: &str| {
+            let headers = signature::sign(scheme, secret, b"{}", 0, "d");
+            check(&target, &catalog.now(), &headers, b"{}", 0)
+        };
+        assert_eq!(prove("hush"), Ok(()));
+        // A new token alone does not take the signing secret away.
+        assert_eq!(set(&[("access_token", "u")]).await.secrets, ["access_token", "webhook_secret"]);
+        assert_eq!(prove("hush"), Ok(()));
+        assert!(prove("rush").is_err());
+        set(&[("webhook_secret", "")]).await;
+        for secret in ["hush", ""] {
+            let why = prove(secret).unwrap_err();
+            assert_eq!(
+                why,
+                "no secret configured, every delivery is refused: the connection shop has no `webhook_secret`"
+            );
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The door over raw sockets: what a hostile or clumsy sender may try, byte by byte.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aura_integrations::http::{EgressPolicy, Http};
@@ -18,6 +18,20 @@ use crate::clock::Clock;
 use crate::config::Options;
 use crate::engine::{Deps, Engine};
 use crate::tasks::Tasks;
+
+/// What the log said on this thread.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 struct Rig {
     address: SocketAddr,
@@ -321,4 +335,65 @@ async fn closing_lets_requests_at_work_finish_and_ends_idle_connections() {
     assert_eq!(status(&read_all(&mut at_work).await), "202");
     tokio::time::timeout(Duration::from_secs(10), close).await.unwrap().unwrap();
     assert!(TcpStream::connect(rig.address).await.is_err(), "nobody is let in any more");
+}
+
+#[tokio::test]
+async fn a_trigger_that_lost_its_secret_refuses_everything_and_the_log_says_which() {
+    let said = Said::default();
+    let writer = said.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(log);
+    let rig = rig(limits()).await;
+    let path = rig.path("signed").to_owned();
+    let scheme = signature::scheme("github").unwrap();
+    let signed = |secret: &str, id: &str| {
+        let headers = signature::sign(scheme, secret, b"{}", 0, id);
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<String>()
+    };
+    assert_eq!(status(&rig.post(&path, &signed("hush", "d-1"), "{}").await), "202");
+    // Another connector under the same name: the secret that signed is gone.
+    let fields = vec![("api_key".to_owned(), "k".to_owned())];
+    let add = ConnectionAdd { name: "hub".to_owned(), connector: "sendgrid".to_owned(), fields };
+    rig.catalog.connection_add(&rig.actor, add).await.unwrap();
+    for (id, headers) in [("d-2", signed("hush", "d-2")), ("d-3", signed("", "d-3")), ("none", String::new())] {
+        let answer = rig.post(&path, &headers, "{}").await;
+        assert_eq!(status(&answer), "401", "{id}: {answer}");
+        assert!(!answer.contains("hub") && !answer.contains("secret"), "the sender is not told why: {answer}");
+    }
+    let text = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    let sentence = "no secret configured, every delivery is refused: there is no secret named hub";
+    assert_eq!(text.matches(sentence).count(), 1, "one line, not one for each delivery: {text}");
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reply_leaves_places_for_other_flows() {
+    let rig = rig(Limits { in_flight_max: 4, ..limits() }).await;
+    let slow = "aura: 1
+flow: slow
+triggers:
+  - { id: ask, on: webhook, auth: none, reply: { respond: { wait: 20s } } }
+steps:
+  - id: wait
+    sleep: { for: 1h }
+  - id: say
+    respond: { status: 200, body: late }
+";
+    rig.catalog.apply(&rig.actor, slow).await.unwrap();
+    rig.catalog.publish(&rig.actor, "slow").await.unwrap();
+    let path = rig.catalog.webhooks("").into_iter().find(|webhook| webhook.flow == "slow").unwrap().url;
+    let rig = Arc::new(rig);
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let (rig, path) = (Arc::clone(&rig), path.clone());
+        asked.spawn(async move { rig.post(&path, "", "{}").await });
+    }
+    // Two wait for twenty seconds; the third is one too many of this flow.
+    let first = tokio::time::timeout(Duration::from_secs(10), asked.join_next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(status(&first), "503", "{first}");
+    assert!(first.contains("retry-after: "), "{first}");
+    let open = rig.path("open").to_owned();
+    assert_eq!(status(&rig.post(&open, "", "{}").await), "202", "another flow still has its place");
+    assert_eq!(asked.len(), 2, "those that wait go on waiting");
+    asked.abort_all();
 }

@@ -1,12 +1,15 @@
 //! Cuts large payloads out of transitions, so that a reply fits its frame whatever a run carried.
 //!
-//! What was cut stands as the text `… N bytes …`; `run_payload` serves it in windows.
+//! What was cut stands as the text `… N bytes …`; `run_payload` serves it in windows. Sentences of a head keep
+//! their beginning.
 
 use aura_protocol::Value;
-use aura_protocol::run::{Record, StepError, Transition};
+use aura_protocol::run::{Record, RunHead, StepError, Transition};
 
 /// Payloads over this many bytes are cut in replies.
 pub const PAYLOAD_MAX: usize = 16 * 1024;
+/// Texts of a head over this many bytes are shortened in replies.
+pub const HEAD_TEXT_MAX: usize = 2 * 1024;
 
 /// A transition whose payloads are at most `max` bytes each.
 #[must_use]
@@ -34,8 +37,34 @@ fn bytes(body: &mut Vec<u8>, max: usize) {
     }
 }
 
+/// A head whose sentences and details are at most `max` bytes each: what a flow or a provider said may be large,
+/// and a reply holds many heads.
+pub fn head(head: &mut RunHead, max: usize) {
+    if let Some(failure) = &mut head.error {
+        shorten(&mut failure.message, max);
+        if let Some(code) = &mut failure.code {
+            shorten(code, max);
+        }
+        if let Some(detail) = &mut failure.detail {
+            value(detail, max);
+        }
+    }
+    if let Some(blocked) = &mut head.blocked_by {
+        shorten(&mut blocked.reason, max);
+    }
+}
+
+/// Keeps the beginning of a text and says how long it was.
+fn shorten(text: &mut String, max: usize) {
+    if text.len() > max {
+        let mark = format!(" {}", mark(text.len()));
+        text.truncate(text.floor_char_boundary(max.saturating_sub(mark.len())));
+        text.push_str(&mark);
+    }
+}
+
 /// An error whose parts are at most `max` bytes each.
-pub fn error(error: &mut StepError, max: usize) {
+fn error(error: &mut StepError, max: usize) {
     if let Some(detail) = &mut error.detail {
         value(detail, max);
     }

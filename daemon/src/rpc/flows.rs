@@ -4,7 +4,7 @@ use aura_protocol::WireError;
 use aura_protocol::rpc::{Actor, FlowApply, FlowEnable, FlowRow, FlowRun};
 use aura_protocol::run::RunHead;
 
-use crate::rpc::Service;
+use crate::rpc::{Service, runs};
 
 /// Stores a draft.
 ///
@@ -50,5 +50,5 @@ pub async fn enable(service: &Service, actor: Actor, request: FlowEnable) -> Res
 pub async fn run(service: &Service, actor: Actor, request: FlowRun) -> Result<RunHead, WireError> {
     let published = service.catalog.published_by_name(&request.flow)?;
     let engine = service.engine.clone();
-    service.change(async move { engine.run(&actor, published, request.input).await }).await
+    service.change(async move { engine.run(&actor, published, request.input).await }).await.map(runs::shown)
 }

@@ -7,7 +7,7 @@ use aura_protocol::run::{Record, RunHead, Transition};
 use aura_protocol::text::display;
 use aura_protocol::{Code, RunId, TenantId, Value, WireError, wire};
 use aura_storage::rows::{journal_key, run_key};
-use aura_storage::{Key, Table};
+use aura_storage::{Key, Store, Table};
 
 use crate::catalog::unreadable;
 use crate::engine::Flows;
@@ -15,20 +15,28 @@ use crate::rpc::{Service, Shared, cut, refs};
 
 /// Most heads of one list.
 pub const LIST_MAX: usize = 500;
+/// Bytes of heads after which a list ends; its reader goes on from the last run.
+const LIST_BYTES_MAX: usize = 1024 * 1024;
+/// Heads read at a time: stored heads are uncut.
+const WINDOW: usize = 100;
 /// Runs looked at for one list, whatever its filter.
 const LOOKED_AT: usize = 20_000;
 /// Largest journal of one reply, in bytes.
-const JOURNAL_MAX: usize = 3 * 1024 * 1024;
+const JOURNAL_MAX: usize = 2 * 1024 * 1024;
 /// Most transitions of one reply.
 const TRANSITIONS_MAX: usize = 10_000;
 /// Largest window of a payload, in bytes.
 const WINDOW_MAX: u32 = 256 * 1024;
 
-/// Runs, newest first.
+/// Runs, newest first; fewer than asked for if they would be more than a reply may hold.
 ///
 /// # Errors
 /// The store cannot be read.
 pub fn list(shared: &Shared, query: &RunQuery) -> Result<Vec<RunHead>, WireError> {
+    list_of(&shared.store, query)
+}
+
+fn list_of(store: &Store, query: &RunQuery) -> Result<Vec<RunHead>, WireError> {
     let tenant = TenantId::DEFAULT;
     let limit = usize::try_from(query.limit).unwrap_or(LIST_MAX).clamp(1, LIST_MAX);
     let fits = |head: &RunHead| {
@@ -38,21 +46,27 @@ pub fn list(shared: &Shared, query: &RunQuery) -> Result<Vec<RunHead>, WireError
     let from = Key::tenant(tenant);
     let mut to = query.before.map_or_else(|| Key::tenant(tenant).after_prefix(), |run| run_key(tenant, run));
     let mut found = Vec::new();
-    let mut looked_at = 0;
+    let (mut looked_at, mut bytes) = (0, 0);
     while found.len() < limit && looked_at < LOOKED_AT {
         let window: Vec<(Key, RunHead)> =
-            shared.store.scan(tenant, Table::Runs, &from, &to, limit, true).map_err(|error| unreadable(&error))?;
+            store.scan(tenant, Table::Runs, &from, &to, WINDOW, true).map_err(|error| unreadable(&error))?;
         looked_at += window.len();
-        let last = window.len() < limit;
+        let last = window.len() < WINDOW;
         if let Some((key, _)) = window.last() {
             to = key.clone();
         }
-        found.extend(window.into_iter().map(|(_, head)| head).filter(|head| fits(head)));
+        for mut head in window.into_iter().map(|(_, head)| head).filter(|head| fits(head)) {
+            cut::head(&mut head, cut::HEAD_TEXT_MAX);
+            bytes += wire::encode(&head).map_or(LIST_BYTES_MAX, |encoded| encoded.len());
+            if found.len() == limit || (bytes > LIST_BYTES_MAX && !found.is_empty()) {
+                return Ok(found);
+            }
+            found.push(head);
+        }
         if last {
             break;
         }
     }
-    found.truncate(limit);
     Ok(found)
 }
 
@@ -70,9 +84,7 @@ fn journal(shared: &Shared, run: RunId, from: u64, limit: usize) -> Result<Vec<T
 /// No such run, or the store cannot be read.
 pub fn show(shared: &Shared, run: &RunRef) -> Result<RunDetail, WireError> {
     let mut head = refs::find(shared, run)?;
-    if let Some(error) = &mut head.error {
-        cut::error(error, cut::PAYLOAD_MAX);
-    }
+    cut::head(&mut head, cut::HEAD_TEXT_MAX);
     let most = u64::try_from(TRANSITIONS_MAX).unwrap_or(u64::MAX);
     let first = head.transition.saturating_sub(most);
     let mut journal: Vec<Transition> = journal(shared, head.run, first, TRANSITIONS_MAX + 100)?
@@ -151,6 +163,12 @@ fn part(journal: &[Transition], step: &str, part: &str) -> Result<Option<Value>,
     Ok(found.next())
 }
 
+/// A head as replies carry it.
+pub(crate) fn shown(mut head: RunHead) -> RunHead {
+    cut::head(&mut head, cut::HEAD_TEXT_MAX);
+    head
+}
+
 /// Asks a run to end.
 ///
 /// # Errors
@@ -159,7 +177,7 @@ pub async fn cancel(service: &Service, actor: Actor, request: RunCancel) -> Resu
     let reason: String = request.reason.chars().take(500).collect();
     let run = service.read(move |shared| refs::find(shared, &request.run)).await?.run;
     let engine = service.engine.clone();
-    service.change(async move { engine.cancel(&actor, run, &reason).await }).await
+    service.change(async move { engine.cancel(&actor, run, &reason).await }).await.map(shown)
 }
 
 /// Decides about a step in doubt.
@@ -170,12 +188,80 @@ pub async fn resolve(service: &Service, actor: Actor, request: RunResolve) -> Re
     let RunResolve { run, step, resolution } = request;
     let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
     let engine = service.engine.clone();
-    service.change(async move { engine.resolve(&actor, run, &step, resolution).await }).await
+    service.change(async move { engine.resolve(&actor, run, &step, resolution).await }).await.map(shown)
 }
 
 #[cfg(test)]
 mod tests {
+    use aura_protocol::run::{Blocked, ErrorClass, RunState, StepError};
+    use aura_protocol::{EventId, FlowId};
+    use aura_storage::{StoreOptions, Txn};
+
     use super::*;
+
+    fn stopped(said: &str) -> RunHead {
+        let mut error = StepError::new(ErrorClass::Invalid, said);
+        error.detail = Some(Value::from(said));
+        error.code = Some(said.to_owned());
+        RunHead {
+            run: RunId::now(),
+            flow_id: FlowId::now(),
+            flow: "f".to_owned(),
+            version: "v".to_owned(),
+            trigger: "t".to_owned(),
+            event: EventId::now(),
+            state: RunState::Failed,
+            created_ms: 0,
+            finished_ms: None,
+            step: "s".to_owned(),
+            attempt: 1,
+            steps_done: 1,
+            steps_all: 1,
+            blocked_by: Some(Blocked { reason: said.to_owned(), until_ms: None }),
+            error: Some(error),
+            transition: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_that_stopped_with_much_to_say_are_listed_in_replies_that_fit() {
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let said = format!("the reason: {}", "ü".repeat(15_000));
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            let mut txn = Txn::new();
+            for _ in 0..25 {
+                let head = stopped(&said);
+                let key = run_key(TenantId::DEFAULT, head.run);
+                store.put(&mut txn, TenantId::DEFAULT, Table::Runs, key, &head).unwrap();
+                all.push(head.run);
+            }
+            store.commit(txn).await.unwrap();
+        }
+        all.sort_unstable();
+        all.reverse();
+        let (mut seen, mut replies) = (Vec::new(), 0);
+        loop {
+            let query = RunQuery { before: seen.last().copied(), limit: 500, ..RunQuery::default() };
+            let heads = list_of(&store, &query).unwrap();
+            assert!(wire::encode(&heads).unwrap().len() <= LIST_BYTES_MAX + 16);
+            if heads.is_empty() {
+                break;
+            }
+            replies += 1;
+            for head in heads {
+                let error = head.error.unwrap();
+                assert!(error.message.starts_with("the reason: üü") && error.message.ends_with("30012 bytes …"));
+                assert!(error.message.len() <= 2048 && head.blocked_by.unwrap().reason.len() <= 2048);
+                assert_eq!(error.detail, Some(Value::from("… 30028 bytes …")));
+                seen.push(head.run);
+            }
+        }
+        assert_eq!(seen, all);
+        assert!(replies > 1, "a reply ends before its frame does");
+        let query = RunQuery { limit: 3, ..RunQuery::default() };
+        assert_eq!(list_of(&store, &query).unwrap().len(), 3);
+    }
 
     #[test]
     fn windows_put_together_are_the_whole_text() {

@@ -25,6 +25,8 @@ const GROUPS: usize = 64;
 const HARD_MAX: usize = 2 * 1024 * 1024;
 /// Payloads of a group that is too large as it is.
 const SMALL: usize = 512;
+/// Sentences of heads in such a group.
+const TINY: usize = 128;
 
 /// Serves one long poll of a client.
 ///
@@ -149,6 +151,10 @@ fn weigh(items: &[Item]) -> usize {
 fn small(item: Item) -> Item {
     match item {
         Item::Transition(run, transition) => Item::Transition(run, cut::transition(transition, SMALL)),
+        Item::Run(mut head) => {
+            cut::head(&mut head, TINY);
+            Item::Run(head)
+        }
         Item::Event(mut event) => {
             event.delivery.body.clear();
             event.delivery.headers.clear();
@@ -206,9 +212,7 @@ fn head(shared: &Shared, run: RunId) -> Result<Option<RunHead>, WireError> {
     let found: Option<RunHead> =
         shared.store.get(tenant, Table::Runs, &run_key(tenant, run)).map_err(|error| unreadable(&error))?;
     Ok(found.map(|mut head| {
-        if let Some(error) = &mut head.error {
-            cut::error(error, SMALL);
-        }
+        cut::head(&mut head, cut::HEAD_TEXT_MAX);
         head
     }))
 }

@@ -1,5 +1,6 @@
 //! One call of an action: inputs checked, request made, answer judged, secrets kept out of what comes back.
 //!
+//! Secrets are taken out of an answer first, over the whole of it: a piece of one must not be left at a cut.
 //! Order of judgement: the connector's error rules (a 200 may be an error), then the status, then the
 //! output. A 2xx whose output cannot be read is *unknown*: the peer did something.
 
@@ -12,14 +13,11 @@ use url::Url;
 use super::{Call, Connector, WaitUnit};
 use crate::ctx::CallCtx;
 use crate::http::{HttpRequest, HttpResponse, detail, status_class};
+use crate::redact::Secrets;
 use crate::template::{Gap, Scope, Template, at};
 
 /// Most characters of a peer's words in a sentence.
 const WORDS_MAX: usize = 300;
-/// Secrets shorter than this are not looked for in answers: they would match by chance.
-const SECRET_MIN: usize = 6;
-/// What stands for a secret that an answer repeated.
-const HIDDEN: &str = "[secret]";
 
 impl Connector {
     /// Calls one of its actions, once.
@@ -46,11 +44,12 @@ impl Connector {
             Ok(request) => request,
             Err(problem) => return unsent(problem),
         };
+        let secrets = Secrets::of(ctx.secrets);
         let outcome = match ctx.http.send(request, ctx.sent).await {
-            Ok(response) => self.judge(ctx, call, &input, &response),
+            Ok(response) => self.judge(ctx, call, &input, &response, &secrets),
             Err((error, reach)) => CallOutcome::Failed(error, reach),
         };
-        keep_secrets(ctx, outcome)
+        keep_secrets(&secrets, outcome)
     }
 
     fn request(&self, ctx: &CallCtx<'_>, call: &Call, input: &Value) -> Result<HttpRequest, String> {
@@ -99,8 +98,18 @@ impl Connector {
         Err(gap.map_or_else(|| "it has no base address".to_owned(), |gap| gap.to_string()))
     }
 
-    fn judge(&self, ctx: &CallCtx<'_>, call: &Call, input: &Value, response: &HttpResponse) -> CallOutcome {
-        let body = if response.body.is_empty() { Ok(Value::Null) } else { Value::from_json(&response.body) };
+    fn judge(
+        &self,
+        ctx: &CallCtx<'_>,
+        call: &Call,
+        input: &Value,
+        response: &HttpResponse,
+        secrets: &Secrets,
+    ) -> CallOutcome {
+        let mut body = if response.body.is_empty() { Ok(Value::Null) } else { Value::from_json(&response.body) };
+        if let Ok(body) = &mut body {
+            secrets.hide(body);
+        }
         let known = body.as_ref().ok();
         let rule = known.and_then(|body| {
             self.errors.iter().find(|rule| {
@@ -114,10 +123,10 @@ impl Connector {
             Some(rule) => (rule.class, rule.reach, status_class(response).2),
             None if response.is_success() => {
                 return match body {
-                    Ok(body) => self.output(ctx, call, input, response, &body),
+                    Ok(body) => self.output(ctx, call, input, response, &body, secrets),
                     Err(error) => {
                         let what = format!("answered with something that is not JSON ({error})");
-                        self.unreadable(call, response, ErrorClass::Transient, &what)
+                        self.unreadable(call, response, ErrorClass::Transient, &what, secrets)
                     }
                 };
             }
@@ -137,8 +146,8 @@ impl Connector {
             error.message = format!("{} could not say whether it did {}: {words}", self.descriptor.title, call.action);
         }
         let code = known.and_then(|body| self.codes.iter().find_map(|path| at(body, path)?.as_str()));
-        error.code = Some(code.map_or_else(|| response.status.to_string(), display));
-        error.detail = detail(&response.body);
+        error.code = Some(code.map_or_else(|| response.status.to_string(), short));
+        error.detail = detail(&response.body, Some(secrets));
         error.retry_after_ms = match class {
             ErrorClass::RateLimited => wait.or_else(|| self.wait(ctx, response, known)),
             _ => wait,
@@ -160,8 +169,7 @@ impl Connector {
 
     fn words(&self, body: &Value) -> Option<String> {
         let text = self.messages.iter().find_map(|path| at(body, path)?.as_str())?;
-        let short: String = text.chars().take(WORDS_MAX).collect();
-        Some(display(&short))
+        Some(short(text))
     }
 
     fn output(
@@ -171,6 +179,7 @@ impl Connector {
         input: &Value,
         response: &HttpResponse,
         body: &Value,
+        secrets: &Secrets,
     ) -> CallOutcome {
         let scope = Scope { input, ctx, defaults: &self.defaults, body: Some(body), headers: &response.headers };
         let gap = match call.output.fill(&scope) {
@@ -189,14 +198,22 @@ impl Connector {
                 response,
                 ErrorClass::Internal,
                 &format!("answered in a form we do not know: {gap}"),
+                secrets,
             ),
         }
     }
 
-    fn unreadable(&self, call: &Call, response: &HttpResponse, class: ErrorClass, what: &str) -> CallOutcome {
+    fn unreadable(
+        &self,
+        call: &Call,
+        response: &HttpResponse,
+        class: ErrorClass,
+        what: &str,
+        secrets: &Secrets,
+    ) -> CallOutcome {
         let mut error = StepError::new(class, format!("{} {what} to {}", self.descriptor.title, call.action));
         error.code = Some(response.status.to_string());
-        error.detail = detail(&response.body);
+        error.detail = detail(&response.body, Some(secrets));
         CallOutcome::Failed(error, Reach::Unknown)
     }
 }
@@ -259,6 +276,12 @@ fn path(template: &Template, scope: &Scope<'_>) -> Result<String, String> {
     Ok(out)
 }
 
+/// The beginning of a peer's words, to be shown.
+fn short(text: &str) -> String {
+    let head: String = text.chars().take(WORDS_MAX).collect();
+    display(&head)
+}
+
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -269,52 +292,23 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// A peer may repeat what it was sent; a secret in it goes no further.
-fn keep_secrets(ctx: &CallCtx<'_>, outcome: CallOutcome) -> CallOutcome {
-    let secrets: Vec<&str> =
-        ctx.secrets.iter().map(|(_, value)| value.as_str()).filter(|value| value.len() >= SECRET_MIN).collect();
+/// A peer may repeat what it was sent; a secret in it goes no further. What [`Connector::judge`] took of an answer
+/// is clean already, before it was cut; this is for everything else.
+fn keep_secrets(secrets: &Secrets, outcome: CallOutcome) -> CallOutcome {
     match outcome {
         CallOutcome::Done(mut value) => {
-            hide(&mut value, &secrets);
+            secrets.hide(&mut value);
             CallOutcome::Done(value)
         }
         CallOutcome::Failed(mut error, reach) => {
-            hide_text(&mut error.message, &secrets);
+            secrets.hide_text(&mut error.message);
             if let Some(code) = &mut error.code {
-                hide_text(code, &secrets);
+                secrets.hide_text(code);
             }
             if let Some(detail) = &mut error.detail {
-                hide(detail, &secrets);
+                secrets.hide(detail);
             }
             CallOutcome::Failed(error, reach)
-        }
-    }
-}
-
-fn hide(value: &mut Value, secrets: &[&str]) {
-    match value {
-        Value::Str(text) => hide_text(text, secrets),
-        Value::List(items) => items.iter_mut().for_each(|item| hide(item, secrets)),
-        Value::Map(map) => {
-            if map.keys().any(|key| secrets.iter().any(|secret| key.contains(secret))) {
-                *map = std::mem::take(map)
-                    .into_iter()
-                    .map(|(mut key, value)| {
-                        hide_text(&mut key, secrets);
-                        (key, value)
-                    })
-                    .collect();
-            }
-            map.values_mut().for_each(|item| hide(item, secrets));
-        }
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Dec(_) => {}
-    }
-}
-
-fn hide_text(text: &mut String, secrets: &[&str]) {
-    for secret in secrets {
-        if text.contains(secret) {
-            *text = text.replace(secret, HIDDEN);
         }
     }
 }

@@ -3,12 +3,15 @@
 //! The table is that of the design's effect classes: 429 and definite 4xx refusals prove that nothing
 //! happened, 5xx and 408 prove nothing. Connectors overrule it from the body where a vendor says more.
 
+use std::borrow::Cow;
+
 use aura_protocol::run::{ErrorClass, Reach, StepError};
 use aura_protocol::text::display_lines;
 use aura_protocol::value::Value;
 use jiff::fmt::rfc2822;
 
 use super::HttpResponse;
+use crate::redact::Secrets;
 
 /// Longest wait that a peer can ask for: a day.
 const WAIT_MAX_MS: u64 = 24 * 60 * 60 * 1000;
@@ -25,7 +28,7 @@ pub fn classify(response: &HttpResponse) -> Option<(StepError, Reach)> {
     let mut error = StepError::new(class, format!("the answer has status {}", response.status));
     error.code = Some(response.status.to_string());
     error.retry_after_ms = wait;
-    error.detail = detail(&response.body);
+    error.detail = detail(&response.body, None);
     Some((error, reach))
 }
 
@@ -62,18 +65,24 @@ fn http_date(text: &str) -> Option<i64> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok().map(jiff::Timestamp::as_millisecond)
 }
 
-/// What the peer said: JSON if it is short enough to keep whole, else the beginning of its text.
-pub(crate) fn detail(body: &[u8]) -> Option<Value> {
+/// What the peer said: JSON if it is short enough to keep whole, else the beginning of its text. Secrets are taken
+/// out of the whole before anything is cut.
+pub(crate) fn detail(body: &[u8], secrets: Option<&Secrets>) -> Option<Value> {
     if body.is_empty() {
         return None;
     }
     if body.len() <= DETAIL_MAX
-        && let Ok(value) = Value::from_json(body)
+        && let Ok(mut value) = Value::from_json(body)
     {
+        if let Some(secrets) = secrets {
+            secrets.hide(&mut value);
+        }
         return Some(value);
     }
-    let head = body.get(..DETAIL_MAX).unwrap_or(body);
-    Some(Value::from(display_lines(String::from_utf8_lossy(head).trim_end_matches('\u{fffd}'))))
+    let text = String::from_utf8_lossy(body);
+    let text = secrets.map_or(Cow::Borrowed(text.as_ref()), |secrets| secrets.text(&text));
+    let head = text.get(..text.floor_char_boundary(DETAIL_MAX)).unwrap_or_default();
+    Some(Value::from(display_lines(head)))
 }
 
 #[cfg(test)]
@@ -127,11 +136,36 @@ mod tests {
     }
 
     #[test]
+    fn no_piece_of_a_secret_is_left_at_the_cut() {
+        let secret = "s3cr\"t/pläne+42";
+        let secrets = Secrets::of(&[("token".to_owned(), secret.to_owned())]);
+        for form in [
+            secret,
+            r#"s3cr\"t\/pläne+42"#,
+            r#"s3cr\"t/pl\u00e4ne+42"#,
+            "s3cr%22t%2Fpl%C3%A4ne%2B42",
+            "czNjciJ0L3Bsw6RuZSs0Mg==",
+        ] {
+            // The form lies whole before the cut, across it at every byte, and behind it.
+            for before in DETAIL_MAX - form.len() - 8..=DETAIL_MAX {
+                let body = format!("{}{form}{}", "-".repeat(before), "-".repeat(20));
+                let Some(Value::Str(text)) = detail(body.as_bytes(), Some(&secrets)) else { panic!("text expected") };
+                let left = text.trim_start_matches('-').trim_end_matches('-').trim_end_matches('=');
+                assert!("[secret]".starts_with(left), "{form}, cut {before} bytes in: {left}");
+            }
+            let short = format!("{{\"a\": {}}}", Value::from(form).to_json());
+            let found = detail(short.as_bytes(), Some(&secrets)).unwrap();
+            let text = found.get("a").and_then(Value::as_str).unwrap().trim_end_matches('=');
+            assert_eq!(text, "[secret]", "{form}");
+        }
+    }
+
+    #[test]
     fn what_the_peer_said_is_kept_and_cut() {
-        assert_eq!(detail(b""), None);
-        assert_eq!(detail(br#"{"a": 1.50}"#), Some(Value::object([("a", Value::Dec("1.50".into()))])));
+        assert_eq!(detail(b"", None), None);
+        assert_eq!(detail(br#"{"a": 1.50}"#, None), Some(Value::object([("a", Value::Dec("1.50".into()))])));
         let long = "ö".repeat(3000);
-        let Some(Value::Str(text)) = detail(long.as_bytes()) else { panic!("text expected") };
+        let Some(Value::Str(text)) = detail(long.as_bytes(), None) else { panic!("text expected") };
         assert_eq!(text.len(), 4096);
         let response = HttpResponse { status: 503, headers: pairs(&[("retry-after", "2")]), body: b"busy".to_vec() };
         let (error, reach) = classify(&response).unwrap();

@@ -5,7 +5,7 @@ use aura_protocol::signature;
 use aura_protocol::value::Value;
 
 use super::fake::{BOT_TOKEN, Fake, Message};
-use crate::fakes::call;
+use crate::fakes::{Behaviour, Reply, call};
 use crate::registry::sample;
 
 #[tokio::test]
@@ -35,6 +35,25 @@ async fn ok_false_is_an_error_of_its_class() {
         assert_eq!(error.message, format!("Slack refused post_message: {code}"));
     }
     assert!(fake.messages().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_slack_repeats_is_hidden_before_its_words_are_cut() {
+    let fake = Fake::start().await.unwrap();
+    let settings = [("base_url", fake.base_url.as_str())];
+    let escaped: String = BOT_TOKEN.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    for form in [BOT_TOKEN, escaped.as_str()] {
+        for before in 270..=300 {
+            let words = format!("{}{form} and more", "-".repeat(before));
+            let answer = format!(r#"{{"ok": false, "error": "{words}", "more": "{}"}}"#, "-".repeat(before * 20));
+            fake.next(Behaviour::Answer(Reply::json(200, answer)));
+            let input = r##"{"channel": "#a", "text": "x"}"##;
+            let outcome = call("slack.post_message", input, &settings, &[("bot_token", BOT_TOKEN)]).await;
+            let CallOutcome::Failed(error, _) = outcome else { panic!("{outcome:?}") };
+            let all = format!("{} {:?} {:?}", error.message, error.code, error.detail);
+            assert!(!all.contains(&form[..4]), "{before}: {all}");
+        }
+    }
 }
 
 #[test]

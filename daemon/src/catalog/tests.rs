@@ -1,0 +1,82 @@
+//! The catalog's promises that need no daemon: its lists fit their frames, and rows are made once.
+
+use aura_protocol::rpc::{Connection, FlowRow, Webhook};
+use aura_protocol::{ConnectionId, EventId, FlowId, wire};
+use aura_storage::rows::FlowRecord;
+
+use super::{CONNECTIONS_MAX, ENDPOINTS_MAX, Entry, FLOWS_MAX, TITLE_MAX, TRIGGER_MAX, TRIGGERS_SHOWN, cut};
+
+/// Longest name of a flow, trigger or connection.
+const NAME: usize = 64;
+/// Longest address of the door (`config::PUBLIC_URL_MAX`).
+const URL: usize = crate::config::PUBLIC_URL_MAX;
+
+fn long(bytes: usize) -> String {
+    "x".repeat(bytes)
+}
+
+#[track_caller]
+fn fits(row: &impl serde::Serialize, most: usize) {
+    let one = wire::encode(row).unwrap().len();
+    assert!(one * most + 1024 <= wire::FRAME_MAX, "{most} rows of {one} bytes are more than a frame");
+}
+
+#[test]
+fn the_longest_lists_fit_one_frame() {
+    let flow = FlowRow {
+        id: FlowId::now(),
+        flow: long(NAME),
+        title: long(TITLE_MAX),
+        enabled: true,
+        published: Some(long(72)),
+        draft: Some(long(72)),
+        triggers: vec![long(TRIGGER_MAX); TRIGGERS_SHOWN + 1],
+        changed_ms: i64::MAX,
+    };
+    fits(&flow, FLOWS_MAX);
+    let webhook = Webhook {
+        flow: long(NAME),
+        trigger: long(NAME),
+        on: long(NAME),
+        url: long(URL + "/hooks/".len() + 26),
+        alias: Some(long(URL + "/hooks/default//".len() + 2 * NAME)),
+        auth: long(NAME),
+        secret_set: true,
+        enabled: true,
+        last_event: Some(EventId::now()),
+    };
+    fits(&webhook, ENDPOINTS_MAX);
+    let pairs = vec![("x".repeat(8), "x".repeat(120)); 8];
+    let connection = Connection {
+        id: ConnectionId::now(),
+        name: long(NAME),
+        connector: long(NAME),
+        settings: pairs,
+        secrets: vec![long(24); 8],
+        changed_ms: i64::MAX,
+    };
+    fits(&connection, CONNECTIONS_MAX);
+}
+
+#[test]
+fn a_row_is_bounded_whatever_its_flow_says() {
+    let triggers: String = (0..30).map(|n| format!("  - {{ id: t{n}, on: webhook, auth: none }}\n")).collect();
+    let title = "\u{e9}".repeat(500);
+    let text =
+        format!("aura: 1\nflow: f\ntitle: {title}\ntriggers:\n{triggers}steps:\n  - id: a\n    set: {{ b: 1 }}\n");
+    let record = FlowRecord {
+        id: FlowId::now(),
+        flow: "f".to_owned(),
+        enabled: true,
+        published: None,
+        draft: Some(text),
+        endpoints: Vec::new(),
+        changed_ms: 0,
+    };
+    let row = Entry::of(record, None).row;
+    assert!(row.draft.is_some() && row.title.len() <= TITLE_MAX && row.title.ends_with("\u{e9}…"), "{row:?}");
+    assert_eq!(row.triggers.len(), TRIGGERS_SHOWN + 1);
+    assert_eq!(row.triggers[0], "t0: webhook");
+    assert_eq!(row.triggers[TRIGGERS_SHOWN], "… and 22 more");
+    assert_eq!((cut("abc", 3), cut("abcd", 3)), ("abc".to_owned(), "…".to_owned()));
+}
