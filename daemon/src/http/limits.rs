@@ -120,11 +120,15 @@ impl Place {
 
 /// Deliveries that wait for the reply of their flow. They keep their place for as long as the flow takes, so one
 /// flow may have half of all places and bytes and all such flows together three quarters: the rest stays for others.
+/// Where there are only a few places, they are not shared out.
 #[derive(Clone, Debug)]
 pub struct Waiting {
     held: Arc<Mutex<HashMap<FlowId, Held>>>,
     most: Held,
 }
+
+/// From this many places on they are shared out.
+const SHARED_FROM: usize = 8;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
@@ -144,7 +148,8 @@ impl Held {
     /// Whether one more fits into a part of `most`, in quarters; the first always does.
     fn takes(self, bytes: usize, most: Self, quarters: usize) -> bool {
         let part = |all: usize| (all / 4).saturating_mul(quarters) + (all % 4) * quarters / 4;
-        self.count == 0 || (self.count < part(most.count) && self.bytes.saturating_add(bytes) <= part(most.bytes))
+        let places = if most.count < SHARED_FROM { most.count } else { part(most.count) };
+        self.count == 0 || (self.count < places && self.bytes.saturating_add(bytes) <= part(most.bytes))
     }
 }
 
