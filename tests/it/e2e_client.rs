@@ -51,7 +51,11 @@ fn the_demo_plays_in_a_terminal_and_leaves_nothing_behind() {
     command.arg("demo");
     let mut child = pair.slave.spawn_command(command).expect("aura starts");
     drop(pair.slave);
-    let seen = Arc::new(Mutex::new(vt100::Parser::new(ROWS.try_into().expect("rows"), COLUMNS.try_into().expect("columns"), 0)));
+    let seen = Arc::new(Mutex::new(vt100::Parser::new(
+        ROWS.try_into().expect("rows"),
+        COLUMNS.try_into().expect("columns"),
+        0,
+    )));
     let mut reader = pair.master.try_clone_reader().expect("a reader");
     let sink = Arc::clone(&seen);
     std::thread::spawn(move || {
