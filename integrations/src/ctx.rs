@@ -21,7 +21,7 @@ pub struct CallCtx<'a> {
     pub timeout: Duration,
     /// Now, in Unix milliseconds (for providers that say *until when* to wait).
     pub now_ms: i64,
-    /// True from right before the first byte leaves, also when the call is dropped halfway.
+    /// Whether bytes left: certain once the call has ended or was dropped halfway, not while it is at work.
     pub sent: &'a AtomicBool,
 }
 

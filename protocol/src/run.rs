@@ -452,7 +452,7 @@ pub struct RunStarted {
 /// One commit of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
-    /// From 1, without gaps.
+    /// From 1, without gaps; before it a 0 for a run that was queued first.
     pub number: u64,
     /// When, by the daemon's clock.
     pub at_ms: i64,

@@ -107,8 +107,8 @@ impl Http {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Sends one request, once, and reads its answer. `sent` is true from before the first byte leaves, also
-    /// when this future is dropped halfway; while it is false nothing left, and then nothing will.
+    /// Sends one request, once, and reads its answer. Once this future has ended or was dropped halfway, `sent`
+    /// says whether bytes left; if it is false then, nothing left and nothing will. It says nothing before.
     ///
     /// # Errors
     /// With [`Reach::Unsent`] no byte of the request left: bad address or header, refused by policy, name or

@@ -100,7 +100,7 @@ pub struct CallContext {
     pub key: String,
     /// The whole attempt may take this long.
     pub timeout: Duration,
-    /// Set right before the first byte leaves.
+    /// Whether bytes left: certain once the call has ended or was dropped, not while it is at work.
     pub sent: Arc<AtomicBool>,
     /// Unix milliseconds.
     pub now_ms: i64,
