@@ -41,13 +41,15 @@ pub struct Setting {
     pub clock: Clock,
     /// Where flows may call.
     pub egress: EgressPolicy,
+    /// The settings as people see them.
+    pub settings: aura_protocol::rpc::Settings,
 }
 
 /// `aurad`: serves until it is asked to end or the disk fails.
 ///
 /// # Errors
 /// Why it did not start, or had to end.
-pub async fn serve(options: Options) -> Result<(), Stop> {
+pub async fn serve(options: Options, settings: aura_protocol::rpc::Settings) -> Result<(), Stop> {
     let key = keys::find(&options)?;
     if key.made {
         tracing::warn!(file = %key.file.display(), "made the master key at first start; keep a copy of it in a safe place");
@@ -57,7 +59,7 @@ pub async fn serve(options: Options) -> Result<(), Stop> {
         tracing::warn!("{warning}");
     }
     let grace = Duration::from_secs(options.grace_seconds);
-    let app = App::start(Setting { options, key, clock: Clock::system(), egress }).await?;
+    let app = App::start(Setting { options, key, clock: Clock::system(), egress, settings }).await?;
     tracing::info!(http = %app.http, socket = %app.service.socket.display(), "ready");
     app.until_end(grace).await
 }
@@ -68,7 +70,7 @@ impl App {
     /// # Errors
     /// What could not be opened, in one sentence.
     pub async fn start(setting: Setting) -> Result<Self, Stop> {
-        let Setting { options, key, clock, egress } = setting;
+        let Setting { options, key, clock, egress, settings } = setting;
         let tasks = Tasks::default();
 
         // Places that only one daemon can have come first, so that a second one changes nothing.
@@ -108,6 +110,7 @@ impl App {
             key_file: key.file,
             started: Instant::now(),
             watched: watch::Sender::new(0),
+            settings,
         });
         tasks.spawn(door.serve(listener));
         tasks.spawn(socket::serve(bound, service.clone()));

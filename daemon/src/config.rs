@@ -183,9 +183,9 @@ pub fn load(args: &Args) -> Result<Options, Stop> {
     Ok(options)
 }
 
-type Text = (PathBuf, Result<String, std::io::Error>);
+pub(crate) type Text = (PathBuf, Result<String, std::io::Error>);
 
-fn file_of(named: Option<&Path>) -> Option<Text> {
+pub(crate) fn file_of(named: Option<&Path>) -> Option<Text> {
     let (path, must) = match named {
         Some(path) => (path.to_owned(), true),
         None => match env::var_os("AURA_CONFIG") {

@@ -15,7 +15,9 @@ pub mod engine;
 pub mod http;
 pub mod keys;
 pub mod paths;
+pub mod recent;
 pub mod rpc;
+pub mod settings;
 pub mod stop;
 pub mod tasks;
 pub mod telemetry;
@@ -63,7 +65,8 @@ fn run(args: Args) -> Result<(), Stop> {
         return config::report(&options);
     }
     telemetry::start(&options.log, options.log_json)?;
-    runtime()?.block_on(app::serve(options))
+    let settings = settings::shown(&options, Some(&args));
+    runtime()?.block_on(app::serve(options, settings))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {

@@ -52,7 +52,9 @@ impl Write for Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if !self.0.is_empty() {
-            let _ = io::stderr().lock().write_all(line(&self.0).as_bytes());
+            let line = line(&self.0);
+            crate::recent::keep(&line);
+            let _ = io::stderr().lock().write_all(line.as_bytes());
         }
     }
 }

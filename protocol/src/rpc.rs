@@ -3,10 +3,17 @@
 //! The macro below makes from one line the tarpc method, the [`Operation`], its role and the dispatch
 //! that refuses before the handler runs. A method without a role does not parse, so none can be forgotten.
 
+mod views;
+
 use serde::{Deserialize, Serialize};
+
+pub use views::{
+    Activity, EventPage, EventQuery, FlowActivity, LastRun, RunPage, SettingRow, Settings, WebhookTest, WebhookTested,
+};
 
 use crate::descriptor::Connector;
 use crate::error::{Code, WireError};
+use crate::event::EventRow;
 use crate::flow::Finding;
 use crate::ids::{ConnectionId, EventId, FlowId, RequestId, RunId, TenantId};
 use crate::run::{Resolution, RunHead, RunState, Transition};
@@ -132,6 +139,8 @@ service! {
     flow_run / FlowRun(FlowRun) -> RunHead: Operator;
     /// Runs, newest first, in windows.
     run_list / RunList(RunQuery) -> Vec<RunHead>: Viewer;
+    /// Runs, newest first, with where to go on.
+    run_page / RunPage(RunQuery) -> RunPage: Viewer;
     /// One run with its journal (large payloads cut, see `run_payload`).
     run_show / RunShow(RunRef) -> RunDetail: Viewer;
     /// A window of one payload of a run as JSON text.
@@ -140,16 +149,28 @@ service! {
     run_cancel / RunCancel(RunCancel) -> RunHead: Operator;
     /// Decides about a step in doubt.
     run_resolve / RunResolve(RunResolve) -> RunHead: Operator;
+    /// Held, dropped and repeated events, newest first, in pages.
+    event_list / EventList(EventQuery) -> EventPage: Viewer;
+    /// One event that has a row of its own.
+    event_show / EventShow(EventId) -> EventRow: Viewer;
+    /// What the flows did lately.
+    flow_activity / FlowActivity(()) -> Activity: Viewer;
     /// News since a cursor.
     watch / Watch(WatchRequest) -> WatchReply: Viewer;
     /// The endpoints of triggers.
     webhook_list / WebhookList(()) -> Vec<Webhook>: Viewer;
+    /// Sends a sample delivery, signed as its sender would, to a trigger's own endpoint.
+    webhook_test / WebhookTest(WebhookTest) -> WebhookTested: Operator;
     /// All connections, never a secret value.
     connection_list / ConnectionList(()) -> Vec<Connection>: Viewer;
     /// Adds or replaces a connection.
     connection_add / ConnectionAdd(ConnectionAdd) -> Connection: Admin;
     /// What connectors this daemon has.
     connector_list / ConnectorList(()) -> Vec<Connector>: Viewer;
+    /// Settings in effect with their sources; secrets are shown as dots.
+    config_show / ConfigShow(()) -> Settings: Operator;
+    /// The newest lines of the daemon's log, at most this many, oldest first.
+    log_recent / LogRecent(u32) -> Vec<String>: Operator;
     /// Moves the demo's clock (only a demo daemon has one).
     demo_advance / DemoAdvance(u64) -> i64: Operator;
 }

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aura_protocol::descriptor::Connector;
+use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
-use aura_protocol::ids::RequestId;
+use aura_protocol::ids::{EventId, RequestId};
 use aura_protocol::rpc::*;
 use aura_protocol::run::{RunHead, RunState};
 use aura_protocol::version::PROTOCOL;
@@ -120,6 +121,16 @@ impl Handler for Fake {
     async fn run_list(&self, _: Actor, _: RunQuery) -> Result<Vec<RunHead>, WireError> {
         Ok(self.script.lock().unwrap().heads.clone())
     }
+    async fn run_page(&self, _: Actor, query: RunQuery) -> Result<RunPage, WireError> {
+        let limit = usize::try_from(query.limit).unwrap();
+        let heads = self.script.lock().unwrap().heads.clone();
+        let older = heads.into_iter().filter(|head| query.before.is_none_or(|before| head.run < before));
+        let mut runs: Vec<RunHead> = older.take(limit + 1).collect();
+        let more = runs.len() > limit;
+        runs.truncate(limit);
+        let next = runs.last().filter(|_| more).map(|head| head.run);
+        Ok(RunPage { runs, next })
+    }
     async fn run_show(&self, _: Actor, run: RunRef) -> Result<RunDetail, WireError> {
         let detail = self.script.lock().unwrap().detail.clone();
         detail
@@ -165,6 +176,24 @@ impl Handler for Fake {
             }
             let _ = tokio::time::timeout_at(until, changed.changed()).await;
         }
+    }
+    async fn event_list(&self, _: Actor, _: EventQuery) -> Result<EventPage, WireError> {
+        unscripted()
+    }
+    async fn event_show(&self, _: Actor, _: EventId) -> Result<EventRow, WireError> {
+        unscripted()
+    }
+    async fn flow_activity(&self, _: Actor, (): ()) -> Result<Activity, WireError> {
+        unscripted()
+    }
+    async fn webhook_test(&self, _: Actor, _: WebhookTest) -> Result<WebhookTested, WireError> {
+        unscripted()
+    }
+    async fn config_show(&self, _: Actor, (): ()) -> Result<Settings, WireError> {
+        unscripted()
+    }
+    async fn log_recent(&self, _: Actor, _: u32) -> Result<Vec<String>, WireError> {
+        unscripted()
     }
     async fn doctor(&self, _: Actor, _: DoctorRequest) -> Result<Vec<DoctorFinding>, WireError> {
         unscripted()

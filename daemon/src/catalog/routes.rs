@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::{Auth, Trigger};
 use aura_protocol::rpc::Webhook;
-use aura_protocol::{EventId, FlowId, TenantId};
+use aura_protocol::{Code, EventId, FlowId, TenantId, WireError};
 use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, Entry, State};
@@ -203,6 +203,29 @@ impl Routes {
             self.flows.get(flow)?.iter().filter(|target| target.provider_alias().as_deref() == Some(path.as_str()));
         let first = candidates.next()?;
         if takes(first) { Some(first) } else { Some(candidates.find(|target| takes(target)).unwrap_or(first)) }
+    }
+
+    /// The endpoint of a flow's trigger; of its only one if none is named.
+    ///
+    /// # Errors
+    /// There is none, or there are several and none was named.
+    pub fn of_flow(&self, flow: &str, trigger: Option<&str>) -> Result<Arc<Target>, WireError> {
+        let shown = aura_protocol::text::display(flow);
+        let all = self.flows.get(flow).map(Vec::as_slice).unwrap_or_default();
+        match (trigger, all) {
+            (None, [only]) => Ok(Arc::clone(only)),
+            (None, [_, ..]) => {
+                let names: Vec<&str> = all.iter().map(|target| target.trigger_id.as_str()).collect();
+                Err(WireError::new(Code::Invalid, format!("{shown} has several endpoints: {}", names.join(", ")))
+                    .hint(format!("name one, as in {shown}/{}", names.first().unwrap_or(&"TRIGGER"))))
+            }
+            (name, _) => {
+                all.iter().find(|target| Some(target.trigger_id.as_str()) == name).map(Arc::clone).ok_or_else(|| {
+                    WireError::not_found(format!("no such endpoint of `{shown}` in a published version"))
+                        .hint("see `aura webhook list`; a flow gets its endpoints when it is published")
+                })
+            }
+        }
     }
 
     /// By `/hooks/{tenant}/{flow}/{trigger}`; never for `auth: none`.

@@ -112,7 +112,9 @@ async fn open(place: &Place, socket: Option<PathBuf>) -> Result<(App, Fakes, Str
         ..Options::default()
     };
     let egress = EgressPolicy { allow_loopback: true, ..EgressPolicy::default() };
-    let app = App::start(Setting { options, key: MasterKey::random()?, clock: Clock::demo(), egress }).await?;
+    let settings = crate::settings::shown(&options, None);
+    let setting = Setting { options, key: MasterKey::random()?, clock: Clock::demo(), egress, settings };
+    let app = App::start(setting).await?;
     let secret = random_text()?;
     prepare(&app, &fakes, &secret).await.map_err(|error| {
         let findings: Vec<&str> = error.findings.iter().map(|finding| finding.message.as_str()).collect();

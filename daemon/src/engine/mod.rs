@@ -10,6 +10,7 @@ mod gate;
 mod held;
 mod intake;
 pub mod kinds;
+pub mod repeats;
 mod timers;
 
 use std::sync::Arc;
@@ -123,7 +124,7 @@ pub enum Refusal {
 
 /// The engine. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine(Arc<Driver>);
+pub struct Engine(Arc<Driver>, Arc<repeats::Repeats>);
 
 impl Engine {
     /// Loads what lives, resumes it and starts the timer task.
@@ -139,7 +140,7 @@ impl Engine {
             driver.rearm(TenantId::DEFAULT, flow).await?;
         }
         driver.tasks.spawn(Arc::clone(&driver).timers());
-        Ok(Self(driver))
+        Ok(Self(driver, Arc::default()))
     }
 
     /// Accepts a delivery: returns after the commit (and after `respond`, if the trigger replies so).
@@ -159,6 +160,12 @@ impl Engine {
         let driver = Arc::clone(&self.0);
         let accepted = self.0.tasks.spawn(async move { driver.accept(intake, permit).await });
         accepted.await.unwrap_or_else(|_| Err(Refusal::Store("the event could not be accepted".to_owned())))
+    }
+
+    /// Deliveries that repeated an earlier event.
+    #[must_use]
+    pub fn repeats(&self) -> &repeats::Repeats {
+        &self.1
     }
 
     /// Starts a run by hand; a repeat of the actor's request id gives the same run.

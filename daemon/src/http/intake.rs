@@ -117,8 +117,9 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         true => Some(door.waiting.enter(target.flow, body.len()).ok_or(Refused::Busy(2))?),
         false => None,
     };
+    let event = EventId::now();
     let delivery = Delivery {
-        event: EventId::now(),
+        event,
         trigger: target.trigger_id.clone(),
         method: head.method.as_str().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
@@ -131,6 +132,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
     let answer = door.engine.accept(intake).await?;
     drop((place, waits));
     target.saw(answer.ack.event_id);
+    door.engine.repeats().note(&target.published.name, &target.trigger_id, event, now_ms, &answer.ack);
     let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.success_status).ok());
     Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))
 }

@@ -4,18 +4,20 @@
 //! for the record.
 
 use aura_protocol::descriptor::Connector;
+use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
-    Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, FlowApply, FlowDetail, FlowEnable, FlowRow,
-    FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunQuery, RunRef,
-    RunResolve, StatusReply, Webhook,
+    Activity, Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply,
+    FlowDetail, FlowEnable, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow,
+    RunCancel, RunDetail, RunPage, RunQuery, RunRef, RunResolve, Settings, StatusReply, Webhook, WebhookTest,
+    WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::watch::{WatchReply, WatchRequest};
-use aura_protocol::{Code, TenantId, WireError};
+use aura_protocol::{Code, EventId, TenantId, WireError};
 
 use crate::rpc::peer::Peer;
-use crate::rpc::{Service, flows, runs, status, watch};
+use crate::rpc::{Service, activity, events, flows, runs, sample, status, watch};
 
 /// One client.
 #[derive(Clone)]
@@ -68,6 +70,9 @@ impl Handler for Session {
     async fn run_list(&self, _: Actor, query: RunQuery) -> Result<Vec<RunHead>, WireError> {
         self.service.read(move |shared| runs::list(shared, &query)).await
     }
+    async fn run_page(&self, _: Actor, query: RunQuery) -> Result<RunPage, WireError> {
+        self.service.read(move |shared| runs::page(shared, &query)).await
+    }
     async fn run_show(&self, _: Actor, run: RunRef) -> Result<RunDetail, WireError> {
         self.service.read(move |shared| runs::show(shared, &run)).await
     }
@@ -80,11 +85,23 @@ impl Handler for Session {
     async fn run_resolve(&self, actor: Actor, request: RunResolve) -> Result<RunHead, WireError> {
         runs::resolve(&self.service, actor, request).await
     }
+    async fn event_list(&self, _: Actor, query: EventQuery) -> Result<EventPage, WireError> {
+        self.service.read(move |shared| events::list(shared, &query)).await
+    }
+    async fn event_show(&self, _: Actor, event: EventId) -> Result<EventRow, WireError> {
+        self.service.read(move |shared| events::show(shared, event)).await
+    }
+    async fn flow_activity(&self, _: Actor, (): ()) -> Result<Activity, WireError> {
+        self.service.read(activity::activity).await
+    }
     async fn watch(&self, _: Actor, request: WatchRequest) -> Result<WatchReply, WireError> {
         watch::watch(&self.service, request).await
     }
     async fn webhook_list(&self, _: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
         Ok(self.service.catalog.webhooks(&self.service.public_url))
+    }
+    async fn webhook_test(&self, _: Actor, request: WebhookTest) -> Result<WebhookTested, WireError> {
+        sample::test(&self.service, request).await
     }
     async fn connection_list(&self, _: Actor, (): ()) -> Result<Vec<Connection>, WireError> {
         Ok(self.service.catalog.connection_list())
@@ -95,6 +112,12 @@ impl Handler for Session {
     }
     async fn connector_list(&self, _: Actor, (): ()) -> Result<Vec<Connector>, WireError> {
         Ok(self.service.catalog.registry().connectors().to_vec())
+    }
+    async fn config_show(&self, _: Actor, (): ()) -> Result<Settings, WireError> {
+        Ok(self.service.settings.clone())
+    }
+    async fn log_recent(&self, _: Actor, most: u32) -> Result<Vec<String>, WireError> {
+        Ok(crate::recent::newest(usize::try_from(most).unwrap_or(crate::recent::LINES)))
     }
     async fn demo_advance(&self, _: Actor, ms: u64) -> Result<i64, WireError> {
         self.service

@@ -3,12 +3,15 @@
 //! The role of every method stands in the protocol's table and is checked before anything here runs. A call
 //! that changes something runs in a task of its own: a client that goes away does not cancel it.
 
+pub mod activity;
 pub mod cut;
+pub mod events;
 pub mod flows;
 pub mod handler;
 pub mod peer;
 pub mod refs;
 pub mod runs;
+pub mod sample;
 pub mod socket;
 pub mod status;
 pub mod watch;
@@ -61,6 +64,8 @@ pub struct Shared {
     pub started: Instant,
     /// Number of `watch` calls so far.
     pub watched: channel::Sender<u64>,
+    /// The settings as people see them.
+    pub settings: aura_protocol::rpc::Settings,
 }
 
 impl std::ops::Deref for Service {

@@ -1,7 +1,7 @@
 //! Calls about runs: lists in windows, one run with its journal, payloads in windows, cancel and resolve.
 
 use aura_protocol::rpc::{
-    Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunQuery, RunRef, RunResolve,
+    Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunPage, RunQuery, RunRef, RunResolve,
 };
 use aura_protocol::run::{Record, RunHead, Transition};
 use aura_protocol::text::display;
@@ -33,10 +33,18 @@ const WINDOW_MAX: u32 = 256 * 1024;
 /// # Errors
 /// The store cannot be read.
 pub fn list(shared: &Shared, query: &RunQuery) -> Result<Vec<RunHead>, WireError> {
+    list_of(&shared.store, query).map(|page| page.runs)
+}
+
+/// As [`list`], with where to go on: also a filter that found nothing so far can be continued.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn page(shared: &Shared, query: &RunQuery) -> Result<RunPage, WireError> {
     list_of(&shared.store, query)
 }
 
-fn list_of(store: &Store, query: &RunQuery) -> Result<Vec<RunHead>, WireError> {
+fn list_of(store: &Store, query: &RunQuery) -> Result<RunPage, WireError> {
     let tenant = TenantId::DEFAULT;
     let limit = usize::try_from(query.limit).unwrap_or(LIST_MAX).clamp(1, LIST_MAX);
     let fits = |head: &RunHead| {
@@ -45,29 +53,36 @@ fn list_of(store: &Store, query: &RunQuery) -> Result<Vec<RunHead>, WireError> {
     };
     let from = Key::tenant(tenant);
     let mut to = query.before.map_or_else(|| Key::tenant(tenant).after_prefix(), |run| run_key(tenant, run));
-    let mut found = Vec::new();
-    let (mut looked_at, mut bytes) = (0, 0);
-    while found.len() < limit && looked_at < LOOKED_AT {
+    let mut found: Vec<RunHead> = Vec::new();
+    let (mut looked_at, mut bytes, mut next) = (0, 0, None);
+    while looked_at < LOOKED_AT {
         let window: Vec<(Key, RunHead)> =
             store.scan(tenant, Table::Runs, &from, &to, WINDOW, true).map_err(|error| unreadable(&error))?;
         looked_at += window.len();
         let last = window.len() < WINDOW;
-        if let Some((key, _)) = window.last() {
+        if let Some((key, head)) = window.last() {
             to = key.clone();
+            next = Some(head.run);
         }
         for mut head in window.into_iter().map(|(_, head)| head).filter(|head| fits(head)) {
             cut::head(&mut head, cut::HEAD_TEXT_MAX);
             bytes += wire::encode(&head).map_or(LIST_BYTES_MAX, |encoded| encoded.len());
             if found.len() == limit || (bytes > LIST_BYTES_MAX && !found.is_empty()) {
-                return Ok(found);
+                let next = found.last().map(|head| head.run);
+                return Ok(RunPage { runs: found, next });
             }
             found.push(head);
         }
         if last {
+            next = None;
+            break;
+        }
+        if found.len() == limit {
+            next = found.last().map(|head| head.run);
             break;
         }
     }
-    Ok(found)
+    Ok(RunPage { runs: found, next })
 }
 
 fn journal(shared: &Shared, run: RunId, from: u64, limit: usize) -> Result<Vec<Transition>, WireError> {
@@ -243,7 +258,7 @@ mod tests {
         let (mut seen, mut replies) = (Vec::new(), 0);
         loop {
             let query = RunQuery { before: seen.last().copied(), limit: 500, ..RunQuery::default() };
-            let heads = list_of(&store, &query).unwrap();
+            let heads = list_of(&store, &query).unwrap().runs;
             assert!(wire::encode(&heads).unwrap().len() <= LIST_BYTES_MAX + 16);
             if heads.is_empty() {
                 break;
@@ -260,7 +275,11 @@ mod tests {
         assert_eq!(seen, all);
         assert!(replies > 1, "a reply ends before its frame does");
         let query = RunQuery { limit: 3, ..RunQuery::default() };
-        assert_eq!(list_of(&store, &query).unwrap().len(), 3);
+        let page = list_of(&store, &query).unwrap();
+        assert_eq!((page.runs.len(), page.next), (3, Some(all[2])));
+        let query = RunQuery { before: Some(all[198]), limit: 3, ..RunQuery::default() };
+        let page = list_of(&store, &query).unwrap();
+        assert_eq!((page.runs[0].run, page.next), (all[199], None));
     }
 
     #[test]
