@@ -265,6 +265,9 @@ pub struct FlowRow {
     pub draft: Option<String>,
     /// What starts it, as `id: on`.
     pub triggers: Vec<String>,
+    /// When the next of its schedules is due; none without schedules or while it is disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_ms: Option<i64>,
     /// When it was last changed.
     pub changed_ms: i64,
 }
@@ -413,6 +416,42 @@ pub struct Webhook {
     pub enabled: bool,
     /// Last event, if any.
     pub last_event: Option<EventId>,
+}
+
+/// `aura schedule list` and `next`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleQuery {
+    /// Only of this flow.
+    pub flow: Option<String>,
+    /// So many instants of each (at most 100, of all flows together 3).
+    pub count: u32,
+}
+
+/// A schedule trigger of a published flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleInfo {
+    /// Flow name.
+    pub flow: String,
+    /// Trigger id.
+    pub trigger: String,
+    /// The rule, as in `every 5m` or `0 9 * * * Europe/Berlin`.
+    pub rule: String,
+    /// The zone it counts in.
+    pub zone: String,
+    /// What becomes of missed instants: `skip`, `latest`, `all`.
+    pub catch_up: String,
+    /// What happens while an earlier run goes on: `skip`, `queue`, `cancel`, `allow`.
+    pub overlap: String,
+    /// The flow takes events.
+    pub enabled: bool,
+    /// The next instants, in Unix milliseconds; none while it is disabled.
+    pub next: Vec<i64>,
+    /// The instant that fired last.
+    pub last_ms: Option<i64>,
+    /// The run that it became, if it did.
+    pub last_run: Option<RunId>,
+    /// How many instants were left out so far because nobody could fire them in time.
+    pub missed: u64,
 }
 
 /// A connection, never with a secret value.

@@ -74,6 +74,29 @@ pub struct HeldRow {
     pub last: Delivery,
 }
 
+/// What is decided about a schedule (table `Schedules`, sealed): up to where its instants were fired or left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleRow {
+    /// Flow.
+    pub flow: FlowId,
+    /// Trigger id.
+    pub trigger: String,
+    /// The rule its instants come from; another rule begins anew.
+    pub rule: String,
+    /// It fires; false while its flow is disabled or has no such trigger.
+    pub armed: bool,
+    /// The high-water mark: every instant up to here is decided.
+    pub mark_ms: i64,
+    /// The last stretch nobody could fire: its mark before, and the time when that was seen.
+    pub gap: Option<(i64, i64)>,
+    /// The instant that fired last.
+    pub last_ms: Option<i64>,
+    /// The run it became, if it did.
+    pub last_run: Option<RunId>,
+    /// Instants left out so far.
+    pub missed: u64,
+}
+
 /// A signal for a run (table `Inbox`, sealed).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum InboxRow {

@@ -38,6 +38,8 @@ pub enum Table {
     Counters = 15,
     /// Answers to mutating requests, for repeats: `(tenant, request)`.
     Requests = 16,
+    /// What is decided about each schedule: `(tenant, flow, index hash of the trigger)`.
+    Schedules = 30,
 }
 
 impl Table {
@@ -59,6 +61,7 @@ impl Table {
         Self::Dedupe,
         Self::Counters,
         Self::Requests,
+        Self::Schedules,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -81,6 +84,7 @@ impl Table {
             Self::Dedupe => "dedupe",
             Self::Counters => "counters",
             Self::Requests => "requests",
+            Self::Schedules => "schedules",
         }
     }
 

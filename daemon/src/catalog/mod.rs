@@ -281,6 +281,7 @@ fn row(record: &FlowRecord, published: Option<&Version>) -> FlowRow {
         published: record.published.clone(),
         draft: draft.as_ref().map(definition::version),
         triggers,
+        next_ms: None,
         changed_ms: record.changed_ms,
     }
 }

@@ -31,6 +31,7 @@ fn the_longest_lists_fit_one_frame() {
         published: Some(long(72)),
         draft: Some(long(72)),
         triggers: vec![long(TRIGGER_MAX); TRIGGERS_SHOWN + 1],
+        next_ms: Some(i64::MAX),
         changed_ms: i64::MAX,
     };
     fits(&flow, FLOWS_MAX);
