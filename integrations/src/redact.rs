@@ -93,7 +93,7 @@ impl Secrets {
                 }
                 map.values_mut().for_each(|item| self.hide(item));
             }
-            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Dec(_) => {}
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Dec(_) | Value::Blob(_) => {}
         }
     }
 }

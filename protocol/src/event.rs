@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EventId, RunId};
-use crate::value::{Map, Value};
+use crate::value::{BlobRef, Map, Value};
 
 /// One delivery, byte-exact. What `trigger` shows in expressions is derived from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,9 +20,12 @@ pub struct Delivery {
     /// Headers in their order, names in lower case; secrets like `authorization` are left out.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// The raw body.
+    /// The raw body; empty if it stands in `blob`.
     #[serde(with = "crate::bytes", default)]
     pub body: Vec<u8>,
+    /// Where a large body stands: the store keeps it once, by its content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BlobRef>,
     /// When it was accepted.
     pub received_ms: i64,
 }
@@ -30,13 +33,15 @@ pub struct Delivery {
 impl Delivery {
     /// The `trigger` object of expressions: `id`, `event`, `method`, `query`, `headers`, `body`, `received_at`.
     ///
-    /// The body is parsed as JSON if it is JSON, as an object of fields for a form, else it is text.
+    /// A body that stands elsewhere is a reference to its bytes. Else it is parsed as JSON if it is JSON, as an object of fields for a form, else it is text.
     #[must_use]
     pub fn to_trigger(&self) -> Value {
         let headers: Map =
             self.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))).collect();
         let content_type = self.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value);
-        let body = if content_type.starts_with("application/x-www-form-urlencoded") {
+        let body = if let Some(blob) = self.blob {
+            Value::Blob(blob)
+        } else if content_type.starts_with("application/x-www-form-urlencoded") {
             Value::Map(form(&String::from_utf8_lossy(&self.body)))
         } else if self.body.is_empty() {
             Value::Null

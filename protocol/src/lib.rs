@@ -23,4 +23,4 @@ pub mod wire;
 
 pub use error::{Code, WireError};
 pub use ids::{ConnectionId, EventId, FlowId, HeldId, RequestId, RunId, TenantId};
-pub use value::{Map, Value};
+pub use value::{BlobRef, Map, Value};

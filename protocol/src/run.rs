@@ -3,12 +3,14 @@
 //! A run's journal is a sequence of [`Transition`]s, each one commit; its state is the fold of its
 //! records (`daemon::engine::core`). Times are Unix milliseconds of the daemon's clock.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::Delivery;
 use crate::flow::Effect;
 use crate::ids::{EventId, FlowId, RunId};
-use crate::value::Value;
+use crate::value::{BlobRef, Value};
 
 /// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -418,6 +420,46 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The payloads of a record that may stand elsewhere: outputs, and the inputs of calls and of the run.
+    pub fn payloads(&self) -> impl Iterator<Item = &Value> {
+        let payload = match self {
+            Self::RunStarted(started) => Some(&started.input),
+            Self::Scheduled { input, .. } => Some(input),
+            Self::Completed { output, .. } | Self::Handled { output, .. } | Self::RunFinished { output, .. } => {
+                Some(output)
+            }
+            _ => None,
+        };
+        payload.into_iter()
+    }
+
+    /// The same, to be changed.
+    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        let payload = match self {
+            Self::Scheduled { input, .. } => Some(input),
+            Self::Completed { output, .. } | Self::Handled { output, .. } | Self::RunFinished { output, .. } => {
+                Some(output)
+            }
+            _ => None,
+        };
+        payload.into_iter()
+    }
+
+    /// Every reference to a stored value in it.
+    pub fn blobs(&self, visit: &mut dyn FnMut(BlobRef)) {
+        if let Self::RunStarted(started) = self
+            && let Some(blob) = started.event.blob
+        {
+            visit(blob);
+        }
+        self.payloads().for_each(|value| value.blobs(visit));
+        if let Self::Resolved { resolution: Resolution::Done(output), .. } = self {
+            output.blobs(visit);
+        }
+    }
+}
+
 /// How a run began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunStarted {
@@ -458,6 +500,21 @@ pub struct Transition {
     pub at_ms: i64,
     /// What happened.
     pub records: Vec<Record>,
+}
+
+impl Transition {
+    /// The stored values that this commit refers to, each once: while its row exists it holds one reference to
+    /// each of them, and whoever removes the row releases them.
+    #[must_use]
+    pub fn blobs(&self) -> BTreeSet<BlobRef> {
+        let mut found = BTreeSet::new();
+        self.records.iter().for_each(|record| {
+            record.blobs(&mut |blob| {
+                found.insert(blob);
+            });
+        });
+        found
+    }
 }
 
 /// Why a run does not move.

@@ -4,6 +4,8 @@
 //! unfinished runs only. Whatever a flip in a tree makes vanish leaves a gap here (a journal number, a timer,
 //! a cursor) or is found by the backend's page check, which runs before.
 
+mod blobs;
+
 use aura_protocol::TenantId;
 use aura_protocol::run::RunHead;
 
@@ -50,6 +52,7 @@ pub(crate) fn rows(inner: &Inner, snapshot: &dyn Snapshot, deep: bool, found: &m
     if deep {
         check.tail();
         check.journal();
+        check.blobs();
     }
     found.truncate(FINDINGS_MAX);
 }

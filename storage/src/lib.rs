@@ -6,10 +6,11 @@
 //! one lock. Nothing here knows flows, HTTP or connectors.
 //!
 //! Where to look: `store` the handle, `queue` and `writer` the way of a transaction, `seal` and `vault` how
-//! values are protected, `dedupe` and `tail` what the writer builds itself, `check` what doctor asks,
+//! values are protected, `dedupe` and `tail` what the writer builds itself, `blobs` large values, `check` what doctor asks,
 //! `backend` where bytes go and `open` which of them is chosen.
 
 mod backend;
+mod blobs;
 mod check;
 mod dedupe;
 #[cfg(any(test, feature = "faults"))]
@@ -28,7 +29,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use blobs::{BLOB_MAX, BLOB_MIN, SealedBlob};
 pub use open::OpenError;
 pub use store::{CommitError, Committed, Finding, Permit, ReadError, Receipt, Store, StoreOptions, TailPage};
 pub use table::{Key, Table};
-pub use txn::{DedupeEntry, TailEntry, Txn};
+pub use txn::{BlobChange, DedupeEntry, TailEntry, Txn};

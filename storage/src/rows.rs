@@ -19,6 +19,12 @@ pub fn journal_key(tenant: TenantId, run: RunId, number: u64) -> Key {
     run_key(tenant, run).number(number)
 }
 
+/// Key of a blob and of its count.
+#[must_use]
+pub fn blob_key(tenant: TenantId, hash: [u8; 16]) -> Key {
+    Key::tenant(tenant).id(hash)
+}
+
 /// Key of a timer: due time, tenant, then the run or held row that it wakes.
 #[must_use]
 pub fn timer_key(due_ms: i64, tenant: TenantId, owner: [u8; 16]) -> Key {

@@ -153,7 +153,7 @@ impl Permit {
 
 /// The store. Cheap to clone; the last clone dropped closes it, [`Store::close`] does so at a known time.
 #[derive(Clone, Debug)]
-pub struct Store(Arc<Inner>);
+pub struct Store(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -204,7 +204,7 @@ impl Inner {
     }
 
     /// The keys of a tenant, made durable before their first use. Waits for a commit the first time.
-    fn keys_or_new(&self, tenant: TenantId) -> Result<Arc<TenantKeys>, ReadError> {
+    pub(crate) fn keys_or_new(&self, tenant: TenantId) -> Result<Arc<TenantKeys>, ReadError> {
         if let Some(keys) = self.keys(tenant)? {
             return Ok(keys);
         }
@@ -224,6 +224,11 @@ impl Inner {
             .map_err(|error| ReadError::Io(format!("the keys of a new tenant could not be stored: {error}")))?;
         drop(creating);
         Ok(self.vault.learn(tenant, keys))
+    }
+
+    /// A row as it is stored.
+    pub(crate) fn stored(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, ReadError> {
+        self.snapshot()?.read(table, key).map_err(|fault| ReadError::of(table, key, fault))
     }
 
     /// The value of a stored row.
@@ -474,6 +479,8 @@ impl Txn {
     /// About how many bytes it brings to a commit.
     fn bytes(&self) -> usize {
         let rows: usize = self.puts.iter().map(|(_, key, value)| key.0.len() + value.len()).sum();
-        rows + 64 * (self.deletes.len() + self.tail.len() + self.counters.len()) + 80 * self.dedupe.len()
+        rows + self.blob_bytes()
+            + 64 * (self.deletes.len() + self.tail.len() + self.counters.len())
+            + 80 * self.dedupe.len()
     }
 }

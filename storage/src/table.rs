@@ -38,6 +38,14 @@ pub enum Table {
     Counters = 15,
     /// Answers to mutating requests, for repeats: `(tenant, request)`.
     Requests = 16,
+    /// Large values, each once, by their content: `(tenant, index hash)`.
+    Blobs = 17,
+    /// How many rows refer to a blob: `(tenant, index hash)`. Plain, kept by the writer.
+    BlobCounts = 18,
+    /// What `kv` steps keep: `(tenant, index hash of the name)`.
+    Kv = 19,
+    /// Variables of a tenant: `(tenant, index hash of the name)`.
+    Vars = 20,
     /// What is decided about each schedule: `(tenant, flow, index hash of the trigger)`.
     Schedules = 30,
 }
@@ -61,6 +69,10 @@ impl Table {
         Self::Dedupe,
         Self::Counters,
         Self::Requests,
+        Self::Blobs,
+        Self::BlobCounts,
+        Self::Kv,
+        Self::Vars,
         Self::Schedules,
     ];
 
@@ -84,6 +96,10 @@ impl Table {
             Self::Dedupe => "dedupe",
             Self::Counters => "counters",
             Self::Requests => "requests",
+            Self::Blobs => "blobs",
+            Self::BlobCounts => "blob_counts",
+            Self::Kv => "kv",
+            Self::Vars => "vars",
             Self::Schedules => "schedules",
         }
     }
@@ -91,7 +107,10 @@ impl Table {
     /// Whether its values hold only our own ids, integers and times: they get a checksum instead of a seal.
     #[must_use]
     pub const fn is_plain(self) -> bool {
-        matches!(self, Self::Meta | Self::Live | Self::Timers | Self::Tail | Self::Dedupe | Self::Counters)
+        matches!(
+            self,
+            Self::Meta | Self::Live | Self::Timers | Self::Tail | Self::Dedupe | Self::Counters | Self::BlobCounts
+        )
     }
 
     /// Its number as it stands in the file and in associated data.

@@ -1,5 +1,7 @@
 //! A transaction as data: what must hold, what changes, and what the tail says about it.
 
+use std::sync::Arc;
+
 use aura_protocol::{EventId, HeldId, RunId, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,26 @@ pub struct Txn {
     pub dedupe: Vec<DedupeEntry>,
     /// Added to counters.
     pub counters: Vec<(Key, i64)>,
+    /// References to blobs that its rows bring or take away.
+    pub blobs: Vec<BlobChange>,
+}
+
+/// One reference more or less to a blob; the key is [`crate::rows::blob_key`]. The writer counts them, writes the
+/// content with the first and removes it with the last.
+#[derive(Clone, Debug)]
+pub enum BlobChange {
+    /// A row that is written now refers to it.
+    Hold {
+        /// Tenant and hash.
+        key: Key,
+        /// What [`crate::Store::seal_blob`] made; `None` only if another row refers to it already (else Conflict).
+        content: Option<Arc<[u8]>>,
+    },
+    /// A row that is removed now referred to it.
+    Release {
+        /// Tenant and hash.
+        key: Key,
+    },
 }
 
 impl Txn {
@@ -41,6 +63,15 @@ impl Txn {
     /// Conflict unless the row exists.
     pub fn expect_present(&mut self, table: Table, key: Key) {
         self.present.push((table, key));
+    }
+    /// One more row refers to a blob.
+    pub fn hold_blob(&mut self, key: Key, content: Option<Arc<[u8]>>) {
+        self.blobs.push(BlobChange::Hold { key, content });
+    }
+    /// One row less refers to a blob: once for each blob of a removed journal row
+    /// ([`aura_protocol::run::Transition::blobs`]).
+    pub fn release_blob(&mut self, key: Key) {
+        self.blobs.push(BlobChange::Release { key });
     }
     /// Tells the tail.
     pub fn tell(&mut self, entry: TailEntry) {

@@ -19,7 +19,7 @@ use crate::store::{CommitError, Committed};
 use crate::table::{Key, Table};
 use crate::tail::{self, TailRow};
 use crate::txn::{DedupeEntry, TailEntry, Txn};
-use crate::{dedupe, seal};
+use crate::{blobs, dedupe, seal};
 
 /// Keys of the rows in `Meta`; every one exists from the first commit on.
 pub(crate) mod meta {
@@ -178,6 +178,14 @@ impl Group<'_> {
         }
     }
 
+    /// A row as the transactions before leave it.
+    fn read(&mut self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+        match self.overlay.get(table, key) {
+            Some(value) => Ok(value.clone()),
+            None => self.before.read(table, key),
+        }
+    }
+
     /// Adds a transaction, or says why not and leaves no trace of it. A fault concerns the whole group.
     fn add(&mut self, txn: Txn) -> Result<Result<(), CommitError>, Fault> {
         for (wanted, rows) in [(false, &txn.absent), (true, &txn.present)] {
@@ -187,6 +195,10 @@ impl Group<'_> {
                 }
             }
         }
+        let held = match blobs::counted(&txn.blobs, |table, key| self.read(table, key))? {
+            Ok(held) => held,
+            Err(error) => return Ok(Err(error)),
+        };
         for (key, _) in &txn.counters {
             if self.counters.contains_key(key) {
                 continue;
@@ -213,6 +225,9 @@ impl Group<'_> {
         }
         for (table, key) in txn.deletes {
             self.overlay.set(table, key, None);
+        }
+        for (table, key, value) in held {
+            self.overlay.set(table, key, value);
         }
         self.entries.extend(txn.tail);
         self.dedupe.extend(txn.dedupe);

@@ -89,6 +89,7 @@ fn delivery(number: u8) -> Delivery {
         query: String::new(),
         headers: vec![("x-shopify-topic".to_owned(), "checkouts/update".to_owned())],
         body: br#"{"id": 8801, "email": "ann@example.com", "total": 612.10}"#.to_vec(),
+        blob: None,
         received_ms: NOW - 2000,
     }
 }

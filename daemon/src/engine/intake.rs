@@ -271,6 +271,7 @@ impl Driver {
             query: String::new(),
             headers: vec![("content-type".to_owned(), "application/json".to_owned()), ("by".to_owned(), by.to_owned())],
             body: input.to_json().into_bytes(),
+            blob: None,
             received_ms: moment.now_ms,
         };
         let submitted = {

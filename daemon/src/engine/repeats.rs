@@ -66,6 +66,7 @@ fn row(repeat: &Repeat) -> EventRow {
             query: String::new(),
             headers: Vec::new(),
             body: Vec::new(),
+            blob: None,
             received_ms: repeat.received_ms,
         },
     }

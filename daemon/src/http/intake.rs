@@ -125,6 +125,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: stored(headers),
         body,
+        blob: None,
         received_ms: now_ms,
     };
     let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, delivery_id };

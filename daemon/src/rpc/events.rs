@@ -118,6 +118,7 @@ mod tests {
             query: String::new(),
             headers: Vec::new(),
             body: vec![b'x'; 5_000],
+            blob: None,
             received_ms: 0,
         };
         let (flow, trigger, reason) = ("f".to_owned(), "t".to_owned(), String::new());

@@ -288,7 +288,7 @@ fn is_nothing(value: &Value) -> bool {
         Value::List(items) => items.is_empty(),
         Value::Map(map) => map.is_empty(),
         Value::Str(text) => text.is_empty(),
-        Value::Bool(_) | Value::Int(_) | Value::Dec(_) => false,
+        Value::Bool(_) | Value::Int(_) | Value::Dec(_) | Value::Blob(_) => false,
     }
 }
 

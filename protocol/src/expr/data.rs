@@ -148,6 +148,8 @@ impl<'a> Data<'a> {
             Value::Str(text) => Self::Text(Text::Borrowed(text)),
             Value::List(items) => Self::List(List::Borrowed(items)),
             Value::Map(map) => Self::Object(Object::Borrowed(map)),
+            // A scope gives values that are read from the store already.
+            Value::Blob(blob) => Self::text(blob.mark()),
         }
     }
 
@@ -163,6 +165,7 @@ impl<'a> Data<'a> {
             Value::Map(map) => {
                 Self::object(map.into_iter().map(|(key, value)| (key.into(), Self::made(value))).collect())
             }
+            Value::Blob(blob) => Self::text(blob.mark()),
         }
     }
 

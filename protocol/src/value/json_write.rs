@@ -48,6 +48,7 @@ fn write_value(value: &Value, style: Style, level: usize, out: &mut String) {
         Value::Int(number) => drop(write!(out, "{number}")),
         Value::Dec(text) if Value::from_number_text(text).is_some() => out.push_str(text),
         Value::Dec(text) | Value::Str(text) => write_text(text, out),
+        Value::Blob(blob) => write_text(&blob.mark(), out),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => {
             out.push('[');

@@ -1,15 +1,17 @@
 //! `Value`: data as it passes through flows, without ever losing a digit.
 //!
 //! Integers are `i128`, every other number keeps its text, objects keep their order. MessagePack carries
-//! the numbers that it has no type for as binary (a `Value` never holds binary itself); JSON carries them
+//! the numbers that it has no type for as binary (a `Value` never holds binary itself, and a reference to a large one is binary too); JSON carries them
 //! as they were written. There is no date in here: expressions have dates, and give them out as text.
 
+mod blob;
 mod json;
 mod json_write;
 mod serde_impl;
 
 use indexmap::IndexMap;
 
+pub use blob::BlobRef;
 pub use json::{DEPTH_MAX, JsonError};
 
 /// An object in the order in which it was written.
@@ -33,6 +35,8 @@ pub enum Value {
     List(Vec<Self>),
     /// An object.
     Map(Map),
+    /// A value that stands elsewhere: only journals and the state of a run hold these, expressions never see one.
+    Blob(BlobRef),
 }
 
 impl Value {
@@ -47,6 +51,7 @@ impl Value {
             Self::Str(_) => "text",
             Self::List(_) => "list",
             Self::Map(_) => "object",
+            Self::Blob(_) => "stored value",
         }
     }
 
@@ -115,11 +120,51 @@ impl Value {
         Self::Map(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
     }
 
+    /// Whether it is a reference or has one in it.
+    #[must_use]
+    pub fn has_blob(&self) -> bool {
+        match self {
+            Self::Blob(_) => true,
+            Self::List(items) => items.iter().any(Self::has_blob),
+            Self::Map(map) => map.values().any(Self::has_blob),
+            _ => false,
+        }
+    }
+
+    /// Every reference in it.
+    pub fn blobs(&self, visit: &mut dyn FnMut(BlobRef)) {
+        match self {
+            Self::Blob(blob) => visit(*blob),
+            Self::List(items) => items.iter().for_each(|item| item.blobs(visit)),
+            Self::Map(map) => map.values().for_each(|item| item.blobs(visit)),
+            _ => {}
+        }
+    }
+
+    /// The same with every reference replaced by what `load` gives for it (references in that too).
+    ///
+    /// # Errors
+    /// The first that `load` gives.
+    pub fn loaded<E>(&self, load: &mut dyn FnMut(BlobRef) -> Result<Self, E>) -> Result<Self, E> {
+        Ok(match self {
+            Self::Blob(blob) => {
+                let value = load(*blob)?;
+                if value.has_blob() { value.loaded(load)? } else { value }
+            }
+            Self::List(items) => Self::List(items.iter().map(|item| item.loaded(load)).collect::<Result<_, _>>()?),
+            Self::Map(map) => {
+                let fields = map.iter().map(|(key, item)| Ok((key.clone(), item.loaded(load)?)));
+                Self::Map(fields.collect::<Result<_, E>>()?)
+            }
+            other => other.clone(),
+        })
+    }
+
     /// Rough size in memory, for budgets: bytes of text and 16 per item.
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
-            Self::Null | Self::Bool(_) | Self::Int(_) => 16,
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Blob(_) => 16,
             Self::Dec(text) | Self::Str(text) => 16 + text.len(),
             Self::List(items) => 16 + items.iter().map(Self::weight).sum::<usize>(),
             Self::Map(map) => 16 + map.iter().map(|(key, value)| key.len() + 16 + value.weight()).sum::<usize>(),

@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Map, Value};
+use super::{BlobRef, Map, Value};
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -28,6 +28,8 @@ impl Serialize for Value {
                 }
                 out.end()
             }
+            Self::Blob(blob) if serializer.is_human_readable() => serializer.serialize_str(&blob.mark()),
+            Self::Blob(blob) => serializer.serialize_bytes(&blob.to_binary()),
         }
     }
 }
@@ -84,6 +86,9 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Value::Str(text))
     }
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Value, E> {
+        if let Some(blob) = BlobRef::from_binary(bytes) {
+            return Ok(Value::Blob(blob));
+        }
         let text = std::str::from_utf8(bytes).map_err(E::custom)?;
         Value::from_number_text(text).ok_or_else(|| E::custom("binary in a value is not the text of a number"))
     }

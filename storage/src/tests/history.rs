@@ -27,7 +27,7 @@ fn text(number: u64) -> String {
     format!("transition {number} ").repeat(length / 14)
 }
 
-fn head(number: u64) -> RunHead {
+pub(crate) fn head(number: u64) -> RunHead {
     let transition = number % 4 + 1;
     RunHead {
         run: run(number / 4),

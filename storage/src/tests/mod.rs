@@ -3,6 +3,7 @@
 //! `conformance` says what a store does, `model` compares random histories with ordered maps, `power`, `flips`
 //! and `full` are what disks do to it (on `faults::Disk`, judged by `history`), `opening` is about what is refused.
 
+mod blobs;
 mod conformance;
 mod flips;
 mod full;

@@ -35,6 +35,7 @@ fn sound() -> Evidence {
         query: String::new(),
         headers: Vec::new(),
         body: br#"{"n":1}"#.to_vec(),
+        blob: None,
         received_ms: 5,
     };
     let started = RunStarted {

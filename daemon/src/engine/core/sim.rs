@@ -388,6 +388,7 @@ fn start() -> Input {
         query: String::new(),
         headers: Vec::new(),
         body: b"{}".to_vec(),
+        blob: None,
         received_ms: 1_000,
     };
     Input::Start(Box::new(RunStarted {
