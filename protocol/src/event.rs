@@ -36,6 +36,12 @@ impl Delivery {
     /// A body that stands elsewhere is a reference to its bytes. Else it is parsed as JSON if it is JSON, as an object of fields for a form, else it is text.
     #[must_use]
     pub fn to_trigger(&self) -> Value {
+        self.to_trigger_with(None)
+    }
+
+    /// The same from a body that somebody has parsed as JSON already; `None` parses it here.
+    #[must_use]
+    pub fn to_trigger_with(&self, json: Option<Value>) -> Value {
         let headers: Map =
             self.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))).collect();
         let content_type = self.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value);
@@ -45,6 +51,8 @@ impl Delivery {
             Value::Map(form(&String::from_utf8_lossy(&self.body)))
         } else if self.body.is_empty() {
             Value::Null
+        } else if let Some(json) = json {
+            json
         } else {
             Value::from_json(&self.body)
                 .unwrap_or_else(|_| Value::Str(String::from_utf8_lossy(&self.body).into_owned()))

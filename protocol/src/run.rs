@@ -4,6 +4,7 @@
 //! records (`daemon::engine::core`). Times are Unix milliseconds of the daemon's clock.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -257,7 +258,7 @@ pub enum ScopeKind {
 #[serde(rename_all = "snake_case")]
 pub enum Record {
     /// The run began.
-    RunStarted(Box<RunStarted>),
+    RunStarted(Arc<RunStarted>),
     /// A call may be sent; its input never changes again.
     Scheduled {
         /// The step.

@@ -28,8 +28,17 @@ pub enum CodecError {
 /// If the value cannot be represented.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut out = Vec::with_capacity(256);
-    value.serialize(&mut rmp_serde::Serializer::new(&mut out).with_struct_map())?;
+    encode_into(&mut out, value)?;
     Ok(out)
+}
+
+/// Appends what [`encode`] gives.
+///
+/// # Errors
+/// If the value cannot be represented; what was appended so far stays.
+pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), CodecError> {
+    value.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())?;
+    Ok(())
 }
 
 /// Decodes what [`encode`] wrote; bounded in depth.

@@ -310,11 +310,10 @@ impl Store {
         key: Key,
         value: &T,
     ) -> Result<(), ReadError> {
-        let record = seal::record(table, value)?;
         let stored = if table.is_plain() {
-            seal::plain(table, &key, &record)
+            seal::plain_value(table, &key, value)?
         } else {
-            seal::seal(self.0.keys_or_new(tenant)?.data(), table, &key, &record)?
+            seal::seal_value(self.0.keys_or_new(tenant)?.data(), table, &key, value)?
         };
         txn.puts.push((table, key, stored));
         Ok(())

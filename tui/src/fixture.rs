@@ -199,7 +199,11 @@ pub fn detail() -> RunDetail {
         input: Value::Null,
     };
     let journal = vec![
-        at(1, begin, vec![Record::RunStarted(Box::new(start)), done("totals", 0), call("load_order", "aura_A")]),
+        at(
+            1,
+            begin,
+            vec![Record::RunStarted(std::sync::Arc::new(start)), done("totals", 0), call("load_order", "aura_A")],
+        ),
         at(
             2,
             begin + 480,

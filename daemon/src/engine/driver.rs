@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aura_protocol::flow::{Effect, Span};
-use aura_protocol::run::{Blocked, RunHead, RunState as State, Transition};
+use aura_protocol::run::{Blocked, Record, RunHead, RunState as State, Transition};
 use aura_protocol::{FlowId, RunId, TenantId, WireError};
 use aura_storage::rows::{LiveRow, TimerRow, journal_key, run_key, timer_key};
 use aura_storage::{CommitError, Key, ReadError, Receipt, Table, TailEntry, Txn};
@@ -318,10 +318,10 @@ impl Driver {
         let keys = |path: &str| self.deps.store.step_key(tenant, run, path);
         let before = live.row.map(|row| row.state);
         let had_reply = live.state.replied.is_some();
-        let out = step(&live.plan, &mut live.state, input, &moment, &keys)?;
+        let mut out = step(&live.plan, &mut live.state, input, &moment, &keys)?;
         let timer = live.timer;
         if !out.records.is_empty() {
-            self.write(live, &out, &moment, txn)?;
+            self.write(live, std::mem::take(&mut out.records), &moment, txn)?;
         }
         self.count(before, live.row.map(|row| row.state));
         Ok(self.done(live, out, had_reply, timer))
@@ -363,10 +363,10 @@ impl Driver {
     }
 
     /// Journal, list row, live row, timer and tail of one transition.
-    fn write(&self, live: &mut Live, out: &Output, moment: &Moment, txn: &mut Txn) -> Result<(), EngineError> {
+    fn write(&self, live: &mut Live, records: Vec<Record>, moment: &Moment, txn: &mut Txn) -> Result<(), EngineError> {
         let (store, tenant, run) = (&self.deps.store, live.tenant, live.state.run);
         let number = live.state.transition;
-        let transition = Transition { number, at_ms: moment.now_ms, records: out.records.clone() };
+        let transition = Transition { number, at_ms: moment.now_ms, records };
         store.put(txn, tenant, Table::Journal, journal_key(tenant, run, number), &transition)?;
         store.put(txn, tenant, Table::Runs, run_key(tenant, run), &head(live))?;
         let due = live.state.next_due().filter(|_| number > 0);

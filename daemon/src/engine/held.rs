@@ -204,6 +204,7 @@ impl Driver {
                     plan,
                     trigger: row.trigger.clone(),
                     delivery: row.last.clone(),
+                    shown: None,
                     events: row.events.clone(),
                     events_more: row.events_more,
                     refused: None,

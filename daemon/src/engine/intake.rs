@@ -1,7 +1,8 @@
 //! Acceptance: from a verified delivery to a durable answer.
 //!
 //! What is decided about an event (duplicate, dropped, held, run, queued) is decided under the intake lock
-//! and submitted under it, so order of decisions is order of commits. The sender hears nothing before the
+//! and submitted under it, so order of decisions is order of commits; an event that no key ties to others
+//! needs no lock. The sender hears nothing before the
 //! commit. An owner's failing expression never loses an event: it becomes a failed run (rule 10).
 
 use std::collections::HashMap;
@@ -36,6 +37,8 @@ pub(crate) struct Creation {
     pub plan: Arc<Plan>,
     pub trigger: String,
     pub delivery: Delivery,
+    /// `trigger` in expressions, if it was read already.
+    pub shown: Option<Value>,
     pub events: Vec<EventId>,
     pub events_more: u64,
     pub refused: Option<StepError>,
@@ -144,8 +147,7 @@ impl Driver {
     }
 
     fn policies(&self, intake: &Intake, trigger: &PlanTrigger, moment: &Moment) -> Policies {
-        let shown = intake.delivery.to_trigger();
-        let scope = DoorScope::new(&shown, moment);
+        let scope = DoorScope::new(&intake.shown, moment);
         let (store, tenant, flow) = (&self.deps.store, intake.tenant, intake.flow.id.bytes());
         let hash =
             |label: &str, key: &str| store.index_hash(tenant, label, &[&flow, trigger.id.as_bytes(), key.as_bytes()]);
@@ -193,7 +195,9 @@ impl Driver {
         let failed = |error: EngineError| Refusal::Store(error.to_string());
         let (store, tenant) = (&self.deps.store, intake.tenant);
         let (now, event) = (moment.now_ms, intake.delivery.event);
-        let mut rows = lock(&self.held);
+        // Without a key to remember or a group to join nothing here depends on what others decide.
+        let alone = policies.dedupe.is_none() && policies.debounce.is_none();
+        let mut rows = (!alone).then(|| lock(&self.held));
         let mut txn = Txn::new();
         if let Some((hash, _)) = policies.dedupe
             && let Some(first) = store.dedupe_find(tenant, &hash, now)
@@ -216,14 +220,13 @@ impl Driver {
             let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
             return Ok(Decided::Dropped(ack, permit.submit(txn)));
         }
-        if let (Some(debounced), None) = (&policies.debounce, &policies.refused) {
+        if let (Some(debounced), Some(rows), None) = (&policies.debounce, rows.as_mut(), &policies.refused) {
             if rows.len() >= HELD_MAX {
                 return Err(Refusal::Busy { retry_after_s: 60 });
             }
             let flow = (intake.flow.id, intake.flow.name.as_str());
-            let ack = self
-                .hold_event(&mut rows, tenant, flow, trigger, debounced, &intake.delivery, &mut txn)
-                .map_err(failed)?;
+            let ack =
+                self.hold_event(rows, tenant, flow, trigger, debounced, &intake.delivery, &mut txn).map_err(failed)?;
             remember(None, &mut txn);
             return Ok(Decided::Held(ack, permit.submit(txn)));
         }
@@ -239,10 +242,13 @@ impl Driver {
             run: None,
             flow: intake.flow,
             delivery: intake.delivery,
+            shown: Some(intake.shown),
         };
         // Held until the transaction is submitted: a queued run must not be promoted before it is there.
-        let mut gate = lock(&self.gate);
-        let created = match self.create(creation, moment, &mut gate, &mut txn) {
+        // A flow without concurrency never looks into it.
+        let (mut gate, mut no_gate) = (plan.concurrency.as_ref().map(|_| lock(&self.gate)), Gate::default());
+        let gate = gate.as_deref_mut().unwrap_or(&mut no_gate);
+        let created = match self.create(creation, moment, gate, &mut txn) {
             Err(EngineError::Full) => return Err(Refusal::Busy { retry_after_s: 5 }),
             other => other.map_err(failed)?,
         };
@@ -288,6 +294,7 @@ impl Driver {
                     events: vec![delivery.event],
                     events_more: 0,
                     delivery,
+                    shown: None,
                     refused: None,
                     input,
                     by_hand: true,
@@ -389,7 +396,7 @@ impl Driver {
                 replaced = Some((holder, key, row));
             }
         }
-        let started = Box::new(RunStarted {
+        let started = Arc::new(RunStarted {
             flow_id: flow,
             flow: creation.flow.name.clone(),
             version: creation.flow.version.clone(),
@@ -413,6 +420,7 @@ impl Driver {
             blocked: slot.filter(|_| full).and_then(|key| gate.why(flow, key)),
         };
         let input = if full { Input::Queue(started) } else { Input::Start(started) };
+        live.state.trigger = creation.shown.unwrap_or_default();
         let done = self.apply(&mut live, input, txn)?;
         if let Some(key) = slot {
             if full {
@@ -433,8 +441,15 @@ impl Driver {
         let text = match &policy.key {
             None => String::new(),
             Some(key) => {
-                let shown = creation.delivery.to_trigger();
-                match key.eval(&DoorScope::new(&shown, moment)) {
+                let read;
+                let shown = match &creation.shown {
+                    Some(shown) => shown,
+                    None => {
+                        read = creation.delivery.to_trigger();
+                        &read
+                    }
+                };
+                match key.eval(&DoorScope::new(shown, moment)) {
                     Ok(value) => value.value.to_canonical_json(),
                     Err(error) => {
                         let message = format!("the concurrency key of the flow failed: {error}");

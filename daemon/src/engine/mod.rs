@@ -81,6 +81,8 @@ pub struct Intake {
     pub trigger: usize,
     /// The delivery; its event id and time are set by the door.
     pub delivery: Delivery,
+    /// `trigger` in expressions, read from the delivery once.
+    pub shown: Value,
     /// The sender's own id of this delivery (scheme's header, or `Idempotency-Key`), for dedupe by default.
     pub delivery_id: Option<String>,
 }

@@ -96,7 +96,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         let status = StatusCode::from_u16(handshake.status).unwrap_or(StatusCode::OK);
         return Ok((status, handshake.body).into_response());
     }
-    check_body(&head.headers, &body)?;
+    let json = check_body(&head.headers, &body)?;
 
     // Published meanwhile: the version of now counts, if it still has this trigger.
     let published = door.catalog.published(TenantId::DEFAULT, target.flow).ok_or(Refused::NotFound)?;
@@ -128,7 +128,8 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         blob: None,
         received_ms: now_ms,
     };
-    let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, delivery_id };
+    let shown = delivery.to_trigger_with(json);
+    let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, shown, delivery_id };
     // The engine goes on with what it began even if this sender hangs up.
     let answer = door.engine.accept(intake).await?;
     drop((place, waits));
@@ -185,7 +186,8 @@ fn check_head(head: &request::Parts, matches: &[(String, String)]) -> Result<(),
         .flat_map(|scheme| scheme.families)
         .flat_map(|family| [Some(family.signature), family.timestamp, family.id].into_iter().flatten());
     let matched = matches.iter().map(|(name, _)| name.as_str());
-    for name in SINGLE.iter().copied().chain(schemes).chain(matched) {
+    let doubled = head.headers.len() > head.headers.keys_len();
+    for name in SINGLE.iter().copied().chain(schemes).chain(matched).filter(|_| doubled) {
         if head.headers.get_all(name).iter().nth(1).is_some() {
             return Err(Refused::Malformed(format!("the header {name} is given more than once")));
         }
@@ -225,23 +227,23 @@ fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option<(&'a str, 
     wrong.map(|(name, wanted)| (name.as_str(), wanted.as_str()))
 }
 
-/// JSON must be JSON, text must be text; a form is a form; other types pass as they are.
-fn check_body(headers: &HeaderMap, body: &[u8]) -> Result<(), Refused> {
+/// JSON must be JSON and is given back, text must be text; a form is a form; other types pass as they are.
+fn check_body(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refused> {
     let kind = text_of(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let json = kind == "application/json" || kind.ends_with("+json") || kind.is_empty();
     if body.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     if std::str::from_utf8(body).is_err() && (json || kind.starts_with("text/")) {
         return Err(Refused::Malformed("the body is not valid UTF-8".to_owned()));
     }
     if json {
-        Value::from_json(body).map_err(|error| {
+        return Value::from_json(body).map(Some).map_err(|error| {
             Refused::Malformed(format!("the body is not JSON: {}", aura_protocol::text::display(&error.to_string())))
-        })?;
+        });
     }
-    Ok(())
+    Ok(None)
 }
 
 impl Door {

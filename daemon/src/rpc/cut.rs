@@ -76,6 +76,7 @@ fn error(error: &mut StepError, max: usize) {
 fn cut_record(record: &mut Record, max: usize) {
     match record {
         Record::RunStarted(started) => {
+            let started = std::sync::Arc::make_mut(started);
             bytes(&mut started.event.body, max);
             value(&mut started.input, max);
             if started.events.len() > 100 {

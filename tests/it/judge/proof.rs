@@ -53,7 +53,7 @@ fn sound() -> Evidence {
     };
     let path = || "charge".to_owned();
     let begin = vec![
-        Record::RunStarted(Box::new(started)),
+        Record::RunStarted(std::sync::Arc::new(started)),
         Record::Scheduled {
             path: path(),
             input: Value::Null,

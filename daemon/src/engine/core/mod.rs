@@ -14,6 +14,8 @@ pub mod scope;
 mod sim;
 pub mod state;
 
+use std::sync::Arc;
+
 use aura_protocol::Value;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, Resolution, RunStarted, StepError, StepState};
@@ -28,9 +30,9 @@ pub use state::RunState;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A new run that may go on at once.
-    Start(Box<RunStarted>),
+    Start(Arc<RunStarted>),
     /// A new run that must wait for its concurrency key: recorded as transition 0.
-    Queue(Box<RunStarted>),
+    Queue(Arc<RunStarted>),
     /// A queued run got its key.
     Unqueue,
     /// A worker holds every permit and is about to send.

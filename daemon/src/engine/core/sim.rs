@@ -391,7 +391,7 @@ fn start() -> Input {
         blob: None,
         received_ms: 1_000,
     };
-    Input::Start(Box::new(RunStarted {
+    Input::Start(Arc::new(RunStarted {
         flow_id: FlowId::from_bytes([3; 16]),
         flow: "sim".into(),
         version: "v".into(),

@@ -4,6 +4,8 @@
 //! journal is the run that was in memory. What follows from a failure (which scopes fail with it) is
 //! part of the fold; what to do next is [`super::advance`].
 
+use std::sync::Arc;
+
 use aura_protocol::event::timestamp;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{
@@ -90,7 +92,7 @@ pub struct RunState {
     /// Its id.
     pub run: RunId,
     /// How it began.
-    pub started: Option<RunStarted>,
+    pub started: Option<Arc<RunStarted>>,
     /// `trigger` in expressions.
     pub trigger: Value,
     /// `run` in expressions.
@@ -248,9 +250,12 @@ impl RunState {
         }
     }
 
-    fn begin(&mut self, started: &RunStarted, at_ms: i64) {
+    fn begin(&mut self, started: &Arc<RunStarted>, at_ms: i64) {
         self.created_ms = at_ms;
-        self.trigger = started.event.to_trigger();
+        // Whoever has read the event already hands it in; it is the same.
+        if self.trigger.is_null() {
+            self.trigger = started.event.to_trigger();
+        }
         self.input = started.input.clone();
         let events = started.events.iter().map(|event| Value::from(event.to_string())).collect::<Vec<_>>();
         self.run_value = Value::object([
@@ -263,7 +268,7 @@ impl RunState {
         if let Some(error) = &started.refused {
             self.outcome = Some(failure(error.clone()));
         }
-        self.started = Some(started.clone());
+        self.started = Some(Arc::clone(started));
     }
 
     fn completed(&mut self, plan: &Plan, ix: Option<StepIx>, output: &Value) {
