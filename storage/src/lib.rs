@@ -6,31 +6,41 @@
 //! one lock. Nothing here knows flows, HTTP or connectors.
 //!
 //! Where to look: `store` the handle, `queue` and `writer` the way of a transaction, `seal` and `vault` how
-//! values are protected, `dedupe` and `tail` what the writer builds itself, `blobs` large values, `check` what doctor asks,
-//! `backend` where bytes go and `open` which of them is chosen.
+//! values are protected, `dedupe` and `tail` what the writer builds itself, `blobs` large values, `check` and
+//! `scrub` what doctor asks, `archive` backups, `migrate` older layouts, `backend` where bytes go and `open` which
+//! of them is chosen.
 
+pub mod archive;
 mod backend;
 mod blobs;
 mod check;
 mod dedupe;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
+mod migrate;
 mod open;
+mod pause;
 mod queue;
 pub mod rows;
+mod scrub;
 mod seal;
 pub mod store;
 pub mod table;
 mod tail;
 pub mod txn;
+mod usage;
 mod vault;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use archive::{ArchiveError, Manifest, Progress, Proved, TableSum};
 pub use blobs::{BLOB_MAX, BLOB_MIN, SealedBlob};
 pub use open::OpenError;
+pub use pause::Paused;
+pub use scrub::Scrubbed;
 pub use store::{CommitError, Committed, Finding, Permit, ReadError, Receipt, Store, StoreOptions, TailPage};
 pub use table::{Key, Table};
 pub use txn::{BlobChange, DedupeEntry, TailEntry, Txn};
+pub use usage::{FlowUse, TableUse, Usage};

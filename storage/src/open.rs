@@ -18,16 +18,15 @@ use crate::backend::memory::Memory;
 use crate::backend::redb::{File, Redb};
 use crate::backend::{Backend, Change, Fault, Snapshot, all};
 use crate::check::Finding;
+use crate::migrate::{self, LAYOUT, Layout, Unmigrated};
 use crate::queue::Queue;
 use crate::store::{Inner, StoreOptions};
 use crate::table::{Key, Table};
 use crate::tail::{self, TailRow};
 use crate::vault::{TenantKeys, Vault};
 use crate::writer::{Epoch, Fold, Limits, Schema, Shared, Writer, meta, stored};
-use crate::{dedupe, seal};
+use crate::{archive, dedupe, seal};
 
-/// The layout that this program reads and writes.
-pub(crate) const SCHEMA: u32 = 1;
 /// First bytes of every redb file.
 const REDB_MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
 
@@ -48,7 +47,7 @@ pub enum OpenError {
     /// A newer program wrote it.
     #[error(
         "the store has layout {found} (written by aura {program}) and this program knows layouts up to {known}; \
-         start the newer program, or restore a backup made before the upgrade"
+         start the newer program, or go back to the backup made before the upgrade: {command}"
     )]
     Newer {
         /// Layout of the file.
@@ -57,6 +56,25 @@ pub enum OpenError {
         known: u32,
         /// Version of the program that wrote it.
         program: String,
+        /// How to go back.
+        command: String,
+    },
+    /// An older layout could not be brought to ours.
+    #[error(
+        "the store {path} has layout {found} and could not be brought to layout {wanted}: {reason}; nothing of it is \
+         lost: {command}"
+    )]
+    Migration {
+        /// The file.
+        path: String,
+        /// Its layout.
+        found: u32,
+        /// The layout of this program.
+        wanted: u32,
+        /// What went wrong.
+        reason: String,
+        /// What to do.
+        command: String,
     },
     /// Not one of our files.
     #[error("{0} is not a store of aura; move it away, or choose another data directory")]
@@ -115,7 +133,7 @@ pub(crate) fn directory(dir: &Path, options: &StoreOptions, limits: Limits) -> R
 }
 
 /// Takes the directory for this process; the lock file says who holds it and stays.
-fn lock(dir: &Path) -> Result<fs::File, OpenError> {
+pub(crate) fn lock(dir: &Path) -> Result<fs::File, OpenError> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = dir.join("aura.lock");
     let mut file = fs::OpenOptions::new()
@@ -169,7 +187,7 @@ fn create(path: &Path, options: &StoreOptions, name: &str) -> Result<(), OpenErr
         _ => {}
     }
     let built = Redb::open(File(building.clone()), options.cache_bytes).and_then(|backend| {
-        first_commit(&backend, &Vault::new(&options.master))?;
+        first_commit(&backend, &Vault::new(&options.master), LAYOUT.number)?;
         backend.close()
     });
     built.map_err(|fault| OpenError::of(name, fault))?;
@@ -181,10 +199,10 @@ fn create(path: &Path, options: &StoreOptions, name: &str) -> Result<(), OpenErr
 }
 
 /// Writes what every store has.
-fn first_commit(backend: &dyn Backend, vault: &Vault) -> Result<(), Fault> {
+fn first_commit(backend: &dyn Backend, vault: &Vault, layout: u32) -> Result<(), Fault> {
     let keys = TenantKeys::generate().map_err(|error| Fault::Io(error.to_string()))?;
     let wrapped = vault.wrap(TenantId::DEFAULT, &keys).map_err(|error| Fault::Io(error.to_string()))?;
-    let schema = Schema { schema: SCHEMA, program: env!("CARGO_PKG_VERSION").to_owned() };
+    let schema = Schema { schema: layout, program: env!("CARGO_PKG_VERSION").to_owned() };
     let rows = [
         (meta::schema(), stored(Table::Meta, &meta::schema(), &schema)?),
         (meta::master(), stored(Table::Meta, &meta::master(), &vault.check())?),
@@ -228,14 +246,15 @@ fn prepare(
     let damaged = |reason: &str| OpenError::Damaged { path: name.to_owned(), reason: reason.to_owned() };
     let vault = Vault::new(&options.master);
     if backend.is_fresh() {
-        first_commit(backend.as_ref(), &vault).map_err(of)?;
+        first_commit(backend.as_ref(), &vault, limits.layout.number).map_err(of)?;
     }
     let snapshot = backend.snapshot().map_err(of)?;
     let snapshot = snapshot.as_ref();
     let schema: Schema = row(snapshot, &meta::schema(), "its schema row").map_err(of)?;
-    if schema.schema > SCHEMA {
+    if schema.schema > limits.layout.number {
         let program = aura_protocol::text::display(&schema.program).chars().take(40).collect();
-        return Err(OpenError::Newer { found: schema.schema, known: SCHEMA, program });
+        let (found, known) = (schema.schema, limits.layout.number);
+        return Err(OpenError::Newer { found, known, program, command: way_back(options.dir.as_deref()) });
     }
     let check: [u8; 16] = row(snapshot, &meta::master(), "its key check row").map_err(of)?;
     if check != vault.check() {
@@ -246,6 +265,13 @@ fn prepare(
     let keys = keys.and_then(|stored| vault.unwrap(TenantId::DEFAULT, &stored));
     let _ = vault.learn(TenantId::DEFAULT, keys.ok_or_else(|| damaged("the keys of its tenant do not open"))?);
 
+    backend.complete(schema.schema).map_err(of)?;
+    if schema.schema < limits.layout.number {
+        migrated(backend.as_ref(), name, options, limits.layout, &schema, &vault)?;
+        backend.complete(limits.layout.number).map_err(of)?;
+    }
+    let snapshot = backend.snapshot().map_err(of)?;
+    let snapshot = snapshot.as_ref();
     let before: Epoch = row(snapshot, &meta::epoch(), "its epoch row").map_err(of)?;
     let marks: u64 = row(snapshot, &meta::mark(), "its mark row").map_err(of)?;
     let fold: Fold = row(snapshot, &meta::fold(), "its fold row").map_err(of)?;
@@ -287,6 +313,103 @@ fn prepare(
     let places = Arc::new(Semaphore::new(options.queue_max.clamp(1, 1 << 20)));
     let inner = Inner { shared, vault, places, epoch, found, thread: Mutex::new(None), creating: Mutex::new(()) };
     Ok((writer, inner))
+}
+
+/// Brings an older store to the layout of this program, after a backup beside it that was read back.
+fn migrated(
+    backend: &dyn Backend,
+    name: &str,
+    options: &StoreOptions,
+    layout: Layout,
+    schema: &Schema,
+    vault: &Vault,
+) -> Result<(), OpenError> {
+    let refused = |found: u32, reason: String| {
+        let command = match (&options.dir, reason.is_empty()) {
+            (None, _) => "start the program that wrote it".to_owned(),
+            (Some(dir), _) => format!(
+                "start aura {} again, or have it tried once more with `aurad migrate --data-dir {}`",
+                aura_protocol::text::display(&schema.program),
+                dir.display()
+            ),
+        };
+        OpenError::Migration { path: name.to_owned(), found, wanted: layout.number, reason, command }
+    };
+    let backup = || match &options.dir {
+        None => Ok(()),
+        Some(dir) => before_layout(backend, dir, layout.number, schema, vault),
+    };
+    match migrate::run(backend, layout, schema.schema, backup) {
+        Ok(()) => Ok(()),
+        Err(Unmigrated::TooOften) => {
+            Err(refused(schema.schema, format!("it was tried {} times and came to no end", migrate::TRIES_MAX)))
+        }
+        Err(Unmigrated::Backup(reason)) => {
+            Err(refused(schema.schema, format!("the backup that is made before failed ({reason})")))
+        }
+        Err(Unmigrated::Step(at, fault)) => Err(refused(at, fault.to_string())),
+        Err(Unmigrated::Fault(fault)) => Err(OpenError::of(name, fault)),
+    }
+}
+
+/// The backup before a migration; one that is there from an earlier try and still whole is enough.
+fn before_layout(backend: &dyn Backend, dir: &Path, layout: u32, schema: &Schema, vault: &Vault) -> Result<(), String> {
+    let snapshot = backend.snapshot().map_err(|fault| fault.to_string())?;
+    let snapshot = snapshot.as_ref();
+    let epoch: Epoch = row(snapshot, &meta::epoch(), "its epoch row").map_err(|fault| fault.to_string())?;
+    let path = dir.join(format!("{BEFORE_LAYOUT}{layout}-start-{}.{}", epoch.epoch, archive::ENDING));
+    let progress = archive::Progress::default();
+    if path.exists() {
+        return match archive::read::prove(&path, vault, &progress) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{error}; move it away")),
+        };
+    }
+    let (_, cursor) = tail::bounds(snapshot).map_err(|fault| fault.to_string())?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let head = archive::Head {
+        layout: schema.schema,
+        program: schema.program.clone(),
+        semantics: aura_protocol::version::SEMANTICS,
+        created_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
+        cursor,
+    };
+    let tables: Vec<Table> = Table::ALL.iter().copied().filter(|table| table.since() <= schema.schema).collect();
+    let made = archive::write::make(snapshot, &tables, head, &path, vault, &progress);
+    made.map(|_| tracing::info!(backup = %path.display(), "made a backup before the store gets a newer layout"))
+        .map_err(|error| error.to_string())
+}
+
+/// How the name of a backup made before a migration begins.
+const BEFORE_LAYOUT: &str = "before-layout-";
+
+/// The command that goes back to the newest backup made before a migration.
+fn way_back(dir: Option<&Path>) -> String {
+    let Some(dir) = dir else { return "there is none for a store in memory".to_owned() };
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let ours = |path: &std::path::PathBuf| {
+        let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        name.starts_with(BEFORE_LAYOUT) && name.ends_with(archive::ENDING)
+    };
+    let changed = |path: &std::path::PathBuf| path.metadata().and_then(|meta| meta.modified()).ok();
+    let newest = names.filter(ours).max_by_key(changed);
+    let file = newest.map_or_else(|| "BACKUP".to_owned(), |path| path.display().to_string());
+    format!("`aura restore {file} --data-dir {}.before`", dir.display())
+}
+
+/// Forgets tries of a migration that came to no end, and tries once more.
+pub(crate) fn migrate_again(options: &StoreOptions) -> Result<u32, OpenError> {
+    let Some(dir) = &options.dir else { return Ok(LAYOUT.number) };
+    let lock = lock(dir)?;
+    let path = dir.join("aura.redb");
+    let name = path.display().to_string();
+    recognise(&path)?;
+    let backend = Redb::open(File(path), options.cache_bytes).map_err(|fault| OpenError::of(&name, fault))?;
+    migrate::forget_tries(&backend).map_err(|fault| OpenError::of(&name, fault))?;
+    backend.close().map_err(|fault| OpenError::of(&name, fault))?;
+    drop((backend, lock));
+    drop(directory(dir, options, Limits::default())?);
+    Ok(LAYOUT.number)
 }
 
 /// A row of `Meta`: each exists from the first commit on, so a missing one is damage.

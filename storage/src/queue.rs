@@ -54,6 +54,8 @@ pub(crate) enum Work {
     Group(Vec<Waiting>),
     /// Verify the pages between two commits.
     Verify(mpsc::SyncSender<Result<Vec<String>, Fault>>),
+    /// Give unused space back between two commits.
+    Compact(mpsc::SyncSender<Result<(), Fault>>),
     /// Nothing waits and nothing will come.
     End,
 }
@@ -62,6 +64,7 @@ pub(crate) enum Work {
 enum Job {
     Txn(Waiting),
     Verify(mpsc::SyncSender<Result<Vec<String>, Fault>>),
+    Compact(mpsc::SyncSender<Result<(), Fault>>),
 }
 
 #[derive(Debug, Default)]
@@ -98,12 +101,21 @@ impl Queue {
 
     /// Asks for a page check; `None` if the store is closed.
     pub(crate) fn verify(&self) -> Option<mpsc::Receiver<Result<Vec<String>, Fault>>> {
+        self.order(Job::Verify)
+    }
+
+    /// Asks for a compaction; `None` if the store is closed.
+    pub(crate) fn compact(&self) -> Option<mpsc::Receiver<Result<(), Fault>>> {
+        self.order(Job::Compact)
+    }
+
+    fn order<T>(&self, job: impl FnOnce(mpsc::SyncSender<T>) -> Job) -> Option<mpsc::Receiver<T>> {
         let mut state = self.lock();
         if state.closing {
             return None;
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        state.jobs.push_back(Job::Verify(sender));
+        state.jobs.push_back(job(sender));
         self.wake.notify_one();
         Some(receiver)
     }
@@ -153,6 +165,7 @@ impl Queue {
         while let Some(job) = state.jobs.pop_front() {
             match job {
                 Job::Verify(sender) if group.is_empty() => return Work::Verify(sender),
+                Job::Compact(sender) if group.is_empty() => return Work::Compact(sender),
                 Job::Txn(mut waiting)
                     if group.is_empty()
                         || (group.len() < GROUP_TXNS_MAX && bytes.saturating_add(waiting.bytes) <= GROUP_BYTES_MAX) =>

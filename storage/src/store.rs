@@ -6,7 +6,7 @@
 //! checksum is an error that names the record and is never served.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
@@ -15,8 +15,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::archive::{self, ArchiveError, Progress, Proved};
 use crate::backend::{Fault, Snapshot};
 pub use crate::check::Finding;
+use crate::migrate::LAYOUT;
 pub use crate::open::OpenError;
 use crate::queue::{Reply, Waiting};
 use crate::seal::{self, SealError};
@@ -232,7 +234,7 @@ impl Inner {
     }
 
     /// The value of a stored row.
-    fn opened<T: DeserializeOwned>(
+    pub(crate) fn opened<T: DeserializeOwned>(
         &self,
         tenant: TenantId,
         table: Table,
@@ -270,6 +272,19 @@ impl Store {
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
         Self(Arc::new(inner))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// Brings the store of a directory to this program's layout, also after tries that came to no end; gives the
+    /// layout.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn migrate(options: &StoreOptions) -> Result<u32, OpenError> {
+        open::migrate_again(options)
     }
 
     /// Waits for a place in the queue.
@@ -463,6 +478,38 @@ impl Store {
         }
         check::rows(&self.0, self.0.snapshot()?.as_ref(), deep, &mut found);
         Ok(found)
+    }
+
+    /// Writes a backup of the newest commit to a new file and reads it back. Blocks the calling thread; commits go
+    /// on meanwhile, and space that they free is not used again before the end.
+    ///
+    /// # Errors
+    /// The file is there already, a disk failed or is nearly full, or it was asked to stop: nothing is left behind.
+    pub fn backup(&self, to: &Path, now_ms: i64, progress: &Progress) -> Result<Proved, ArchiveError> {
+        let snapshot = self.0.shared.backend.snapshot()?;
+        let (_, last) = tail::bounds(snapshot.as_ref())?;
+        let head = archive::Head {
+            layout: LAYOUT.number,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            semantics: aura_protocol::version::SEMANTICS,
+            created_ms: now_ms,
+            cursor: last,
+        };
+        progress.begin(self.bytes());
+        archive::write::make(snapshot.as_ref(), Table::ALL, head, to, &self.0.vault, progress)
+    }
+
+    /// Gives space that is not used back to the file system; gives the bytes of the file before and after. Blocks the
+    /// calling thread; commits and reads wait until it is done.
+    ///
+    /// # Errors
+    /// The disk failed, or something reads an older state for longer than ten seconds.
+    pub fn compact(&self) -> Result<(u64, u64), ReadError> {
+        let before = self.bytes();
+        let closed = || ReadError::Io("the store is closed".into());
+        let done = self.0.shared.queue.compact().ok_or_else(closed)?;
+        done.recv().map_err(|_| closed())?.map_err(|fault| ReadError::Io(fault.to_string()))?;
+        Ok((before, self.bytes()))
     }
 
     /// Commits what waits and closes the file.

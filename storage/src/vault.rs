@@ -73,6 +73,7 @@ fn first_half(bytes: &[u8; 32]) -> [u8; 16] {
 /// The master key's derivates and the tenants' keys known so far.
 pub(crate) struct Vault {
     wrap: Zeroizing<[u8; 32]>,
+    archive: Zeroizing<[u8; 32]>,
     check: [u8; 16],
     tenants: RwLock<HashMap<TenantId, Arc<TenantKeys>>>,
 }
@@ -88,16 +89,23 @@ impl Vault {
     pub(crate) fn new(master: &[u8; 32]) -> Self {
         let expand = Hkdf::<Sha256>::new(None, master);
         let mut wrap = Zeroizing::new([0; 32]);
+        let mut archive = Zeroizing::new([0; 32]);
         let mut check = [0; 16];
-        // Both lengths are far below what HKDF can give.
+        // The lengths are far below what HKDF can give.
         let _ = expand.expand(b"aura key-encryption key 1", wrap.as_mut_slice());
+        let _ = expand.expand(b"aura backup root 1", archive.as_mut_slice());
         let _ = expand.expand(b"aura key check 1", &mut check);
-        Self { wrap, check, tenants: RwLock::default() }
+        Self { wrap, archive, check, tenants: RwLock::default() }
     }
 
     /// What the store keeps to recognise the master key.
     pub(crate) fn check(&self) -> [u8; 16] {
         self.check
+    }
+
+    /// What the keys of backups are made from.
+    pub(crate) fn archive(&self) -> &[u8; 32] {
+        &self.archive
     }
 
     /// The keys of a tenant, if known.

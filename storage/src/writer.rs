@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::backend::{Backend, Change, Fault, Snapshot};
+use crate::migrate::{LAYOUT, Layout};
 use crate::queue::{Queue, Reply, Waiting, Work};
 use crate::store::{CommitError, Committed};
 use crate::table::{Key, Table};
@@ -21,7 +22,7 @@ use crate::tail::{self, TailRow};
 use crate::txn::{DedupeEntry, TailEntry, Txn};
 use crate::{blobs, dedupe, seal};
 
-/// Keys of the rows in `Meta`; every one exists from the first commit on.
+/// Keys of the rows in `Meta`; those up to 5 exist from the first commit on.
 pub(crate) mod meta {
     use crate::table::Key;
 
@@ -44,6 +45,18 @@ pub(crate) mod meta {
     /// Number of the last page check.
     pub(crate) fn mark() -> Key {
         Key::new().number(5)
+    }
+    /// [`crate::pause::Paused`]; only there while nothing may start.
+    pub(crate) fn paused() -> Key {
+        Key::new().number(6)
+    }
+    /// [`crate::scrub::Scrubbed`]; only there after the first scrub.
+    pub(crate) fn scrubbed() -> Key {
+        Key::new().number(7)
+    }
+    /// Tries of a migration that is not done.
+    pub(crate) fn tries() -> Key {
+        Key::new().number(8)
     }
 }
 
@@ -87,11 +100,19 @@ pub(crate) struct Limits {
     pub fold_keys: usize,
     /// Bits of fingerprints.
     pub fingerprint_mask: u64,
+    /// The layout to bring the store to.
+    pub layout: Layout,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { tail_groups: 100_000, trim: 256, fold_keys: dedupe::FOLD_KEYS, fingerprint_mask: u64::MAX }
+        Self {
+            tail_groups: 100_000,
+            trim: 256,
+            fold_keys: dedupe::FOLD_KEYS,
+            fingerprint_mask: u64::MAX,
+            layout: LAYOUT,
+        }
     }
 }
 
@@ -243,6 +264,10 @@ impl Writer {
                 Work::Group(group) => self.group(group),
                 Work::Verify(reply) => {
                     let result = self.caught(Self::verify);
+                    drop(reply.send(result));
+                }
+                Work::Compact(reply) => {
+                    let result = self.caught(|writer| writer.shared.backend.compact());
                     drop(reply.send(result));
                 }
                 Work::End => break,

@@ -33,6 +33,18 @@ impl Snapshot for Frozen {
         let rows = rows.range(from.clone()..to.clone()).map(|(key, value)| (key.clone(), value.clone()));
         Ok(if backwards { rows.rev().take(limit).collect() } else { rows.take(limit).collect() })
     }
+
+    fn page(&self, table: Table, from: &Key, rows_max: usize, bytes_max: usize) -> Result<Vec<Row>, Fault> {
+        let Some(rows) = self.0.get(&table) else { return Ok(Vec::new()) };
+        let mut left = bytes_max;
+        let fits = |(key, value): &(&Key, &Vec<u8>)| {
+            let before = left;
+            left = left.saturating_sub(key.0.len() + value.len());
+            before > 0
+        };
+        let rows = rows.range(from.clone()..).take(rows_max).take_while(fits);
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
 }
 
 impl Backend for Memory {
@@ -50,6 +62,18 @@ impl Backend for Memory {
                 None => rows.remove(&change.key),
             };
         }
+        Ok(())
+    }
+
+    fn adopt(&self, _: &[Table], changes: Vec<Change>) -> Result<(), Fault> {
+        self.write(changes)
+    }
+
+    fn complete(&self, _: u32) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -38,6 +38,8 @@ pub(crate) trait Snapshot: Send {
     fn read(&self, table: Table, key: &Key) -> Result<Option<Vec<u8>>, Fault>;
     /// Rows of `from..to`, at most `limit`, newest first with `backwards`.
     fn range(&self, table: Table, from: &Key, to: &Key, limit: usize, backwards: bool) -> Result<Vec<Row>, Fault>;
+    /// Rows from a key on, in order: at most `rows_max`, and no further one once they hold `bytes_max` bytes.
+    fn page(&self, table: Table, from: &Key, rows_max: usize, bytes_max: usize) -> Result<Vec<Row>, Fault>;
 }
 
 /// A place for rows.
@@ -46,6 +48,13 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug {
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, Fault>;
     /// Commits all changes at once; they are durable when it returns. Called by one thread only.
     fn write(&self, changes: Vec<Change>) -> Result<(), Fault>;
+    /// As [`Backend::write`], and creates these tables in the same commit if they are missing.
+    fn adopt(&self, tables: &[Table], changes: Vec<Change>) -> Result<(), Fault>;
+    /// The tables of this layout are there, each with the types that we gave it.
+    fn complete(&self, layout: u32) -> Result<(), Fault>;
+    /// Gives space that is not used back to the file system; waits a while until nobody reads an older state.
+    /// Called between two commits. Reads that begin meanwhile wait.
+    fn compact(&self) -> Result<(), Fault>;
     /// Bytes on disk (or in memory).
     fn bytes(&self) -> u64;
     /// Nothing has been stored yet.

@@ -7,16 +7,22 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
-    TableHandle,
+    CompactionError, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
+    TableDefinition, TableHandle,
 };
 
 use super::{Backend, Change, Fault, Row, Snapshot};
 use crate::table::{Key, Table};
+
+/// How long a compaction waits for those who read.
+const READERS_MAX: Duration = Duration::from_secs(10);
+/// How often it looks whether they are done.
+const READERS_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the database lives on.
 pub(crate) trait Medium: Send + Sync + std::fmt::Debug + 'static {
@@ -139,7 +145,8 @@ impl<M: Medium> Redb<M> {
                 }
                 transaction.commit().map_err(fault)?;
             } else {
-                complete(&database)?;
+                // Which further tables it must have follows from its layout, see `complete`.
+                has(&database, &[Table::Meta])?;
             }
             Ok(database)
         })?;
@@ -148,26 +155,43 @@ impl<M: Medium> Redb<M> {
     }
 
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
-        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let guard = match self.database.try_read() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => patiently(|| self.database.read().unwrap_or_else(PoisonError::into_inner)),
+        };
         let database = guard.as_ref().ok_or_else(closed)?;
         guarded(|| work(database))
     }
 }
 
-/// All tables are there, each with the types that we gave it.
-fn complete(database: &Database) -> Result<(), Fault> {
+/// Waits for a compaction without holding up the tasks that share this thread.
+fn patiently<T>(wait: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}
+
+/// These tables are there, each with the types that we gave it.
+fn has(database: &Database, tables: &[Table]) -> Result<(), Fault> {
     let transaction = database.begin_read().map_err(fault)?;
     let names: Vec<String> = transaction.list_tables().map_err(fault)?.map(|table| table.name().to_owned()).collect();
     if names.is_empty() {
         return Err(Fault::Damaged("it holds no tables".into()));
     }
-    for table in Table::ALL {
+    for table in tables {
         if !names.iter().any(|name| name == table.name()) {
             return Err(Fault::Damaged(format!("its table `{}` is missing", table.name())));
         }
         transaction.open_table(definition(*table)).map_err(fault)?;
     }
     Ok(())
+}
+
+fn of_layout(layout: u32) -> Vec<Table> {
+    Table::ALL.iter().copied().filter(|table| table.since() <= layout).collect()
 }
 
 type Open = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -213,6 +237,21 @@ impl Snapshot for Pinned {
             Ok(rows)
         })
     }
+
+    fn page(&self, table: Table, from: &Key, rows_max: usize, bytes_max: usize) -> Result<Vec<Row>, Fault> {
+        guarded(|| {
+            let table = self.table(table)?;
+            let mut range = table.range(from.0.as_slice()..).map_err(fault)?;
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            while rows.len() < rows_max && bytes < bytes_max {
+                let Some(row) = range.next() else { break };
+                let (key, value) = row.map_err(fault)?;
+                bytes += key.value().len() + value.value().len();
+                rows.push((Key(key.value().to_vec()), value.value().to_vec()));
+            }
+            Ok(rows)
+        })
+    }
 }
 
 impl<M: Medium> Backend for Redb<M> {
@@ -222,9 +261,16 @@ impl<M: Medium> Backend for Redb<M> {
     }
 
     fn write(&self, changes: Vec<Change>) -> Result<(), Fault> {
+        self.adopt(&[], changes)
+    }
+
+    fn adopt(&self, tables: &[Table], changes: Vec<Change>) -> Result<(), Fault> {
         self.with(|database| {
             let mut transaction = database.begin_write().map_err(fault)?;
             transaction.set_durability(Durability::Immediate).map_err(fault)?;
+            for table in tables {
+                transaction.open_table(definition(*table)).map_err(fault)?;
+            }
             let mut changes = changes.into_iter().peekable();
             while let Some(current) = changes.peek().map(|change| change.table) {
                 let mut table = transaction.open_table(definition(current)).map_err(fault)?;
@@ -238,6 +284,29 @@ impl<M: Medium> Backend for Redb<M> {
             }
             transaction.commit().map_err(fault)
         })
+    }
+
+    fn complete(&self, layout: u32) -> Result<(), Fault> {
+        self.with(|database| has(database, &of_layout(layout)))
+    }
+
+    fn compact(&self) -> Result<(), Fault> {
+        let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_mut().ok_or_else(closed)?;
+        let began = Instant::now();
+        loop {
+            match guarded(|| Ok(database.compact()))? {
+                Ok(_) => return Ok(()),
+                // Somebody still reads an older state; nobody new can begin while the lock is held.
+                Err(CompactionError::TransactionInProgress) if began.elapsed() < READERS_MAX => {
+                    std::thread::park_timeout(READERS_PAUSE);
+                }
+                Err(CompactionError::TransactionInProgress) => {
+                    return Err(Fault::Io("something still reads an older state of the store".into()));
+                }
+                Err(error) => return Err(fault(error)),
+            }
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -260,7 +329,7 @@ impl<M: Medium> Backend for Redb<M> {
             builder.set_check_integrity_on_open(true);
             let mut database = builder.create_with_backend(storage).map_err(fault)?;
             let clean = database.check_integrity().map_err(fault)?;
-            complete(&database)?;
+            has(&database, Table::ALL)?;
             let transaction = database.begin_read().map_err(fault)?;
             let found = transaction.open_table(definition(table)).map_err(fault)?;
             let newest = found.get(key.0.as_slice()).map_err(fault)?.is_some_and(|found| found.value() == value);

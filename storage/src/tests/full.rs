@@ -74,6 +74,15 @@ fn a_disk_without_room_for_a_new_store_is_a_sentence() {
 struct Panicking(Memory);
 
 impl Backend for Panicking {
+    fn adopt(&self, _: &[Table], changes: Vec<Change>) -> Result<(), Fault> {
+        self.write(changes)
+    }
+    fn complete(&self, _: u32) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn compact(&self) -> Result<(), Fault> {
+        Ok(())
+    }
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, Fault> {
         self.0.snapshot()
     }
