@@ -9,6 +9,7 @@ use aura_protocol::TenantId;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{ArchiveError, Progress, read};
+use crate::backend;
 use crate::check::Finding;
 use crate::store::{CommitError, ReadError, Store};
 use crate::table::{Key, Table};
@@ -73,7 +74,7 @@ impl Store {
                     }
                 }
                 if pace > 0 {
-                    std::thread::park_timeout(began.elapsed().saturating_mul(pace).min(PAUSE_MAX));
+                    backend::rest(began.elapsed().saturating_mul(pace).min(PAUSE_MAX));
                 }
             }
         }

@@ -116,7 +116,10 @@ impl Table {
     /// The layout of the store that brought it: older stores get it by a step of [`crate::migrate`].
     #[must_use]
     pub const fn since(self) -> u32 {
-        1
+        match self {
+            Self::Schedules => 2,
+            _ => 1,
+        }
     }
 
     /// Its number as it stands in the file and in associated data.

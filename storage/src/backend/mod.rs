@@ -72,3 +72,9 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug {
 pub(crate) fn all() -> (Key, Key) {
     (Key::new(), Key(vec![u8::MAX; 80]))
 }
+
+/// Lets a thread of ours, never one of the runtime, rest for a while.
+pub(crate) fn rest(time: std::time::Duration) {
+    let (_nobody, never) = std::sync::mpsc::sync_channel::<()>(0);
+    let _ = never.recv_timeout(time);
+}

@@ -299,7 +299,7 @@ impl<M: Medium> Backend for Redb<M> {
                 Ok(_) => return Ok(()),
                 // Somebody still reads an older state; nobody new can begin while the lock is held.
                 Err(CompactionError::TransactionInProgress) if began.elapsed() < READERS_MAX => {
-                    std::thread::park_timeout(READERS_PAUSE);
+                    super::rest(READERS_PAUSE);
                 }
                 Err(CompactionError::TransactionInProgress) => {
                     return Err(Fault::Io("something still reads an older state of the store".into()));

@@ -57,7 +57,7 @@ fn a_newer_file_is_refused_with_both_versions() {
     let value = stored(Table::Meta, &meta::schema(), &schema).unwrap();
     backend.write(vec![Change { table: Table::Meta, key: meta::schema(), value: Some(value) }]).unwrap();
     backend.close().unwrap();
-    refused(&dir, "layout 7 (written by aura 9.9.9) and this program knows layouts up to 1");
+    refused(&dir, "layout 7 (written by aura 9.9.9) and this program knows layouts up to 2");
 }
 
 #[test]
@@ -122,4 +122,24 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     fs::write(dir.path().join("file"), b"").unwrap();
     let error = Store::open(&StoreOptions::in_dir(dir.path().join("file/below"), MASTER)).unwrap_err();
     assert!(error.to_string().contains("could not create"), "{error}");
+}
+
+#[test]
+fn stores_of_earlier_releases_open_and_are_whole() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden");
+    let mut opened = 0;
+    for entry in fs::read_dir(golden).unwrap() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = entry.unwrap().path();
+        fs::copy(path.join("aura.redb"), dir.path().join("aura.redb")).unwrap();
+        let options = StoreOptions::in_dir(dir.path(), *b"a master key that only tests use");
+        let store = Store::open(&options).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(store.check(true), Ok(vec![]), "{}", path.display());
+        let schema: Schema = store.get(TENANT, Table::Meta, &meta::schema()).unwrap().unwrap();
+        assert_eq!(schema.schema, crate::migrate::LAYOUT.number, "{}", path.display());
+        block_on(store.close());
+        assert_eq!(Store::open(&options).unwrap().check(true), Ok(vec![]), "{}: a second time", path.display());
+        opened += 1;
+    }
+    assert!(opened > 0, "no golden store was found");
 }
