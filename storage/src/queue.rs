@@ -61,6 +61,7 @@ pub(crate) enum Work {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are transactions; a box each would cost the hot path")]
 enum Job {
     Txn(Waiting),
     Verify(mpsc::SyncSender<Result<Vec<String>, Fault>>),

@@ -117,7 +117,7 @@ impl Table {
     #[must_use]
     pub const fn since(self) -> u32 {
         match self {
-            Self::Schedules => 2,
+            Self::Blobs | Self::BlobCounts | Self::Kv | Self::Vars | Self::Schedules => 2,
             _ => 1,
         }
     }
