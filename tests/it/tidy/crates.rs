@@ -153,7 +153,7 @@ fn every_dependency_has_its_reason_and_stands_in_one_table() {
         .filter(|line| line.split_once('#').is_none_or(|(_, reason)| reason.trim().len() < 8))
         .map(|line| format!("without a reason: {line}"))
         .collect();
-    for folder in FOLDERS.iter().chain(&["tests/demo"]) {
+    for folder in FOLDERS.iter().chain(&["tests/bench", "tests/demo"]) {
         let manifest = manifest(folder);
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (name, value) in manifest.get(section).and_then(toml::Value::as_table).into_iter().flatten() {
