@@ -214,5 +214,5 @@ impl Work<'_> {
 
 /// SHA-256 of the canonical input, hex.
 fn hash(input: &Value) -> String {
-    Sha256::digest(input.to_canonical_json()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(input.to_canonical_json()))
 }
