@@ -51,6 +51,7 @@ pub(crate) fn rows(inner: &Inner, snapshot: &dyn Snapshot, deep: bool, found: &m
     check.values(if deep { Table::ALL } else { &[Table::Meta, Table::Tenants, Table::Counters] });
     if deep {
         check.tail();
+        check.segments();
         check.journal();
         check.blobs();
     }
@@ -224,6 +225,18 @@ impl Check<'_> {
             }
             expected = cursor.map(|cursor| cursor.saturating_add(1));
         });
+    }
+
+    /// Every segment of dedupe keys has its fingerprints, and they their segment.
+    fn segments(&mut self) {
+        let (mut segments, mut prints) = (Vec::new(), Vec::new());
+        self.each(Table::Dedupe, |_, key, _| match crate::dedupe::printed(key) {
+            Some(number) => prints.push(number),
+            None => segments.extend(key.number_at(0)),
+        });
+        for number in prints.into_iter().filter(|number| segments.binary_search(number).is_err()) {
+            self.add(Table::Dedupe, &crate::dedupe::key(number), "a segment of dedupe keys is missing");
+        }
     }
 
     /// Every listed run has its whole journal, and every journal its run.

@@ -3,11 +3,11 @@
 //! Random keys in a tree dirty a page each, so none is ever inserted: the entries of a group ride in its tail
 //! row, and every [`FOLD_KEYS`] of them become one immutable row of table `Dedupe` (fixed-width records,
 //! sorted, latest entry of a key only) that is removed when all of it has expired. In memory stand all entries
-//! not folded yet and, of the folded ones, 64-bit fingerprints (about 20 bytes a key); a hit reads its segment
-//! and compares the whole key, so a false hit costs a read and never an answer.
+//! not folded yet and, of the folded ones, 32-bit fingerprints (four bytes a key), which have rows of their own
+//! so that a start need not read the segments; a hit reads its segment and compares the whole key, so a false
+//! hit costs a read and never an answer.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use aura_protocol::{EventId, RunId, TenantId};
 
@@ -16,9 +16,7 @@ use crate::txn::DedupeEntry;
 
 /// Keys per segment.
 pub(crate) const FOLD_KEYS: usize = 8_192;
-/// Segments whose fingerprints share one map, dropped together.
-const GENERATION: u64 = 64;
-/// Most folded keys with fingerprints in memory; beyond it the oldest generation is forgotten, with a warning.
+/// Most folded keys with fingerprints in memory (64 MiB); beyond it the oldest segment is forgotten, with a warning.
 const FOLDED_KEYS_MAX: usize = 16 * 1024 * 1024;
 
 const ENTRY: usize = 16 + 16 + 16 + 1 + 16 + 8;
@@ -101,31 +99,74 @@ pub(crate) fn key(number: u64) -> Key {
 /// The table of segments.
 pub(crate) const TABLE: Table = Table::Dedupe;
 
-/// Fingerprints are parts of an HMAC already: hashing them again would only cost.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
+/// The key of a segment's fingerprints: behind all segments, so that a start reads only these.
+pub(crate) fn prints_key(number: u64) -> Key {
+    Key::new().number(u64::MAX).number(number)
 }
 
-#[derive(Default)]
-struct Generation {
-    last: u64,
+/// The number of a segment whose fingerprints lie under this key.
+pub(crate) fn printed(key: &Key) -> Option<u64> {
+    (key.0.len() == 16 && key.number_at(0) == Some(u64::MAX)).then(|| key.number_at(8)).flatten()
+}
+
+fn fingerprint((tenant, hash): &Id) -> u32 {
+    let part = |bytes: &[u8; 16]| bytes.first_chunk().map_or(0, |part| u32::from_be_bytes(*part));
+    part(hash) ^ part(&tenant.bytes()).rotate_left(16)
+}
+
+/// The fingerprints of a segment: four bytes a key, sorted, and where each first byte begins.
+pub(crate) struct Prints {
+    number: u64,
     expires_ms: i64,
-    segments: HashMap<u64, u64, BuildHasherDefault<AsIs>>,
-    /// Fingerprints that stand in more than one segment.
-    more: Vec<(u64, u64)>,
+    starts: Box<[u32]>,
+    prints: Box<[u32]>,
+}
+
+impl Prints {
+    fn new(number: u64, expires_ms: i64, mut prints: Vec<u32>) -> Self {
+        prints.sort_unstable();
+        let starts = (0..=256_u64).map(|byte| {
+            let below = prints.partition_point(|print| u64::from(*print) < byte << 24);
+            u32::try_from(below).unwrap_or(u32::MAX)
+        });
+        Self { number, expires_ms, starts: starts.collect(), prints: prints.into_boxed_slice() }
+    }
+
+    /// Of a segment's records.
+    pub(crate) fn of(number: u64, records: &[u8]) -> Self {
+        let entries = || records.chunks_exact(ENTRY).filter_map(unpack_one);
+        Self::new(number, expires(records), entries().map(|entry| fingerprint(&id(&entry))).collect())
+    }
+
+    /// As a row holds them.
+    pub(crate) fn pack(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8 + self.prints.len() * 4);
+        bytes.extend_from_slice(&self.expires_ms.to_be_bytes());
+        self.prints.iter().for_each(|print| bytes.extend_from_slice(&print.to_be_bytes()));
+        bytes
+    }
+
+    /// From a row.
+    pub(crate) fn unpack(number: u64, bytes: &[u8]) -> Option<Self> {
+        let (expires, prints) = bytes.split_first_chunk::<8>()?;
+        let prints =
+            prints.chunks_exact(4).filter_map(|print| print.first_chunk().map(|print| u32::from_be_bytes(*print)));
+        Some(Self::new(number, i64::from_be_bytes(*expires), prints.collect()))
+    }
+
+    /// When the last key expires.
+    pub(crate) fn expires_ms(&self) -> i64 {
+        self.expires_ms
+    }
+
+    fn has(&self, print: u32, mask: u32) -> bool {
+        if mask != u32::MAX {
+            return self.prints.iter().any(|known| known & mask == print & mask);
+        }
+        let first = usize::try_from(print >> 24).unwrap_or(0);
+        let at = |index: usize| self.starts.get(index).and_then(|at| usize::try_from(*at).ok()).unwrap_or(0);
+        self.prints.get(at(first)..at(first + 1)).is_some_and(|known| known.binary_search(&print).is_ok())
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -137,9 +178,9 @@ struct Slot {
 /// What is in memory.
 pub(crate) struct Memory {
     recent: HashMap<Id, Slot>,
-    generations: VecDeque<Generation>,
+    segments: VecDeque<Prints>,
     folded: usize,
-    fingerprint_mask: u64,
+    fingerprint_mask: u32,
 }
 
 impl std::fmt::Debug for Memory {
@@ -161,13 +202,8 @@ pub(crate) enum Found {
 
 impl Memory {
     /// An empty one; fewer bits in the mask provoke false hits in tests.
-    pub(crate) fn new(fingerprint_mask: u64) -> Self {
-        Self { recent: HashMap::new(), generations: VecDeque::new(), folded: 0, fingerprint_mask }
-    }
-
-    fn fingerprint(&self, (tenant, hash): &Id) -> u64 {
-        let half = |bytes: &[u8; 16]| bytes.first_chunk().map_or(0, |half| u64::from_be_bytes(*half));
-        (half(hash) ^ half(&tenant.bytes()).rotate_left(32)) & self.fingerprint_mask
+    pub(crate) fn new(fingerprint_mask: u32) -> Self {
+        Self { recent: HashMap::new(), segments: VecDeque::new(), folded: 0, fingerprint_mask }
     }
 
     /// Looks a key up.
@@ -178,14 +214,10 @@ impl Memory {
                 return Found::Entry(entry);
             }
         }
-        let fingerprint = self.fingerprint(&wanted);
-        let mut segments: Vec<u64> = Vec::new();
-        for generation in self.generations.iter().filter(|generation| generation.expires_ms > now_ms) {
-            segments.extend(generation.segments.get(&fingerprint));
-            segments.extend(generation.more.iter().filter(|(known, _)| *known == fingerprint).map(|(_, at)| at));
-        }
-        segments.sort_unstable_by(|left, right| right.cmp(left));
-        Found::Segments(segments)
+        let print = fingerprint(&wanted);
+        let live = self.segments.iter().rev().filter(|segment| segment.expires_ms > now_ms);
+        let hit = live.filter(|segment| segment.has(print, self.fingerprint_mask));
+        Found::Segments(hit.map(|segment| segment.number).collect())
     }
 
     /// Remembers an entry whose transaction is still on its way.
@@ -214,52 +246,32 @@ impl Memory {
         }
     }
 
-    /// Segment `number` holds these records now: their fingerprints stay, the entries may go.
-    pub(crate) fn folded(&mut self, number: u64, records: &[u8], expires_ms: i64) {
-        let fresh = self.generations.back().is_none_or(|last| last.last / GENERATION != number / GENERATION);
-        if fresh {
-            self.generations.push_back(Generation { expires_ms, ..Generation::default() });
-        }
-        for bytes in records.chunks_exact(ENTRY) {
-            let Some(entry) = unpack_one(bytes) else { continue };
-            let fingerprint = self.fingerprint(&id(&entry));
-            if let Some(generation) = self.generations.back_mut()
-                && let Some(older) = generation.segments.insert(fingerprint, number)
-                && older != number
-            {
-                generation.more.push((fingerprint, older));
-            }
-            if let Some(slot) = self.recent.get_mut(&id(&entry)) {
-                if slot.committed == Some(entry) {
+    /// A segment holds these entries now: their fingerprints stay, the entries may go.
+    pub(crate) fn folded(&mut self, prints: Prints, entries: &[DedupeEntry]) {
+        for entry in entries {
+            if let Some(slot) = self.recent.get_mut(&id(entry)) {
+                if slot.committed == Some(*entry) {
                     slot.committed = None;
                 }
                 if slot.pending.is_none() && slot.committed.is_none() {
-                    self.recent.remove(&id(&entry));
+                    self.recent.remove(&id(entry));
                 }
             }
         }
-        if let Some(generation) = self.generations.back_mut() {
-            generation.last = number;
-            generation.expires_ms = generation.expires_ms.max(expires_ms);
-        }
-        self.folded += records.len() / ENTRY;
-        while self.folded > FOLDED_KEYS_MAX && self.generations.len() > 1 {
+        self.folded += prints.prints.len();
+        self.segments.push_back(prints);
+        while self.folded > FOLDED_KEYS_MAX && self.segments.len() > 1 {
             tracing::warn!(keys_max = FOLDED_KEYS_MAX, "too many dedupe keys in their windows, forgetting the oldest");
-            self.drop_oldest();
+            if let Some(gone) = self.segments.pop_front() {
+                self.folded = self.folded.saturating_sub(gone.prints.len());
+            }
         }
     }
 
-    fn drop_oldest(&mut self) {
-        if let Some(gone) = self.generations.pop_front() {
-            self.folded = self.folded.saturating_sub(gone.segments.len() + gone.more.len());
-        }
-    }
-
-    /// Forgets generations whose every key has expired.
+    /// Forgets segments whose every key has expired.
     pub(crate) fn sweep(&mut self, now_ms: i64) {
-        while self.generations.front().is_some_and(|oldest| oldest.expires_ms <= now_ms) && self.generations.len() > 1 {
-            self.drop_oldest();
-        }
+        self.segments.retain(|segment| segment.expires_ms > now_ms);
+        self.folded = self.segments.iter().map(|segment| segment.prints.len()).sum();
     }
 }
 
@@ -295,11 +307,26 @@ mod tests {
 
     #[test]
     fn a_refused_entry_uncovers_the_one_before() {
-        let mut memory = Memory::new(u64::MAX);
+        let mut memory = Memory::new(u32::MAX);
         memory.committed(entry(1, false, 50));
         memory.remember(entry(1, true, 90));
         memory.refused(&entry(1, true, 90));
         let found = memory.find((TenantId::DEFAULT, [1; 16]), 10);
         assert!(matches!(found, Found::Entry(found) if found == entry(1, false, 50)));
+    }
+
+    #[test]
+    fn fingerprints_find_their_keys_and_survive_their_row() {
+        let entries: Vec<DedupeEntry> = (0..200).map(|number| entry(number, false, i64::from(number))).collect();
+        let (records, _) = segment(&entries);
+        let prints = Prints::of(7, &records);
+        let again = Prints::unpack(7, &prints.pack()).unwrap();
+        assert_eq!((again.number, again.expires_ms), (7, 199));
+        assert!(entries.iter().all(|entry| again.has(fingerprint(&id(entry)), u32::MAX)));
+        assert!(!again.has(fingerprint(&(TenantId::DEFAULT, [201; 16])), u32::MAX));
+        assert!(again.has(fingerprint(&(TenantId::DEFAULT, [201; 16])), 0), "a coarse mask gives false hits");
+        assert!(Prints::unpack(7, &[1, 2]).is_none());
+        assert_eq!(printed(&prints_key(9)), Some(9));
+        assert_eq!(printed(&key(u64::MAX)), None);
     }
 }

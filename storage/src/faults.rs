@@ -61,6 +61,11 @@ struct State {
     dead: bool,
     space: Option<usize>,
     operations: u64,
+    /// Operations until one fails, and what is drawn for the later ones.
+    fails: Option<(u64, Dice, u64)>,
+    /// An operation failed since the disk was opened.
+    failed: bool,
+    faults: u64,
 }
 
 /// See the module. Clones are the same disk.
@@ -93,6 +98,15 @@ impl State {
             return Err(power_gone());
         }
         self.operations += 1;
+        if let Some((left, dice, one_in)) = self.fails.as_mut() {
+            if *left == 0 {
+                *left = dice.roll(2 * *one_in);
+                self.failed = true;
+                self.faults += 1;
+                return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+            }
+            *left -= 1;
+        }
         match self.left.as_mut() {
             None => Ok(()),
             Some(0) => {
@@ -154,6 +168,21 @@ impl Disk {
         let mut state = self.lock();
         state.left = Some(operations);
         state.sync_on_cut = sync_happens;
+    }
+
+    /// From now on an operation fails with EIO, on average one in this many; `None`: none any more. What a failed
+    /// sync should have made durable is durable in part; opening again shows which part.
+    pub fn fail(&self, one_in: Option<(u64, u64)>) {
+        self.lock().fails = one_in.map(|(one_in, seed)| {
+            let mut dice = Dice::new(seed);
+            (dice.roll(2 * one_in), dice, one_in)
+        });
+    }
+
+    /// Operations that failed so far.
+    #[must_use]
+    pub fn faults(&self) -> u64 {
+        self.lock().faults
     }
 
     /// Whether the power has gone.
@@ -276,6 +305,20 @@ impl Medium for Disk {
     type Storage = Self;
 
     fn open(&self) -> io::Result<Self> {
+        Ok(self.clone())
+    }
+
+    fn reopen(&self) -> io::Result<Self> {
+        let seed = self.lock().operations;
+        let left = self.after_cut(&mut Dice::new(seed)).content();
+        let mut state = self.lock();
+        if state.failed {
+            state.failed = false;
+            state.pending.clear();
+            state.synced.clone_from(&left);
+            state.live = left;
+        }
+        drop(state);
         Ok(self.clone())
     }
 

@@ -7,11 +7,12 @@
 //!
 //! Where to look: `store` the handle, `queue` and `writer` the way of a transaction, `seal` and `vault` how
 //! values are protected, `dedupe` and `tail` what the writer builds itself, `blobs` large values, `check` and
-//! `scrub` what doctor asks, `archive` backups, `migrate` older layouts, `backend` where bytes go and `open` which
-//! of them is chosen.
+//! `scrub` what doctor asks, `archive` backups, `migrate` older layouts, `ballast` room for bad times, `backend`
+//! where bytes go and `open` which of them is chosen.
 
 pub mod archive;
 mod backend;
+mod ballast;
 mod blobs;
 mod check;
 mod dedupe;
@@ -40,7 +41,9 @@ pub use blobs::{BLOB_MAX, BLOB_MIN, SealedBlob};
 pub use open::OpenError;
 pub use pause::Paused;
 pub use scrub::Scrubbed;
-pub use store::{CommitError, Committed, Finding, Permit, ReadError, Receipt, Store, StoreOptions, TailPage};
+pub use store::{
+    CommitError, Committed, Finding, Permit, ReadError, Receipt, Space, Standing, Store, StoreOptions, TailPage,
+};
 pub use table::{Key, Table};
 pub use txn::{BlobChange, DedupeEntry, TailEntry, Txn};
 pub use usage::{FlowUse, TableUse, Usage};

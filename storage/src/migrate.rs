@@ -104,7 +104,7 @@ pub(crate) fn run(
 
 /// Forgets tries that came to no end, so that a person can have it tried again.
 pub(crate) fn forget_tries(backend: &dyn Backend) -> Result<(), Fault> {
-    backend.write(vec![Change { table: Table::Meta, key: meta::tries(), value: None }])
+    backend.write(vec![Change { table: Table::Meta, key: meta::tries(), value: None }]).map(drop)
 }
 
 fn begun(backend: &dyn Backend) -> Result<Option<Tries>, Fault> {
@@ -131,5 +131,5 @@ fn one(backend: &dyn Backend, step: Step, last: bool) -> Result<(), Fault> {
     // The backend takes changes table by table.
     changes.sort_by_key(|change| change.table);
     let tables: Vec<Table> = Table::ALL.iter().copied().filter(|table| table.since() == step.to).collect();
-    backend.adopt(&tables, changes)
+    backend.adopt(&tables, changes).map(drop)
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use aura_protocol::TenantId;
@@ -17,10 +17,11 @@ use tokio::sync::{Semaphore, watch};
 use crate::backend::memory::Memory;
 use crate::backend::redb::{File, Redb};
 use crate::backend::{Backend, Change, Fault, Snapshot, all};
+use crate::ballast::Ballast;
 use crate::check::Finding;
 use crate::migrate::{self, LAYOUT, Layout, Unmigrated};
 use crate::queue::Queue;
-use crate::store::{Inner, StoreOptions};
+use crate::store::{Inner, Standing, StoreOptions};
 use crate::table::{Key, Table};
 use crate::tail::{self, TailRow};
 use crate::vault::{TenantKeys, Vault};
@@ -95,7 +96,9 @@ pub enum OpenError {
 impl OpenError {
     pub(crate) fn of(path: &str, fault: Fault) -> Self {
         match fault {
-            Fault::Io(reason) => Self::Other(format!("the store {path} could not be opened: {reason}")),
+            Fault::Io(reason) | Fault::Full(reason) => {
+                Self::Other(format!("the store {path} could not be opened: {reason}"))
+            }
             Fault::Damaged(reason) => Self::Damaged { path: path.to_owned(), reason },
         }
     }
@@ -206,13 +209,13 @@ fn first_commit(backend: &dyn Backend, vault: &Vault, layout: u32) -> Result<(),
     let rows = [
         (meta::schema(), stored(Table::Meta, &meta::schema(), &schema)?),
         (meta::master(), stored(Table::Meta, &meta::master(), &vault.check())?),
-        (meta::epoch(), stored(Table::Meta, &meta::epoch(), &Epoch { epoch: 0, closed_at: Some(0) })?),
+        (meta::epoch(), stored(Table::Meta, &meta::epoch(), &Epoch { epoch: 0, closed_at: Some(0), bytes: Some(0) })?),
         (meta::fold(), stored(Table::Meta, &meta::fold(), &Fold::default())?),
         (meta::mark(), stored(Table::Meta, &meta::mark(), &0_u64)?),
     ];
     let rows = rows.into_iter().map(|(key, value)| Change { table: Table::Meta, key, value: Some(value) });
     let tenant = Change { table: Table::Tenants, key: Key::tenant(TenantId::DEFAULT), value: Some(wrapped) };
-    backend.write(rows.chain([tenant]).collect())
+    backend.write(rows.chain([tenant]).collect()).map(drop)
 }
 
 /// Starts a store on an open backend.
@@ -270,48 +273,47 @@ fn prepare(
         migrated(backend.as_ref(), name, options, limits.layout, &schema, &vault)?;
         backend.complete(limits.layout.number).map_err(of)?;
     }
-    let snapshot = backend.snapshot().map_err(of)?;
-    let snapshot = snapshot.as_ref();
-    let before: Epoch = row(snapshot, &meta::epoch(), "its epoch row").map_err(of)?;
-    let marks: u64 = row(snapshot, &meta::mark(), "its mark row").map_err(of)?;
-    let fold: Fold = row(snapshot, &meta::fold(), "its fold row").map_err(of)?;
-    let mut found = Vec::new();
-    let (first, last) = tail::bounds(snapshot).map_err(of)?;
-    let cursor = last.max(fold.upto).max(before.closed_at.unwrap_or(0));
-    if cursor > last && (last > 0 || cursor > 0) {
-        found.push(Finding::damage("the tail", format!("the newest groups are missing: {last} of {cursor}")));
-    }
+    let loaded = load(backend.as_ref(), limits).map_err(of)?;
+    let (mut found, before) = (loaded.found, loaded.epoch);
     if before.closed_at.is_none() && !backend.was_repaired() && !backend.is_fresh() {
         found.push(Finding::damage("the database file", "it was closed cleanly but its last commit is missing"));
     }
-    let rebuilt = rebuild(snapshot, fold, limits, &mut found).map_err(of)?;
     let epoch = before.epoch + 1;
-    let opened = stored(Table::Meta, &meta::epoch(), &Epoch { epoch, closed_at: None }).map_err(of)?;
-    backend.write(vec![Change { table: Table::Meta, key: meta::epoch(), value: Some(opened) }]).map_err(of)?;
+    begin(backend.as_ref(), epoch).map_err(of)?;
 
+    let ballast = options.dir.as_deref().map(|dir| Ballast::new(dir, options.ballast_bytes));
+    if let Some(ballast) = &ballast {
+        ballast.keep(options.reserve_bytes);
+    }
     let shared = Arc::new(Shared {
         backend,
         queue: Queue::default(),
-        dedupe: RwLock::new(rebuilt.memory),
+        dedupe: RwLock::new(loaded.memory),
         now_ms: AtomicI64::new(i64::MIN),
-        newest: watch::channel(cursor).0,
+        newest: watch::channel(loaded.cursor).0,
         failed: watch::channel(None).0,
+        epoch: AtomicU64::new(epoch),
+        stored: AtomicU64::new(loaded.bytes),
+        standing: watch::channel(Standing::Good(epoch)).0,
+        ballast,
     });
     let writer = Writer {
         shared: Arc::clone(&shared),
         limits,
         epoch,
-        cursor,
-        first,
-        fold,
-        segments: rebuilt.segments,
-        unfolded: rebuilt.unfolded,
-        marks,
+        cursor: loaded.cursor,
+        first: loaded.first,
+        fold: loaded.fold,
+        segments: loaded.segments,
+        unfolded: loaded.unfolded,
+        marks: loaded.marks,
         fault: None,
+        again: None,
+        faults: VecDeque::new(),
         lock,
     };
     let places = Arc::new(Semaphore::new(options.queue_max.clamp(1, 1 << 20)));
-    let inner = Inner { shared, vault, places, epoch, found, thread: Mutex::new(None), creating: Mutex::new(()) };
+    let inner = Inner { shared, vault, places, found, thread: Mutex::new(None), creating: Mutex::new(()) };
     Ok((writer, inner))
 }
 
@@ -412,6 +414,47 @@ pub(crate) fn migrate_again(options: &StoreOptions) -> Result<u32, OpenError> {
     Ok(LAYOUT.number)
 }
 
+/// What the writer and dedupe know of an open backend.
+pub(crate) struct Loaded {
+    /// How the last opening ended.
+    pub epoch: Epoch,
+    pub marks: u64,
+    pub fold: Fold,
+    pub first: u64,
+    pub cursor: u64,
+    /// Bytes of all rows.
+    pub bytes: u64,
+    pub memory: dedupe::Memory,
+    pub segments: VecDeque<(u64, i64)>,
+    pub unfolded: Vec<crate::txn::DedupeEntry>,
+    pub found: Vec<Finding>,
+}
+
+/// Reads what the writer and dedupe must know; after a start and after a reopen.
+pub(crate) fn load(backend: &dyn Backend, limits: Limits) -> Result<Loaded, Fault> {
+    let snapshot = backend.snapshot()?;
+    let snapshot = snapshot.as_ref();
+    let epoch: Epoch = row(snapshot, &meta::epoch(), "its epoch row")?;
+    let marks: u64 = row(snapshot, &meta::mark(), "its mark row")?;
+    let fold: Fold = row(snapshot, &meta::fold(), "its fold row")?;
+    let mut found = Vec::new();
+    let (first, last) = tail::bounds(snapshot)?;
+    let cursor = last.max(fold.upto).max(epoch.closed_at.unwrap_or(0));
+    if cursor > last && (last > 0 || cursor > 0) {
+        found.push(Finding::damage("the tail", format!("the newest groups are missing: {last} of {cursor}")));
+    }
+    let told = epoch.bytes.map_or_else(|| tail::bytes(snapshot, last), |bytes| Ok(Some(bytes)))?;
+    let Rebuilt { memory, segments, unfolded } = rebuild(snapshot, fold, limits, &mut found)?;
+    let bytes = told.unwrap_or_else(|| if last > 0 { backend.bytes() } else { 0 });
+    Ok(Loaded { epoch, marks, fold, first, cursor, bytes, memory, segments, unfolded, found })
+}
+
+/// The commit that counts an opening.
+pub(crate) fn begin(backend: &dyn Backend, epoch: u64) -> Result<(), Fault> {
+    let opened = stored(Table::Meta, &meta::epoch(), &Epoch { epoch, closed_at: None, bytes: None })?;
+    backend.write(vec![Change { table: Table::Meta, key: meta::epoch(), value: Some(opened) }]).map(drop)
+}
+
 /// A row of `Meta`: each exists from the first commit on, so a missing one is damage.
 fn row<T: serde::de::DeserializeOwned>(snapshot: &dyn Snapshot, key: &Key, what: &str) -> Result<T, Fault> {
     let stored = snapshot.read(Table::Meta, key)?;
@@ -432,17 +475,41 @@ fn rebuild(snapshot: &dyn Snapshot, fold: Fold, limits: Limits, found: &mut Vec<
     let mut segments = VecDeque::new();
     let mut unfolded = Vec::new();
     let mut seen = 0;
-    each(snapshot, dedupe::TABLE, Key::new(), 4, |key, stored| {
+    let mut keep = |prints: dedupe::Prints, number: u64| {
         seen += 1;
-        match (key.number_at(0), seal::unplain(dedupe::TABLE, key, stored)) {
-            (Some(number), Some(records)) => {
-                let expires_ms = dedupe::expires(records);
-                memory.folded(number, records, expires_ms);
-                segments.push_back((number, expires_ms));
-            }
-            _ => found.push(Finding::damage(format!("dedupe {}", key.hex()), "a segment of dedupe keys is damaged")),
+        segments.push_back((number, prints.expires_ms()));
+        memory.folded(prints, &[]);
+    };
+    let mut damaged = Vec::new();
+    each(snapshot, dedupe::TABLE, dedupe::prints_key(0), 64, |key, stored| {
+        let prints = seal::unplain(dedupe::TABLE, key, stored);
+        let prints = dedupe::printed(key)
+            .zip(prints)
+            .and_then(|(number, bytes)| dedupe::Prints::unpack(number, bytes).map(|prints| (prints, number)));
+        match prints {
+            Some((prints, number)) => keep(prints, number),
+            None => damaged.push(key.clone()),
         }
     })?;
+    // Fingerprints that are damaged, or that an older program did not write, are made again.
+    if !damaged.is_empty() || seen != fold.segments {
+        (memory, segments, seen) = (dedupe::Memory::new(limits.fingerprint_mask), VecDeque::new(), 0);
+        each(snapshot, dedupe::TABLE, Key::new(), 4, |key, stored| {
+            match (key.number_at(0), seal::unplain(dedupe::TABLE, key, stored)) {
+                _ if dedupe::printed(key).is_some() => {}
+                (Some(number), Some(records)) => {
+                    let prints = dedupe::Prints::of(number, records);
+                    seen += 1;
+                    segments.push_back((number, prints.expires_ms()));
+                    memory.folded(prints, &[]);
+                }
+                _ => damaged.push(key.clone()),
+            }
+        })?;
+    }
+    for key in damaged {
+        found.push(Finding::damage(format!("dedupe {}", key.hex()), "a segment of dedupe keys is damaged"));
+    }
     if seen != fold.segments {
         let message = format!("there are {seen} segments of dedupe keys and should be {}", fold.segments);
         found.push(Finding::damage("dedupe", message));

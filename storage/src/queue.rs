@@ -2,10 +2,12 @@
 //!
 //! The number of waiting transactions is bounded by places (a semaphore), so pushing never blocks and order
 //! of pushes is order of commits. A group is whatever waits, up to [`GROUP_TXNS_MAX`] and
-//! [`GROUP_BYTES_MAX`]; nobody ever waits for a group to fill.
+//! [`GROUP_BYTES_MAX`]; nobody ever waits for a group to fill. Housekeeping waits in a line of its own, of which
+//! a group takes one small transaction at most: it adds little to an acknowledgement and never starves.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -45,6 +47,8 @@ pub(crate) struct Waiting {
     pub reply: Reply,
     /// Given back when the writer takes the transaction.
     pub place: Option<OwnedSemaphorePermit>,
+    /// The opening of the store that it was decided on; see [`crate::Store::pinned`].
+    pub epoch: u64,
 }
 
 /// What the writer does next.
@@ -56,6 +60,10 @@ pub(crate) enum Work {
     Verify(mpsc::SyncSender<Result<Vec<String>, Fault>>),
     /// Give unused space back between two commits.
     Compact(mpsc::SyncSender<Result<(), Fault>>),
+    /// A reader met an I/O error: look whether commits are still possible.
+    Probe,
+    /// Nothing came within the time.
+    Idle,
     /// Nothing waits and nothing will come.
     End,
 }
@@ -71,6 +79,9 @@ enum Job {
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Housekeeping: one of these at most rides in a group.
+    low: VecDeque<Waiting>,
+    probe: bool,
     closing: bool,
     ended: bool,
     closers: Vec<oneshot::Sender<()>>,
@@ -97,6 +108,24 @@ impl Queue {
             return;
         }
         state.jobs.push_back(Job::Txn(waiting));
+        self.wake.notify_one();
+    }
+
+    /// Appends a small transaction that must not hold up others.
+    pub(crate) fn push_low(&self, waiting: Waiting) {
+        let mut state = self.lock();
+        if state.closing {
+            drop(state);
+            waiting.reply.tell(Err(CommitError::Closed));
+            return;
+        }
+        state.low.push_back(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Asks the writer to look whether the disk still takes commits.
+    pub(crate) fn probe(&self) {
+        self.lock().probe = true;
         self.wake.notify_one();
     }
 
@@ -141,6 +170,7 @@ impl Queue {
         state.closing = true;
         state.ended = true;
         let jobs = std::mem::take(&mut state.jobs);
+        let low = std::mem::take(&mut state.low);
         for closer in state.closers.drain(..) {
             let _ = closer.send(());
         }
@@ -150,16 +180,30 @@ impl Queue {
                 waiting.reply.tell(Err(CommitError::Closed));
             }
         }
+        for waiting in low {
+            waiting.reply.tell(Err(CommitError::Closed));
+        }
     }
 
-    /// Waits for work and takes what is there.
-    pub(crate) fn take(&self) -> Work {
+    /// Waits for work (at most so long, if said) and takes what is there.
+    pub(crate) fn take(&self, longest: Option<Duration>) -> Work {
         let mut state = self.lock();
-        while state.jobs.is_empty() {
+        while state.jobs.is_empty() && state.low.is_empty() {
+            if std::mem::take(&mut state.probe) {
+                return Work::Probe;
+            }
             if state.closing {
                 return Work::End;
             }
-            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let Some(longest) = longest else {
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let (later, waited) = self.wake.wait_timeout(state, longest).unwrap_or_else(PoisonError::into_inner);
+            state = later;
+            if waited.timed_out() && state.jobs.is_empty() && state.low.is_empty() {
+                return Work::Idle;
+            }
         }
         let mut group = Vec::new();
         let mut bytes = 0_usize;
@@ -181,6 +225,7 @@ impl Queue {
                 }
             }
         }
+        group.extend(state.low.pop_front());
         Work::Group(group)
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::archive::{self, ArchiveError, Progress, Proved};
 use crate::backend::{Fault, Snapshot};
+pub use crate::ballast::Space;
 pub use crate::check::Finding;
 use crate::migrate::LAYOUT;
 pub use crate::open::OpenError;
@@ -27,6 +28,9 @@ use crate::txn::{DedupeEntry, TailEntry, Txn};
 use crate::vault::{TenantKeys, Vault};
 use crate::writer::Shared;
 use crate::{check, dedupe, open, tail};
+
+/// How often a read is repeated that fails while the store is opened again.
+const READ_TRIES: u32 = 3;
 
 /// Where and how.
 #[derive(Clone)]
@@ -39,6 +43,10 @@ pub struct StoreOptions {
     pub cache_bytes: usize,
     /// Longest queue of waiting transactions.
     pub queue_max: usize,
+    /// Room kept for a full disk, in bytes (of a small disk at most a sixteenth); 0: none.
+    pub ballast_bytes: u64,
+    /// The ballast is made only if so many bytes stay free beside it.
+    pub reserve_bytes: u64,
 }
 
 impl StoreOptions {
@@ -56,7 +64,14 @@ impl StoreOptions {
     /// A store that is gone when it is closed.
     #[must_use]
     pub fn in_memory(master: [u8; 32]) -> Self {
-        Self { dir: None, master, cache_bytes: Self::CACHE_BYTES, queue_max: Self::QUEUE_MAX }
+        Self {
+            dir: None,
+            master,
+            cache_bytes: Self::CACHE_BYTES,
+            queue_max: Self::QUEUE_MAX,
+            ballast_bytes: 0,
+            reserve_bytes: 0,
+        }
     }
 }
 
@@ -75,6 +90,9 @@ pub enum CommitError {
     /// The disk failed: whether it is committed is unknown.
     #[error("the store could not write: {0}")]
     Io(String),
+    /// The store was opened anew after a fault since this was decided: nothing of it is written.
+    #[error("the store was opened again after a fault of the disk; nothing of this was written")]
+    Reopened,
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
@@ -102,7 +120,7 @@ impl ReadError {
     }
     pub(crate) fn of(table: Table, key: &Key, fault: Fault) -> Self {
         match fault {
-            Fault::Io(text) => Self::Io(text),
+            Fault::Io(text) | Fault::Full(text) => Self::Io(text),
             Fault::Damaged(_) => Self::damaged(table, key),
         }
     }
@@ -112,6 +130,20 @@ impl From<SealError> for ReadError {
     fn from(error: SealError) -> Self {
         Self::Io(error.to_string())
     }
+}
+
+/// How the store stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes transactions; with the number of this opening. A greater one than before: it was opened again,
+    /// and whoever kept memory ahead of it must read it anew.
+    Good(u64),
+    /// It does not take transactions now, and is or will be opened again: why.
+    Out(String),
+    /// As `Out`, because there is no room; it goes on when there is.
+    Full(String),
+    /// It is over: the daemon must end.
+    Failed(String),
 }
 
 /// A committed transaction.
@@ -126,6 +158,7 @@ pub struct Committed {
 pub struct Permit {
     place: OwnedSemaphorePermit,
     shared: Arc<Shared>,
+    epoch: u64,
 }
 
 /// Resolves when the group with this transaction is durable.
@@ -148,21 +181,21 @@ impl Permit {
     pub fn submit(self, txn: Txn) -> Receipt {
         let (sender, receiver) = oneshot::channel();
         let bytes = txn.bytes();
-        self.shared.queue.push(Waiting { txn, bytes, reply: Reply::Task(sender), place: Some(self.place) });
+        let (reply, place) = (Reply::Task(sender), Some(self.place));
+        self.shared.queue.push(Waiting { txn, bytes, reply, place, epoch: self.epoch });
         Receipt(receiver)
     }
 }
 
 /// The store. Cheap to clone; the last clone dropped closes it, [`Store::close`] does so at a known time.
 #[derive(Clone, Debug)]
-pub struct Store(pub(crate) Arc<Inner>);
+pub struct Store(pub(crate) Arc<Inner>, Option<u64>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub shared: Arc<Shared>,
     pub vault: Vault,
     pub places: Arc<Semaphore>,
-    pub epoch: u64,
     /// Found while opening.
     pub found: Vec<Finding>,
     pub thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -186,7 +219,38 @@ impl Inner {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, ReadError> {
-        self.shared.backend.snapshot().map_err(|fault| ReadError::Io(fault.to_string()))
+        self.shared.backend.snapshot().map_err(|fault| {
+            self.noticed(&fault);
+            ReadError::Io(fault.to_string())
+        })
+    }
+
+    /// Reading failed: after an I/O error nothing works until the store is opened again.
+    fn noticed(&self, fault: &Fault) {
+        if matches!(fault, Fault::Io(_)) {
+            self.shared.queue.probe();
+        }
+    }
+
+    /// Reads from a snapshot of now; from a new one if the store was opened again meanwhile.
+    fn reading<T>(
+        &self,
+        table: Table,
+        key: &Key,
+        read: impl Fn(&dyn Snapshot) -> Result<T, Fault>,
+    ) -> Result<T, ReadError> {
+        let mut tries = 0;
+        loop {
+            match read(self.snapshot()?.as_ref()) {
+                Err(Fault::Io(_)) if tries < READ_TRIES => tries += 1,
+                other => {
+                    return other.map_err(|fault| {
+                        self.noticed(&fault);
+                        ReadError::of(table, key, fault)
+                    });
+                }
+            }
+        }
     }
 
     /// The keys of a tenant that has some.
@@ -219,7 +283,8 @@ impl Inner {
         txn.expect_absent(Table::Tenants, Key::tenant(tenant));
         txn.puts.push((Table::Tenants, Key::tenant(tenant), self.vault.wrap(tenant, &keys)?));
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.shared.queue.push(Waiting { txn, bytes: 0, reply: Reply::Thread(sender), place: None });
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        self.shared.queue.push(Waiting { txn, bytes: 0, reply: Reply::Thread(sender), place: None, epoch });
         receiver
             .recv()
             .unwrap_or(Err(CommitError::Closed))
@@ -271,7 +336,22 @@ impl Store {
     }
 
     pub(crate) fn from_inner(inner: Inner) -> Self {
-        Self(Arc::new(inner))
+        Self(Arc::new(inner), None)
+    }
+
+    /// This store as it is opened now: once it had to be opened again, transactions through this handle are
+    /// refused as [`CommitError::Reopened`] and nothing is remembered. For whoever decides on memory.
+    #[must_use]
+    pub fn pinned(&self) -> Self {
+        Self(Arc::clone(&self.0), Some(self.epoch()))
+    }
+
+    fn permit(&self, place: OwnedSemaphorePermit) -> Result<Permit, CommitError> {
+        let epoch = self.0.shared.epoch.load(Ordering::Acquire);
+        if self.1.is_some_and(|pin| pin != epoch) {
+            return Err(CommitError::Reopened);
+        }
+        Ok(Permit { place, shared: Arc::clone(&self.0.shared), epoch })
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -290,17 +370,36 @@ impl Store {
     /// Waits for a place in the queue.
     ///
     /// # Errors
-    /// Closed.
+    /// Closed; or this handle is pinned and the store was opened again.
     pub async fn reserve(&self) -> Result<Permit, CommitError> {
         let place = Arc::clone(&self.0.places).acquire_owned().await.map_err(|_| CommitError::Closed)?;
-        Ok(Permit { place, shared: Arc::clone(&self.0.shared) })
+        self.permit(place)
     }
 
-    /// A place in the queue if there is one now; `None`: overloaded.
+    /// A place in the queue if there is one now; `None`: overloaded, or no transactions are taken now.
     #[must_use]
     pub fn try_reserve(&self) -> Option<Permit> {
+        if !matches!(*self.0.shared.standing.borrow(), Standing::Good(_)) {
+            return None;
+        }
         let place = Arc::clone(&self.0.places).try_acquire_owned().ok()?;
-        Some(Permit { place, shared: Arc::clone(&self.0.shared) })
+        self.permit(place).ok()
+    }
+
+    /// Commits a small transaction that must not hold up others: housekeeping. One of them at most rides in a
+    /// group; keep it under some hundred rows.
+    ///
+    /// # Errors
+    /// As [`Receipt::committed`].
+    pub async fn commit_low(&self, txn: Txn) -> Result<Committed, CommitError> {
+        let epoch = self.0.shared.epoch.load(Ordering::Acquire);
+        if self.1.is_some_and(|pin| pin != epoch) {
+            return Err(CommitError::Reopened);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let bytes = txn.bytes();
+        self.0.shared.queue.push_low(Waiting { txn, bytes, reply: Reply::Task(sender), place: None, epoch });
+        Receipt(receiver).committed().await
     }
 
     /// Reserve, submit and wait.
@@ -339,7 +438,7 @@ impl Store {
     /// # Errors
     /// The disk failed, or the value is not what was written.
     pub fn get<T: DeserializeOwned>(&self, tenant: TenantId, table: Table, key: &Key) -> Result<Option<T>, ReadError> {
-        let stored = self.0.snapshot()?.read(table, key).map_err(|fault| ReadError::of(table, key, fault))?;
+        let stored = self.0.reading(table, key, |snapshot| snapshot.read(table, key))?;
         stored.map(|stored| self.0.opened(tenant, table, key, &stored)).transpose()
     }
 
@@ -356,11 +455,7 @@ impl Store {
         limit: usize,
         backwards: bool,
     ) -> Result<Vec<(Key, T)>, ReadError> {
-        let rows = self
-            .0
-            .snapshot()?
-            .range(table, from, to, limit, backwards)
-            .map_err(|fault| ReadError::of(table, from, fault))?;
+        let rows = self.0.reading(table, from, |snapshot| snapshot.range(table, from, to, limit, backwards))?;
         rows.into_iter()
             .map(|(key, stored)| {
                 let value = self.0.opened(tenant, table, &key, &stored)?;
@@ -414,7 +509,11 @@ impl Store {
 
     /// Remembers a key in memory at once; the same entry must ride in the transaction submitted next.
     pub fn dedupe_remember(&self, entry: DedupeEntry) {
-        self.0.shared.dedupe.write().unwrap_or_else(PoisonError::into_inner).remember(entry);
+        let mut memory = self.0.shared.dedupe.write().unwrap_or_else(PoisonError::into_inner);
+        // The number changes under the same lock, with a memory made anew.
+        if self.1.is_none_or(|pin| pin == self.0.shared.epoch.load(Ordering::Acquire)) {
+            memory.remember(entry);
+        }
     }
 
     /// HMAC under the tenant's index key, for keys made of foreign text.
@@ -443,16 +542,42 @@ impl Store {
         }
     }
 
-    /// Number of this start, one more at each open.
+    /// Number of this opening: one more at each start, and each time the store had to be opened again. A pinned
+    /// handle keeps its own.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.0.epoch
+        self.1.unwrap_or_else(|| self.0.shared.epoch.load(Ordering::Acquire))
+    }
+
+    /// How the store stands, as it changes.
+    #[must_use]
+    pub fn standing(&self) -> tokio::sync::watch::Receiver<Standing> {
+        self.0.shared.standing.subscribe()
     }
 
     /// Becomes `Some(sentence)` when the disk failed: the daemon must end.
     #[must_use]
     pub fn failed(&self) -> tokio::sync::watch::Receiver<Option<String>> {
         self.0.shared.failed.subscribe()
+    }
+
+    /// Bytes of all rows, keys and values: what is stored, without the room that the file keeps for later.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.0.shared.stored.load(Ordering::Relaxed)
+    }
+
+    /// Room on the disk of the store; `None` in memory, or if the system does not say.
+    #[must_use]
+    pub fn space(&self) -> Option<Space> {
+        self.0.shared.ballast.as_ref()?.space()
+    }
+
+    /// Makes the ballast again if it was given back and so many bytes stay free beside it.
+    pub fn keep_ballast(&self, beside: u64) {
+        if let Some(ballast) = &self.0.shared.ballast {
+            ballast.keep(beside);
+        }
     }
 
     /// Bytes of the file.

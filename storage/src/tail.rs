@@ -23,11 +23,14 @@ pub(crate) struct TailRow {
     /// Dedupe entries in their fixed form, see [`dedupe`].
     #[serde(with = "serde_bytes")]
     pub dedupe: Vec<u8>,
+    /// Bytes of all rows before this group, see [`crate::Store::stored`].
+    #[serde(default)]
+    pub bytes: Option<u64>,
 }
 
 impl TailRow {
-    pub(crate) fn new(entries: Vec<TailEntry>, dedupe: &[DedupeEntry]) -> Self {
-        Self { entries, dedupe: dedupe::pack(dedupe) }
+    pub(crate) fn new(entries: Vec<TailEntry>, dedupe: &[DedupeEntry], bytes: u64) -> Self {
+        Self { entries, dedupe: dedupe::pack(dedupe), bytes: Some(bytes) }
     }
 }
 
@@ -44,6 +47,13 @@ pub(crate) fn bounds(snapshot: &dyn Snapshot) -> Result<(u64, u64), crate::backe
         Ok(rows.first().and_then(|(key, _)| key.number_at(0)))
     };
     Ok(end(false)?.zip(end(true)?).unwrap_or((1, 0)))
+}
+
+/// What the newest row says about the bytes of all rows.
+pub(crate) fn bytes(snapshot: &dyn Snapshot, last: u64) -> Result<Option<u64>, crate::backend::Fault> {
+    let key = key(last);
+    let stored = snapshot.read(Table::Tail, &key)?;
+    Ok(stored.and_then(|stored| seal::unplain_value::<TailRow>(Table::Tail, &key, &stored)).and_then(|row| row.bytes))
 }
 
 /// The groups after a cursor, up to the newest announced: a client never holds a cursor that is not known yet.

@@ -1,26 +1,29 @@
 //! The one thread that writes: takes what waits, checks, applies, commits, tells.
 //!
 //! A transaction is checked against the store as the ones before it leave it, also those of the same group,
-//! and is applied as a whole or not at all. A group becomes one commit with one tail row. After the first I/O
-//! error (or panic) nothing is written any more: whether that group is durable is unknown, every waiter hears
-//! so, and the store must be opened again. No sealing and no foreign code runs here.
+//! and is applied as a whole or not at all. A group becomes one commit with one tail row. After an I/O error
+//! whether that group is durable is unknown and every waiter hears so; the file is let go and opened again under a
+//! new number, and transactions that were decided before are refused, because they may rest on what is lost. The
+//! third fault within ten minutes ends it. No sealing and no foreign code runs here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::backend::{Backend, Change, Fault, Snapshot};
+use crate::ballast::Ballast;
 use crate::migrate::{LAYOUT, Layout};
 use crate::queue::{Queue, Reply, Waiting, Work};
-use crate::store::{CommitError, Committed};
+use crate::store::{CommitError, Committed, Standing};
 use crate::table::{Key, Table};
 use crate::tail::{self, TailRow};
 use crate::txn::{DedupeEntry, TailEntry, Txn};
-use crate::{blobs, dedupe, seal};
+use crate::{blobs, dedupe, open, seal};
 
 /// Keys of the rows in `Meta`; those up to 5 exist from the first commit on.
 pub(crate) mod meta {
@@ -60,6 +63,9 @@ pub(crate) mod meta {
     }
 }
 
+/// Free bytes with which it is worth trying to go on after a full disk.
+const ROOM: u64 = 2 * 1024 * 1024;
+
 /// Which program wrote the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Schema {
@@ -76,6 +82,9 @@ pub(crate) struct Epoch {
     pub epoch: u64,
     /// Newest cursor at a clean close; `None` while open.
     pub closed_at: Option<u64>,
+    /// Bytes of all rows at a clean close.
+    #[serde(default)]
+    pub bytes: Option<u64>,
 }
 
 /// How far dedupe keys are folded.
@@ -99,7 +108,12 @@ pub(crate) struct Limits {
     /// Keys per segment; also groups after which a fold is due however few keys there are.
     pub fold_keys: usize,
     /// Bits of fingerprints.
-    pub fingerprint_mask: u64,
+    pub fingerprint_mask: u32,
+    /// With so many I/O errors within [`Limits::faults_within`] it is over.
+    pub faults_max: usize,
+    pub faults_within: Duration,
+    /// How long after a failed attempt to open again the next one comes.
+    pub again_after: Duration,
     /// The layout to bring the store to.
     pub layout: Layout,
 }
@@ -110,7 +124,10 @@ impl Default for Limits {
             tail_groups: 100_000,
             trim: 256,
             fold_keys: dedupe::FOLD_KEYS,
-            fingerprint_mask: u64::MAX,
+            fingerprint_mask: u32::MAX,
+            faults_max: 3,
+            faults_within: Duration::from_secs(600),
+            again_after: Duration::from_secs(1),
             layout: LAYOUT,
         }
     }
@@ -126,6 +143,12 @@ pub(crate) struct Shared {
     pub now_ms: AtomicI64,
     pub newest: watch::Sender<u64>,
     pub failed: watch::Sender<Option<String>>,
+    /// Number of this opening; changes only under the lock of `dedupe`.
+    pub epoch: AtomicU64,
+    /// Bytes of all rows.
+    pub stored: AtomicU64,
+    pub standing: watch::Sender<Standing>,
+    pub ballast: Option<Ballast>,
 }
 
 /// See the module.
@@ -144,8 +167,12 @@ pub(crate) struct Writer {
     /// Committed entries that are not in a segment yet.
     pub unfolded: Vec<DedupeEntry>,
     pub marks: u64,
-    /// Why nothing is written any more.
-    pub fault: Option<String>,
+    /// Why nothing is written now.
+    pub fault: Option<Fault>,
+    /// When the next attempt to open again is; `None` with a fault: it is over.
+    pub again: Option<Instant>,
+    /// Times of I/O errors.
+    pub faults: VecDeque<Instant>,
     /// Held until the file is closed.
     pub lock: Option<std::fs::File>,
 }
@@ -260,7 +287,8 @@ impl Writer {
     /// Works until the queue is closed and empty, then closes the file.
     pub(crate) fn run(mut self) {
         loop {
-            match self.shared.queue.take() {
+            let wait = self.again.map(|again| again.saturating_duration_since(Instant::now()));
+            match self.shared.queue.take(wait) {
                 Work::Group(group) => self.group(group),
                 Work::Verify(reply) => {
                     let result = self.caught(Self::verify);
@@ -270,12 +298,22 @@ impl Writer {
                     let result = self.caught(|writer| writer.shared.backend.compact());
                     drop(reply.send(result));
                 }
+                Work::Probe if self.fault.is_none() => {
+                    let healthy = self.caught(|writer| writer.shared.backend.healthy());
+                    if let Err(fault) = healthy {
+                        self.failed(&fault);
+                    }
+                }
+                Work::Probe | Work::Idle => {}
                 Work::End => break,
+            }
+            if self.again.is_some_and(|again| again <= Instant::now()) {
+                self.open_again();
             }
         }
         // Also after a failure: where the disk refuses, this writes nothing either.
         if let Err(fault) = self.caught(Self::mark_closed) {
-            self.fail(&fault);
+            self.over(&fault);
         }
         let closed = catch_unwind(AssertUnwindSafe(|| self.shared.backend.close()));
         if let Ok(Err(fault)) = closed {
@@ -291,22 +329,142 @@ impl Writer {
             .unwrap_or_else(|_| Err(Fault::Damaged("the writer stopped on a fault of the program".into())))
     }
 
-    fn fail(&mut self, fault: &Fault) {
+    /// An I/O error: lets everybody know and tries to open again at once.
+    fn failed(&mut self, fault: &Fault) {
         if self.fault.is_some() {
             return;
         }
-        tracing::error!(error = %fault, "the store cannot write any more");
-        self.fault = Some(fault.to_string());
-        let sentence = format!("the store could not write: {fault}; free the disk or repair it, then start again");
-        self.shared.failed.send_replace(Some(sentence));
+        tracing::error!(error = %fault, "the store could not write; it is opened again");
+        if let Fault::Full(_) = fault
+            && self.shared.ballast.as_ref().is_some_and(Ballast::release)
+        {
+            tracing::warn!("the disk is full: the ballast was given back");
+        }
+        if self.stays_out(fault) {
+            self.open_again();
+        }
     }
 
-    fn group(&mut self, waiting: Vec<Waiting>) {
+    /// Records a fault; whether opening again is still to be tried.
+    fn stays_out(&mut self, fault: &Fault) -> bool {
+        let now = Instant::now();
+        let (text, standing): (_, fn(String) -> Standing) = match fault {
+            Fault::Damaged(_) => {
+                self.over(fault);
+                return false;
+            }
+            Fault::Full(text) => (text, Standing::Full),
+            Fault::Io(text) => {
+                let within = self.limits.faults_within;
+                self.faults.push_back(now);
+                self.faults.retain(|then| now.duration_since(*then) < within);
+                if self.faults.len() >= self.limits.faults_max {
+                    self.over(fault);
+                    return false;
+                }
+                (text, Standing::Out)
+            }
+        };
+        self.fault = Some(fault.clone());
+        self.again = Some(now + self.limits.again_after);
+        self.shared.standing.send_replace(standing(text.clone()));
+        true
+    }
+
+    /// It is over: nothing is written any more.
+    fn over(&mut self, fault: &Fault) {
+        if self.fault.is_some() && self.again.is_none() {
+            return;
+        }
+        tracing::error!(error = %fault, "the store cannot write any more");
+        self.fault = Some(fault.clone());
+        self.again = None;
+        let sentence = format!("the store could not write: {fault}; free the disk or repair it, then start again");
+        self.shared.failed.send_replace(Some(sentence.clone()));
+        self.shared.standing.send_replace(Standing::Failed(sentence));
+    }
+
+    /// One attempt to go on after a fault.
+    fn open_again(&mut self) {
+        let began = Instant::now();
+        match self.caught(Self::reopened) {
+            Ok(true) => {
+                self.fault = None;
+                self.again = None;
+                tracing::warn!(took = ?began.elapsed(), epoch = self.epoch, "the store was opened again and goes on");
+                self.shared.standing.send_replace(Standing::Good(self.epoch));
+            }
+            Ok(false) => self.again = Some(Instant::now() + self.limits.again_after),
+            Err(fault) => {
+                tracing::error!(error = %fault, "the store could not be opened again");
+                let waits = self.stays_out(&fault);
+                if waits && matches!(fault, Fault::Full(_)) {
+                    // Reading goes on meanwhile.
+                    let _ = self.caught(|writer| writer.shared.backend.reopen());
+                }
+            }
+        }
+    }
+
+    /// Lets the file go, opens it again, verifies and takes over what it says. `false`: there is no room yet.
+    fn reopened(&mut self) -> Result<bool, Fault> {
+        let shared = Arc::clone(&self.shared);
+        let full = matches!(self.fault, Some(Fault::Full(_)));
+        let room = || shared.ballast.as_ref().and_then(Ballast::space).is_none_or(|space| space.free >= ROOM);
+        // While there is no room, readers keep what was opened.
+        if full && !room() && shared.backend.healthy().is_ok() {
+            return Ok(false);
+        }
+        shared.backend.reopen()?;
+        if full && !room() {
+            return Ok(false);
+        }
+        shared.backend.complete(self.limits.layout.number)?;
+        let loaded = open::load(shared.backend.as_ref(), self.limits)?;
+        if loaded.cursor < self.cursor {
+            let (there, told) = (loaded.cursor, self.cursor);
+            return Err(Fault::Damaged(format!("acknowledged changes are gone: {there} of {told} groups are there")));
+        }
+        if let Some(damage) = loaded.found.first() {
+            return Err(Fault::Damaged(format!("{}: {}", damage.subject, damage.message)));
+        }
+        let epoch = loaded.epoch.epoch.max(self.epoch) + 1;
+        open::begin(shared.backend.as_ref(), epoch)?;
+        self.epoch = epoch;
+        self.cursor = loaded.cursor;
+        self.first = loaded.first;
+        self.fold = loaded.fold;
+        self.segments = loaded.segments;
+        self.unfolded = loaded.unfolded;
+        self.marks = loaded.marks;
+        shared.stored.store(loaded.bytes, Ordering::Relaxed);
+        {
+            let mut memory = shared.dedupe.write().unwrap_or_else(PoisonError::into_inner);
+            *memory = loaded.memory;
+            shared.epoch.store(epoch, Ordering::Release);
+        }
+        self.announce();
+        Ok(true)
+    }
+
+    fn announce(&self) {
+        let cursor = self.cursor;
+        self.shared.newest.send_if_modified(|newest| std::mem::replace(newest, cursor) != cursor);
+    }
+
+    fn group(&mut self, mut waiting: Vec<Waiting>) {
         if let Some(fault) = &self.fault {
             for waiting in waiting {
-                waiting.reply.tell(Err(CommitError::Io(fault.clone())));
+                waiting.reply.tell(Err(CommitError::Io(fault.to_string())));
             }
             return;
+        }
+        if waiting.iter().any(|waiting| waiting.epoch != self.epoch) {
+            let (fit, stale) = waiting.into_iter().partition(|waiting| waiting.epoch == self.epoch);
+            for stale in Vec::<Waiting>::from(stale) {
+                stale.reply.tell(Err(CommitError::Reopened));
+            }
+            waiting = fit;
         }
         let mut replies: Vec<(Reply, Result<(), CommitError>)> = Vec::with_capacity(waiting.len());
         let mut txns = Vec::with_capacity(waiting.len());
@@ -321,13 +479,14 @@ impl Writer {
         match outcome {
             Ok(()) => {
                 let cursor = self.cursor;
-                self.shared.newest.send_if_modified(|newest| std::mem::replace(newest, cursor) != cursor);
+                self.announce();
                 for (reply, verdict) in replies {
                     reply.tell(verdict.map(|()| Committed { cursor }));
                 }
             }
             Err(fault) => {
-                self.fail(&fault);
+                // First the attempt to go on: who hears of the fault then reads what is true.
+                self.failed(&fault);
                 for (reply, _) in replies {
                     reply.tell(Err(CommitError::Io(fault.to_string())));
                 }
@@ -357,14 +516,16 @@ impl Writer {
         if !entries.is_empty() || !keys.is_empty() {
             cursor += 1;
             let key = tail::key(cursor);
-            let stored = stored(Table::Tail, &key, &TailRow::new(entries, &keys))?;
+            let stored =
+                stored(Table::Tail, &key, &TailRow::new(entries, &keys, shared.stored.load(Ordering::Relaxed)))?;
             overlay.set(Table::Tail, key, Some(stored));
         }
         self.unfolded.extend_from_slice(&keys);
         let keeping = self.housekeeping(cursor, &mut overlay)?;
         let changes = overlay.into_changes();
         if !changes.is_empty() {
-            shared.backend.write(changes)?;
+            let grown = shared.backend.write(changes)?;
+            self.grew(grown);
         }
         self.cursor = cursor;
         let mut memory = shared.dedupe.write().unwrap_or_else(PoisonError::into_inner);
@@ -395,14 +556,17 @@ impl Writer {
             let (records, expires_ms) = dedupe::segment(&self.unfolded);
             let key = dedupe::key(number);
             overlay.set(dedupe::TABLE, key.clone(), Some(seal::plain(dedupe::TABLE, &key, &records)));
+            let (key, prints) = (dedupe::prints_key(number), dedupe::Prints::of(number, &records));
+            overlay.set(dedupe::TABLE, key.clone(), Some(seal::plain(dedupe::TABLE, &key, &prints.pack())));
             keeping.fold.next += 1;
             keeping.fold.segments += 1;
-            keeping.segment = Some((number, records, expires_ms));
+            keeping.segment = Some((prints, number, expires_ms));
         }
         keeping.now_ms = self.shared.now_ms.load(Ordering::Relaxed);
         for (number, expires_ms) in &self.segments {
             if *expires_ms <= keeping.now_ms {
                 overlay.set(dedupe::TABLE, dedupe::key(*number), None);
+                overlay.set(dedupe::TABLE, dedupe::prints_key(*number), None);
                 keeping.fold.segments = keeping.fold.segments.saturating_sub(1);
             }
         }
@@ -419,11 +583,11 @@ impl Writer {
     fn kept(&mut self, keeping: Keeping, memory: &mut dedupe::Memory) {
         self.fold = keeping.fold;
         self.first += keeping.trimmed;
-        self.unfolded.clear();
+        let folded = std::mem::take(&mut self.unfolded);
         self.segments.retain(|(_, expires_ms)| *expires_ms > keeping.now_ms);
         memory.sweep(keeping.now_ms);
-        if let Some((number, records, expires_ms)) = keeping.segment {
-            memory.folded(number, &records, expires_ms);
+        if let Some((prints, number, expires_ms)) = keeping.segment {
+            memory.folded(prints, &folded);
             self.segments.push_back((number, expires_ms));
         }
     }
@@ -437,7 +601,7 @@ impl Writer {
         if self.fault.is_none()
             && let Err(fault) = self.shared.backend.write(vec![mark])
         {
-            self.fail(&fault);
+            self.failed(&fault);
             return Err(fault);
         }
         self.shared.backend.verify(Table::Meta, &key, &value)
@@ -445,8 +609,14 @@ impl Writer {
 
     fn mark_closed(&mut self) -> Result<(), Fault> {
         let key = meta::epoch();
-        let value = stored(Table::Meta, &key, &Epoch { epoch: self.epoch, closed_at: Some(self.cursor) })?;
-        self.shared.backend.write(vec![Change { table: Table::Meta, key, value: Some(value) }])
+        let bytes = Some(self.shared.stored.load(Ordering::Relaxed));
+        let value = stored(Table::Meta, &key, &Epoch { epoch: self.epoch, closed_at: Some(self.cursor), bytes })?;
+        self.shared.backend.write(vec![Change { table: Table::Meta, key, value: Some(value) }]).map(drop)
+    }
+
+    fn grew(&self, by: i64) {
+        let bytes = self.shared.stored.load(Ordering::Relaxed).saturating_add_signed(by);
+        self.shared.stored.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -454,7 +624,7 @@ impl Writer {
 #[derive(Default)]
 struct Keeping {
     fold: Fold,
-    segment: Option<(u64, Vec<u8>, i64)>,
+    segment: Option<(dedupe::Prints, u64, i64)>,
     now_ms: i64,
     trimmed: u64,
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{Backend, Change, Fault, Row, Snapshot};
+use super::{Backend, Change, Fault, Row, Snapshot, growth};
 use crate::table::{Key, Table};
 
 type Maps = BTreeMap<Table, BTreeMap<Key, Vec<u8>>>;
@@ -52,20 +52,31 @@ impl Backend for Memory {
         Ok(Box::new(Frozen(self.maps())))
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), Fault> {
+    fn write(&self, changes: Vec<Change>) -> Result<i64, Fault> {
+        let mut grown = 0;
         let mut guard = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let maps = Arc::make_mut(&mut guard);
         for change in changes {
             let rows = maps.entry(change.table).or_default();
+            let before = rows.get(&change.key).map(Vec::len);
+            grown += growth(&change.key, before, change.value.as_ref().map(Vec::len));
             match change.value {
                 Some(value) => rows.insert(change.key, value),
                 None => rows.remove(&change.key),
             };
         }
+        Ok(grown)
+    }
+
+    fn reopen(&self) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn adopt(&self, _: &[Table], changes: Vec<Change>) -> Result<(), Fault> {
+    fn healthy(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn adopt(&self, _: &[Table], changes: Vec<Change>) -> Result<i64, Fault> {
         self.write(changes)
     }
 

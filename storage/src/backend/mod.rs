@@ -16,6 +16,9 @@ pub(crate) enum Fault {
     /// The disk or the file system refused.
     #[error("{0}")]
     Io(String),
+    /// There is no room left.
+    #[error("{0}")]
+    Full(String),
     /// The file is not as it was written.
     #[error("{0}")]
     Damaged(String),
@@ -46,15 +49,21 @@ pub(crate) trait Snapshot: Send {
 pub(crate) trait Backend: Send + Sync + std::fmt::Debug {
     /// What is committed now.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, Fault>;
-    /// Commits all changes at once; they are durable when it returns. Called by one thread only.
-    fn write(&self, changes: Vec<Change>) -> Result<(), Fault>;
+    /// Commits all changes at once; they are durable when it returns. Called by one thread only. Answers by how
+    /// many bytes of keys and values the rows grew.
+    fn write(&self, changes: Vec<Change>) -> Result<i64, Fault>;
     /// As [`Backend::write`], and creates these tables in the same commit if they are missing.
-    fn adopt(&self, tables: &[Table], changes: Vec<Change>) -> Result<(), Fault>;
+    fn adopt(&self, tables: &[Table], changes: Vec<Change>) -> Result<i64, Fault>;
     /// The tables of this layout are there, each with the types that we gave it.
     fn complete(&self, layout: u32) -> Result<(), Fault>;
     /// Gives space that is not used back to the file system; waits a while until nobody reads an older state.
     /// Called between two commits. Reads that begin meanwhile wait.
     fn compact(&self) -> Result<(), Fault>;
+    /// Lets go of what failed and opens it anew: only what is on the disk counts. Nothing is committed by it.
+    /// Called by the writer only; readers wait meanwhile.
+    fn reopen(&self) -> Result<(), Fault>;
+    /// Whether a commit could be tried; after an I/O error it answers that error until [`Backend::reopen`].
+    fn healthy(&self) -> Result<(), Fault>;
     /// Bytes on disk (or in memory).
     fn bytes(&self) -> u64;
     /// Nothing has been stored yet.
@@ -66,6 +75,12 @@ pub(crate) trait Backend: Send + Sync + std::fmt::Debug {
     fn verify(&self, table: Table, key: &Key, value: &[u8]) -> Result<Vec<String>, Fault>;
     /// Writes out and closes; later calls answer [`Fault::Io`].
     fn close(&self) -> Result<(), Fault>;
+}
+
+/// By how many bytes a row grows with a change.
+fn growth(key: &Key, before: Option<usize>, after: Option<usize>) -> i64 {
+    let bytes = |value: Option<usize>| value.map_or(0, |value| i64::try_from(key.0.len() + value).unwrap_or(i64::MAX));
+    bytes(after) - bytes(before)
 }
 
 /// Every key of a table.

@@ -16,7 +16,7 @@ use redb::{
     TableDefinition, TableHandle,
 };
 
-use super::{Backend, Change, Fault, Row, Snapshot};
+use super::{Backend, Change, Fault, Row, Snapshot, growth};
 use crate::table::{Key, Table};
 
 /// How long a compaction waits for those who read.
@@ -30,6 +30,8 @@ pub(crate) trait Medium: Send + Sync + std::fmt::Debug + 'static {
     type Storage: StorageBackend;
     /// Opens it.
     fn open(&self) -> io::Result<Self::Storage>;
+    /// Opens it after an I/O error: what was written but never reached the disk must not be read any more.
+    fn reopen(&self) -> io::Result<Self::Storage>;
     /// A private copy of its present content that goes away with its handle.
     fn copy(&self) -> io::Result<Self::Storage>;
     /// Its length in bytes.
@@ -40,17 +42,34 @@ pub(crate) trait Medium: Send + Sync + std::fmt::Debug + 'static {
 #[derive(Debug)]
 pub(crate) struct File(pub PathBuf);
 
-impl Medium for File {
-    type Storage = redb::backends::FileBackend;
-
-    fn open(&self) -> io::Result<Self::Storage> {
+impl File {
+    fn handle(&self) -> io::Result<fs::File> {
         use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
         let mut options = fs::OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.0)?;
         if file.metadata()?.permissions().mode() & 0o077 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
         }
-        redb::backends::FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))
+        Ok(file)
+    }
+}
+
+fn storage(file: fs::File) -> io::Result<redb::backends::FileBackend> {
+    redb::backends::FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))
+}
+
+impl Medium for File {
+    type Storage = redb::backends::FileBackend;
+
+    fn open(&self) -> io::Result<Self::Storage> {
+        self.handle().and_then(storage)
+    }
+
+    fn reopen(&self) -> io::Result<Self::Storage> {
+        let file = self.handle()?;
+        // After a failed fsync the kernel keeps the pages as if they were written: they are read anew from the disk.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        storage(file)
     }
 
     fn copy(&self) -> io::Result<Self::Storage> {
@@ -114,7 +133,7 @@ fn fault(error: impl Into<redb::Error>) -> Fault {
 
 fn io_fault(error: &io::Error) -> Fault {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Io(format!("the disk is full ({error})")),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(format!("the disk is full ({error})")),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             Fault::Damaged(format!("the database file is damaged or cut short ({error})"))
         }
@@ -123,7 +142,19 @@ fn io_fault(error: &io::Error) -> Fault {
 }
 
 fn closed() -> Fault {
-    Fault::Io("the store is closed".into())
+    Fault::Io("the store is not open".into())
+}
+
+fn database_on(
+    storage: impl StorageBackend,
+    cache_bytes: usize,
+    repaired: &Arc<AtomicBool>,
+) -> Result<Database, Fault> {
+    let seen = Arc::clone(repaired);
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder.set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
+    builder.create_with_backend(storage).map_err(fault)
 }
 
 impl<M: Medium> Redb<M> {
@@ -133,11 +164,7 @@ impl<M: Medium> Redb<M> {
         let repaired = Arc::new(AtomicBool::new(false));
         let database = guarded(|| {
             let storage = medium.open().map_err(|error| io_fault(&error))?;
-            let seen = Arc::clone(&repaired);
-            let mut builder = redb::Builder::new();
-            builder.set_cache_size(cache_bytes);
-            builder.set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
-            let database = builder.create_with_backend(storage).map_err(fault)?;
+            let database = database_on(storage, cache_bytes, &repaired)?;
             if fresh {
                 let transaction = database.begin_write().map_err(fault)?;
                 for table in Table::ALL {
@@ -260,12 +287,13 @@ impl<M: Medium> Backend for Redb<M> {
         Ok(Box::new(Pinned { transaction, tables: Mutex::new(Vec::new()) }))
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), Fault> {
+    fn write(&self, changes: Vec<Change>) -> Result<i64, Fault> {
         self.adopt(&[], changes)
     }
 
-    fn adopt(&self, tables: &[Table], changes: Vec<Change>) -> Result<(), Fault> {
+    fn adopt(&self, tables: &[Table], changes: Vec<Change>) -> Result<i64, Fault> {
         self.with(|database| {
+            let mut grown = 0;
             let mut transaction = database.begin_write().map_err(fault)?;
             transaction.set_durability(Durability::Immediate).map_err(fault)?;
             for table in tables {
@@ -275,14 +303,16 @@ impl<M: Medium> Backend for Redb<M> {
             while let Some(current) = changes.peek().map(|change| change.table) {
                 let mut table = transaction.open_table(definition(current)).map_err(fault)?;
                 while let Some(change) = changes.next_if(|change| change.table == current) {
-                    match change.value {
+                    let before = match &change.value {
                         Some(value) => table.insert(change.key.0.as_slice(), value.as_slice()),
                         None => table.remove(change.key.0.as_slice()),
-                    }
-                    .map_err(fault)?;
+                    };
+                    let before = before.map_err(fault)?.map(|value| value.value().len());
+                    grown += growth(&change.key, before, change.value.as_ref().map(Vec::len));
                 }
             }
-            transaction.commit().map_err(fault)
+            transaction.commit().map_err(fault)?;
+            Ok(grown)
         })
     }
 
@@ -307,6 +337,26 @@ impl<M: Medium> Backend for Redb<M> {
                 Err(error) => return Err(fault(error)),
             }
         }
+    }
+
+    fn reopen(&self) -> Result<(), Fault> {
+        let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // What its end says does not matter: it has failed already.
+        let _ = guarded(|| {
+            drop(place.take());
+            Ok(())
+        });
+        let database = guarded(|| {
+            let storage = self.medium.reopen().map_err(|error| io_fault(&error))?;
+            let database = database_on(storage, self.cache_bytes, &Arc::default())?;
+            Ok(database)
+        })?;
+        *place = Some(database);
+        Ok(())
+    }
+
+    fn healthy(&self) -> Result<(), Fault> {
+        self.with(|database| database.begin_write().map_err(fault)?.abort().map_err(fault))
     }
 
     fn bytes(&self) -> u64 {
@@ -340,7 +390,7 @@ impl<M: Medium> Backend for Redb<M> {
             Ok((_, false)) => Ok(vec!["pages of the newest commit are damaged".into()]),
             Ok((false, true)) => Ok(vec!["the page allocation does not fit the pages in use".into()]),
             Err(Fault::Damaged(text)) => Ok(vec![text]),
-            Err(fault @ Fault::Io(_)) => Err(fault),
+            Err(fault) => Err(fault),
         }
     }
 
