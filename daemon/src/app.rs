@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aura_integrations::http::{EgressPolicy, Http};
 use aura_integrations::registry::Registry;
-use aura_storage::{Store, StoreOptions};
+use aura_storage::{Standing, Store, StoreOptions};
 use tokio::sync::watch;
 
 use crate::catalog::Catalog;
@@ -16,6 +16,7 @@ use crate::config::Options;
 use crate::engine::{Deps, Engine};
 use crate::http::{Door, Limits};
 use crate::keys::MasterKey;
+use crate::room::Room;
 use crate::rpc::{Service, Shared, socket};
 use crate::stop::Stop;
 use crate::tasks::{self, Tasks};
@@ -84,6 +85,7 @@ impl App {
         let http = Http::new(egress).map_err(|error| Stop::System(format!("no HTTP client: {error}")))?;
         let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone())
             .map_err(|error| Stop::Store(error.to_string()))?;
+        let room = Room::default();
         let engine = Engine::start(Deps {
             store: store.clone(),
             flows: Arc::new(catalog.clone()),
@@ -91,11 +93,13 @@ impl App {
             registry,
             http: Arc::new(http),
             calls_max: options.calls_max,
+            room: room.clone(),
         })
         .await
         .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;
 
         let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), Limits::of(&options), tasks.clone());
+        let bounds = options.bounds();
         let service = Service::new(Shared {
             store,
             catalog,
@@ -110,8 +114,12 @@ impl App {
             key_file: key.file,
             started: Instant::now(),
             watched: watch::Sender::new(0),
+            room: room.clone(),
+            quota: bounds.quota,
             settings,
         });
+        tasks.spawn(room.watch(service.store.clone(), bounds, tasks.closing.clone()));
+        tasks.spawn(renewed(service.clone()));
         tasks.spawn(door.serve(listener));
         tasks.spawn(socket::serve(bound, service.clone()));
         Ok(Self { service, http: address, tasks, failed })
@@ -160,6 +168,8 @@ async fn open_store(options: &Options, key: &MasterKey) -> Result<Store, Stop> {
         master: *key.bytes,
         cache_bytes: options.cache_mib * 1024 * 1024,
         queue_max: options.queue_max,
+        ballast_bytes: options.ballast_mib * 1024 * 1024,
+        reserve_bytes: options.disk_reserve_mib * 1024 * 1024,
     };
     tokio::task::spawn_blocking(move || Store::open(&options))
         .await
@@ -174,6 +184,43 @@ fn make_private(dir: &std::path::Path) -> Result<(), Stop> {
         .mode(0o700)
         .create(dir)
         .map_err(|error| Stop::Store(format!("the data directory {} cannot be made: {error}", dir.display())))
+}
+
+/// After the store was opened again: flows, connections and runs are read anew. What cannot be read now is tried
+/// again; a store that is over says so itself and ends the daemon.
+async fn renewed(service: Service) {
+    let mut standing = service.store.standing();
+    let mut known = service.store.epoch();
+    loop {
+        let opened = match *standing.borrow_and_update() {
+            Standing::Good(epoch) => Some(epoch),
+            _ => None,
+        };
+        if opened.is_some_and(|epoch| epoch != known) {
+            let renewed = async {
+                service.catalog.renew().await?;
+                service.engine.renew().await
+            };
+            match renewed.await {
+                Ok(()) => {
+                    known = service.engine.epoch();
+                    tracing::info!(epoch = known, "everything was read again after the fault; work goes on");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "what is stored could not be read again; it is tried once more");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+            if service.tasks.closing.is_cancelled() {
+                return;
+            }
+            continue;
+        }
+        tokio::select! {
+            () = service.tasks.closing.cancelled() => return,
+            changed = standing.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 /// Waits until the store says that the disk failed.

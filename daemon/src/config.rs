@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
 use crate::paths;
+use crate::room::Bounds;
 use crate::stop::Stop;
 
 /// Longest `public_url`, in bytes: lists repeat it for every endpoint.
@@ -99,6 +100,19 @@ options! {
         calls_max: usize = 64;
         /// Page cache of the store, in MiB.
         cache_mib: usize = 32;
+        /// Room that stays free on the disk of the data, in MiB (of a small disk at most a quarter): below it
+        /// deliveries are answered 503 and calls wait.
+        disk_reserve_mib: u64 = 512;
+        /// The same as a part of the disk, in percent; the greater one counts.
+        disk_reserve_percent: u64 = 5;
+        /// Size of the ballast, in MiB: a file that is deleted when the disk is full, so that what frees room can
+        /// still be stored (of a small disk at most a sixteenth); 0: none.
+        ballast_mib: u64 = 64;
+        /// Days that finished runs are kept, unless their flow says `retention`.
+        retention_days: u64 = 30;
+        /// What may be stored, in MiB: from nine tenths of it on the oldest finished runs are deleted early, and
+        /// what then still fills it is answered 429; 0: any number.
+        quota_mib: u64 = 5120;
         /// Longest queue of changes that wait for the disk; beyond it deliveries are answered 503.
         queue_max: usize = 4096;
         /// Flows may call this machine itself and private networks.
@@ -266,6 +280,17 @@ pub fn check(options: &Options) -> Result<(), Stop> {
             return refuse(name, "must be between 1 and 3600 seconds");
         }
     }
+    for (name, value, least, most) in [
+        ("disk_reserve_mib", options.disk_reserve_mib, 0, 1 << 30),
+        ("disk_reserve_percent", options.disk_reserve_percent, 0, 50),
+        ("ballast_mib", options.ballast_mib, 0, 65_536),
+        ("retention_days", options.retention_days, 1, 3_650),
+        ("quota_mib", options.quota_mib, 0, 1 << 30),
+    ] {
+        if !(least..=most).contains(&value) {
+            return refuse(name, &format!("must be between {least} and {most}"));
+        }
+    }
     if options.master_key.starts_with(&options.data_dir) {
         return refuse("master_key", "must not lie in the data directory: a copy of the data would carry its key");
     }
@@ -276,6 +301,16 @@ pub fn check(options: &Options) -> Result<(), Stop> {
 }
 
 impl Options {
+    /// What is kept free and how much may be stored.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            reserve_bytes: self.disk_reserve_mib * 1024 * 1024,
+            reserve_percent: self.disk_reserve_percent,
+            quota: self.quota_mib * 1024 * 1024,
+        }
+    }
+
     /// Where flows may call.
     #[must_use]
     pub fn egress(&self) -> EgressPolicy {

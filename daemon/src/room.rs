@@ -95,7 +95,9 @@ impl Room {
     pub fn wanted(&self) -> Result<(), WireError> {
         let (why, hint) = match self.tight() {
             None => return Ok(()),
-            Some(Tight::Disk) => ("the daemon's disk is nearly full", "make room on it, or delete runs with `aura run delete`"),
+            Some(Tight::Disk) => {
+                ("the daemon's disk is nearly full", "make room on it, or delete runs with `aura run delete`")
+            }
             Some(Tight::Quota) => ("the quota is used up", "delete runs with `aura run delete`, or raise `quota_mib`"),
         };
         Err(WireError::new(Code::Busy, format!("{why}: nothing new is begun until there is room")).hint(hint))
@@ -112,7 +114,9 @@ impl Room {
             let look = looked(before, space, full, store.stored(), bounds);
             if look.tight != before.tight {
                 match look.tight {
-                    Some(why) => tracing::warn!(?why, free = ?look.free, reserve = look.reserve, stored = look.stored, "no room: intake, timers and calls wait"),
+                    Some(why) => {
+                        tracing::warn!(?why, free = ?look.free, reserve = look.reserve, stored = look.stored, "no room: intake, timers and calls wait")
+                    }
                     None => tracing::info!(free = ?look.free, "there is room again"),
                 }
             }
@@ -132,7 +136,8 @@ impl Room {
 fn looked(before: Look, space: Option<Space>, full: bool, stored: u64, bounds: Bounds) -> Look {
     let reserve = space.map_or(0, |space| bounds.reserve(space.total));
     // A little more is wanted before it goes on, so that it does not flutter.
-    let wanted = if before.tight == Some(Tight::Disk) { reserve.saturating_add((reserve / 8).min(64 * MIB)) } else { reserve };
+    let wanted =
+        if before.tight == Some(Tight::Disk) { reserve.saturating_add((reserve / 8).min(64 * MIB)) } else { reserve };
     let low = full || space.is_some_and(|space| space.free < wanted);
     let tight = if low {
         Some(Tight::Disk)
@@ -152,7 +157,11 @@ mod tests {
     fn the_reserve_is_the_greater_of_two_and_small_disks_keep_most_of_theirs() {
         let check = |mib, percent, total_mib: u64, expected_mib: u64| {
             let bounds = Bounds { reserve_bytes: mib * MIB, reserve_percent: percent, quota: 0 };
-            assert_eq!(bounds.reserve(total_mib * MIB) / MIB, expected_mib, "{mib} MiB, {percent} % of {total_mib} MiB");
+            assert_eq!(
+                bounds.reserve(total_mib * MIB) / MIB,
+                expected_mib,
+                "{mib} MiB, {percent} % of {total_mib} MiB"
+            );
         };
         check(512, 5, 100_000, 5_000);
         check(512, 5, 4_000, 512);

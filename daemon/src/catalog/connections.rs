@@ -50,7 +50,7 @@ impl Catalog {
     /// # Errors
     /// A field is missing, unknown, empty or too long; or not stored.
     pub async fn connection_add(&self, actor: &Actor, add: ConnectionAdd) -> Result<Connection, WireError> {
-        let _one = self.0.edit.lock().await;
+        let _one = self.editing().await?;
         let fields = self.fields_of(&add.connector)?;
         let state = self.now();
         let old = state.connection(&add.name);

@@ -20,6 +20,7 @@ pub const TEXT_MAX: usize = 1024 * 1024;
 pub(crate) fn uncommitted(error: &CommitError) -> WireError {
     match error {
         CommitError::Conflict(_) => WireError::new(Code::Conflict, "the thing changed meanwhile; nothing was stored"),
+        CommitError::Reopened => WireError::new(Code::Busy, error.to_string()),
         CommitError::Io(_) | CommitError::Closed => {
             tracing::error!(%error, "a change could not be stored");
             WireError::internal(format!("whether the change was stored is unknown: {error}"))
@@ -66,7 +67,7 @@ impl Catalog {
     /// # Errors
     /// Refused with its findings (nothing changed), or not stored.
     pub async fn apply(&self, actor: &Actor, text: &str) -> Result<FlowRow, WireError> {
-        let _one = self.0.edit.lock().await;
+        let _one = self.editing().await?;
         let (flow, _) = self.checked(text).map_err(|findings| refused("the flow was refused", findings))?;
         let state = self.now();
         let old = state.names.get(&flow.flow).and_then(|id| state.flows.get(id));
@@ -100,7 +101,7 @@ impl Catalog {
     /// # Errors
     /// Nothing to publish, findings, or a signed trigger whose secret is not set.
     pub async fn publish(&self, actor: &Actor, name: &str) -> Result<FlowRow, WireError> {
-        let _one = self.0.edit.lock().await;
+        let _one = self.editing().await?;
         let state = self.now();
         let entry = state.flow(name)?;
         let Some(text) = entry.record.draft.clone() else {
@@ -150,7 +151,7 @@ impl Catalog {
     /// # Errors
     /// No such flow, or not stored.
     pub async fn enable(&self, actor: &Actor, name: &str, enabled: bool) -> Result<FlowRow, WireError> {
-        let _one = self.0.edit.lock().await;
+        let _one = self.editing().await?;
         let state = self.now();
         let entry = state.flow(name)?;
         if entry.record.enabled == enabled {

@@ -51,8 +51,8 @@ struct Inner {
     store: Store,
     registry: Arc<Registry>,
     clock: Clock,
-    /// One change at a time; readers never wait for it.
-    edit: tokio::sync::Mutex<()>,
+    /// One change at a time; readers never wait for it. Holds the store's opening that was read.
+    edit: tokio::sync::Mutex<u64>,
     state: RwLock<Arc<State>>,
     versions: RwLock<HashMap<(FlowId, String), Arc<Flow>>>,
 }
@@ -127,32 +127,37 @@ impl Catalog {
     /// The store cannot be read; a published version that this build does not read is only logged, and its
     /// flow takes no events.
     pub fn open(store: Store, registry: Arc<Registry>, clock: Clock) -> Result<Self, WireError> {
-        let tenant = TenantId::DEFAULT;
-        let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
-        let mut state = State::default();
-        let flows: Vec<(Key, FlowRecord)> =
-            store.scan(tenant, Table::Flows, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
-        for (_, record) in flows {
-            let published = match &record.published {
-                Some(version) => load_version(&store, tenant, record.id, version)?,
-                None => None,
-            };
-            state.insert(Entry::of(record, published));
-        }
-        let connections: Vec<(Key, ConnectionRecord)> =
-            store.scan(tenant, Table::Connections, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
-        for (_, record) in connections {
-            state.connections.insert(record.name.clone(), Arc::new(record));
-        }
-        state.routes = Arc::new(Routes::of(state.flows.values(), &registry, &Routes::default()));
+        let epoch = store.epoch();
+        let state = read_all(&store, &registry, &Routes::default())?;
         Ok(Self(Arc::new(Inner {
             store,
             registry,
             clock,
-            edit: tokio::sync::Mutex::new(()),
+            edit: tokio::sync::Mutex::new(epoch),
             state: RwLock::new(Arc::new(state)),
             versions: RwLock::new(HashMap::new()),
         })))
+    }
+
+    /// The right to change something. After the store had to be opened again what it says is read anew first:
+    /// whether the last change is stored was unknown.
+    async fn editing(&self) -> Result<tokio::sync::MutexGuard<'_, u64>, WireError> {
+        let mut read_at = self.0.edit.lock().await;
+        let epoch = self.0.store.epoch();
+        if *read_at != epoch {
+            let state = read_all(&self.0.store, &self.0.registry, self.now().routes())?;
+            self.swap(state);
+            *read_at = epoch;
+        }
+        Ok(read_at)
+    }
+
+    /// Reads everything again if the store had to be opened again.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn renew(&self) -> Result<(), WireError> {
+        self.editing().await.map(drop)
     }
 
     /// Everything at this moment.
@@ -242,6 +247,28 @@ impl State {
     pub fn connection(&self, name: &str) -> Option<&Arc<ConnectionRecord>> {
         self.connections.get(name)
     }
+}
+
+fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State, WireError> {
+    let tenant = TenantId::DEFAULT;
+    let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
+    let mut state = State::default();
+    let flows: Vec<(Key, FlowRecord)> =
+        store.scan(tenant, Table::Flows, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
+    for (_, record) in flows {
+        let published = match &record.published {
+            Some(version) => load_version(store, tenant, record.id, version)?,
+            None => None,
+        };
+        state.insert(Entry::of(record, published));
+    }
+    let connections: Vec<(Key, ConnectionRecord)> =
+        store.scan(tenant, Table::Connections, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
+    for (_, record) in connections {
+        state.connections.insert(record.name.clone(), Arc::new(record));
+    }
+    state.routes = Arc::new(Routes::of(state.flows.values(), registry, before));
+    Ok(state)
 }
 
 fn load_version(store: &Store, tenant: TenantId, flow: FlowId, version: &str) -> Result<Option<Version>, WireError> {

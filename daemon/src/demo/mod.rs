@@ -109,6 +109,10 @@ async fn open(place: &Place, socket: Option<PathBuf>) -> Result<(App, Fakes, Str
         socket: socket.unwrap_or_else(|| place.path().join("aurad.sock")),
         listen: "127.0.0.1:0".to_owned(),
         profile: "demo".to_owned(),
+        // It is gone in an hour and stores nothing worth a reserve.
+        ballast_mib: 0,
+        disk_reserve_mib: 0,
+        disk_reserve_percent: 0,
         ..Options::default()
     };
     let egress = EgressPolicy { allow_loopback: true, ..EgressPolicy::default() };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_protocol::{RunId, TenantId, Value};
 use aura_storage::Txn;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use super::core::plan::Plan;
 use super::core::{Call, Input, Refused};
@@ -48,7 +49,7 @@ impl Driver {
             }
             // It is scheduled: the next start makes it.
             () = self.stopping.cancelled() => return Ok(()),
-            place = Arc::clone(&self.slots).acquire_owned() => place,
+            place = self.ready() => place,
         };
         let Some((input, key, effect)) = self.scheduled(run, call) else { return Ok(()) };
         if needs_started(effect) {
@@ -79,6 +80,7 @@ impl Driver {
         let outcome = tokio::select! {
             biased;
             () = flight.abort.cancelled() => return Ok(()),
+            () = self.retired.cancelled() => return Ok(()),
             outcome = tokio::time::timeout(timeout, step.kind.call(context, &input)) => match outcome {
                 Ok(outcome) => bounded(outcome),
                 Err(_) => timed_out(timeout, flight.sent.load(Ordering::Acquire)),
@@ -86,6 +88,12 @@ impl Driver {
         };
         drop(place);
         self.report(tenant, run, &step.id, attempt, outcome).await
+    }
+
+    /// A place for a call, once there is room for what it will bring.
+    async fn ready(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        self.deps.room.on_disk().await;
+        Arc::clone(&self.slots).acquire_owned().await
     }
 
     async fn report(

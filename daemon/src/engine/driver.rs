@@ -1,8 +1,8 @@
 //! Drives the core: one lock per run, one transaction per transition, calls only after the commit.
 //!
 //! Invariant: memory is ahead of the store only by transactions that are already in the writer's queue,
-//! in the same order; so decisions on memory are decisions on what will be durable. If a commit fails the
-//! daemon ends, and the next start reads what is true. Lock order: intake, gate, map of runs, one run.
+//! in the same order; so decisions on memory are decisions on what will be durable. If a commit fails this
+//! driver's handle of the store is dead and another driver reads what is true ([`super::Engine::renew`]). Lock order: intake, gate, map of runs, one run.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -53,7 +53,7 @@ impl From<EngineError> for WireError {
             EngineError::NotFound(_) | EngineError::Refused(Refused::UnknownStep(_)) => Code::NotFound,
             EngineError::Refused(_) | EngineError::Commit(CommitError::Conflict(_)) => Code::Conflict,
             EngineError::Read(ReadError::Corrupt { .. }) => Code::Corrupt,
-            EngineError::Full => Code::Busy,
+            EngineError::Full | EngineError::Commit(CommitError::Io(_) | CommitError::Reopened) => Code::Busy,
             EngineError::Plan(_) | EngineError::Read(_) | EngineError::Commit(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
@@ -123,6 +123,8 @@ pub(crate) struct Driver {
     pub slots: Arc<Semaphore>,
     pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
     pub stopping: CancellationToken,
+    /// Its memory is given up: calls at work are dropped, their answers could not be recorded.
+    pub retired: CancellationToken,
     pub tasks: TaskTracker,
 }
 
@@ -149,6 +151,7 @@ impl Driver {
             slots,
             replies: Mutex::default(),
             stopping: CancellationToken::new(),
+            retired: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
     }

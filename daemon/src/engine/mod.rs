@@ -13,7 +13,9 @@ pub mod kinds;
 pub mod repeats;
 mod timers;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use aura_integrations::{http::Http, registry::Registry};
 use aura_protocol::event::{Ack, Delivery};
@@ -25,6 +27,7 @@ use aura_storage::Store;
 use aura_storage::rows::ConnectionRecord;
 
 use crate::clock::Clock;
+use crate::room::{Room, Tight};
 use core::Input;
 use driver::{Driver, EngineError};
 
@@ -68,6 +71,8 @@ pub struct Deps {
     pub http: Arc<Http>,
     /// Calls at work at the same time (default 64).
     pub calls_max: usize,
+    /// Whether there is room for more.
+    pub room: Room,
 }
 
 /// A delivery that passed the door: verified, bounded, not yet accepted.
@@ -119,6 +124,9 @@ pub enum Refusal {
     /// The flow does not take events now.
     #[error("the flow takes no events")]
     Disabled,
+    /// There is no room: 503, or 429 if it is the tenant's quota, with `Retry-After`.
+    #[error("there is no room for more")]
+    NoRoom(Tight),
     /// The store failed; not promised.
     #[error("{0}")]
     Store(String),
@@ -126,7 +134,17 @@ pub enum Refusal {
 
 /// The engine. Cheap to clone.
 #[derive(Clone)]
-pub struct Engine(Arc<Driver>, Arc<repeats::Repeats>);
+pub struct Engine(Arc<Parts>);
+
+/// What stays when the store had to be opened again; the driver's memory does not.
+struct Parts {
+    deps: Deps,
+    repeats: repeats::Repeats,
+    driver: RwLock<Arc<Driver>>,
+    /// One renewal at a time.
+    renewing: tokio::sync::Mutex<()>,
+    draining: AtomicBool,
+}
 
 impl Engine {
     /// Loads what lives, resumes it and starts the timer task.
@@ -134,15 +152,42 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn start(deps: Deps) -> anyhow::Result<Self> {
-        let driver = Arc::new(Driver::new(deps));
-        let runs = driver.read_live(TenantId::DEFAULT)?;
-        driver.resume(TenantId::DEFAULT, runs).await?;
-        // A kill between enabling a flow and arming its held rows must not leave them held for ever.
-        for flow in driver.unarmed() {
-            driver.rearm(TenantId::DEFAULT, flow).await?;
+        let driver = begun(&deps).await?;
+        Ok(Self(Arc::new(Parts {
+            deps,
+            repeats: repeats::Repeats::default(),
+            driver: RwLock::new(driver),
+            renewing: tokio::sync::Mutex::new(()),
+            draining: AtomicBool::new(false),
+        })))
+    }
+
+    fn driver(&self) -> Arc<Driver> {
+        Arc::clone(&self.0.driver.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The store was opened again after a fault: forgets everything and resumes from what is stored, as a start
+    /// does. What is still at work for the old memory cannot write any more: its handle is of the old opening.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn renew(&self) -> anyhow::Result<()> {
+        let _one = self.0.renewing.lock().await;
+        let old = self.driver();
+        if old.deps.store.epoch() == self.0.deps.store.epoch() {
+            return Ok(());
         }
-        driver.tasks.spawn(Arc::clone(&driver).timers());
-        Ok(Self(driver, Arc::default()))
+        old.stopping.cancel();
+        old.retired.cancel();
+        old.tasks.close();
+        // Only so that a call is not made twice at the same time; what hangs is fenced anyway.
+        let _ = tokio::time::timeout(Duration::from_secs(2), old.tasks.wait()).await;
+        let new = begun(&self.0.deps).await?;
+        if self.0.draining.load(Ordering::Acquire) {
+            new.stopping.cancel();
+        }
+        *self.0.driver.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     /// Accepts a delivery: returns after the commit (and after `respond`, if the trigger replies so).
@@ -150,24 +195,28 @@ impl Engine {
     /// What was begun goes on if the caller stops waiting.
     ///
     /// # Errors
-    /// Busy, disabled or store failure: then nothing is promised.
+    /// Busy, disabled, no room or store failure: then nothing is promised.
     pub async fn accept(&self, intake: Intake) -> Result<Answer, Refusal> {
-        if self.0.stopping.is_cancelled() {
+        let driver = self.driver();
+        if driver.stopping.is_cancelled() {
             return Err(Refusal::Busy { retry_after_s: 2 });
         }
         if !intake.flow.enabled {
             return Err(Refusal::Disabled);
         }
-        let Some(permit) = self.0.deps.store.try_reserve() else { return Err(Refusal::Busy { retry_after_s: 1 }) };
-        let driver = Arc::clone(&self.0);
-        let accepted = self.0.tasks.spawn(async move { driver.accept(intake, permit).await });
+        if let Some(why) = self.0.deps.room.tight() {
+            return Err(Refusal::NoRoom(why));
+        }
+        let Some(permit) = driver.deps.store.try_reserve() else { return Err(Refusal::Busy { retry_after_s: 1 }) };
+        let tasks = driver.tasks.clone();
+        let accepted = tasks.spawn(async move { driver.accept(intake, permit).await });
         accepted.await.unwrap_or_else(|_| Err(Refusal::Store("the event could not be accepted".to_owned())))
     }
 
     /// Deliveries that repeated an earlier event.
     #[must_use]
     pub fn repeats(&self) -> &repeats::Repeats {
-        &self.1
+        &self.0.repeats
     }
 
     /// Starts a run by hand; a repeat of the actor's request id gives the same run.
@@ -175,6 +224,7 @@ impl Engine {
     /// # Errors
     /// As the wire says.
     pub async fn run(&self, actor: &Actor, flow: Published, input: Value) -> Result<RunHead, WireError> {
+        self.0.deps.room.wanted()?;
         let (tenant, request, by) = (actor.tenant, actor.request.bytes(), actor.name.clone());
         self.detached(|driver| async move { driver.run_by_hand(tenant, flow, input, request, &by).await }).await
     }
@@ -205,7 +255,8 @@ impl Engine {
         T: Send + 'static,
         F: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        let task = self.0.tasks.spawn(work(Arc::clone(&self.0)));
+        let driver = self.driver();
+        let task = driver.tasks.spawn(work(Arc::clone(&driver)));
         match task.await {
             Ok(result) => result.map_err(WireError::from),
             Err(_) => Err(WireError::internal("the request ended by a fault of the daemon; its log says more")),
@@ -214,32 +265,54 @@ impl Engine {
 
     /// A flow was published, enabled or disabled: held rows are held back or armed again.
     pub async fn flow_changed(&self, tenant: TenantId, flow: FlowId) {
-        let policy = self.0.deps.flows.published(tenant, flow).and_then(|flow| flow.flow.concurrency.clone());
+        let driver = self.driver();
+        let policy = driver.deps.flows.published(tenant, flow).and_then(|flow| flow.flow.concurrency.clone());
         if let Some(policy) = policy {
-            let next = driver::lock(&self.0.gate).set_limit(flow, policy.limit.max(1));
-            next.into_iter().for_each(|(key, run)| self.0.unqueue(tenant, key, run));
+            let next = driver::lock(&driver.gate).set_limit(flow, policy.limit.max(1));
+            next.into_iter().for_each(|(key, run)| driver.unqueue(tenant, key, run));
         }
-        if let Err(error) = self.0.rearm(tenant, flow).await {
+        if let Err(error) = driver.rearm(tenant, flow).await {
             tracing::error!(%error, "held events could not be armed again");
         }
+    }
+
+    /// The opening of the store that the engine's memory is of.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.driver().deps.store.epoch()
     }
 
     /// Number of held event groups.
     #[must_use]
     pub fn held(&self) -> u64 {
-        u64::try_from(driver::lock(&self.0.held).len()).unwrap_or(u64::MAX)
+        u64::try_from(driver::lock(&self.driver().held).len()).unwrap_or(u64::MAX)
     }
 
     /// Unfinished runs by state.
     #[must_use]
     pub fn live(&self) -> Vec<(aura_protocol::run::RunState, u64)> {
-        self.0.counts()
+        self.driver().counts()
     }
 
     /// Takes no more work and waits (at most `grace`) for calls at work; what is left resumes at the next start.
-    pub async fn drain(&self, grace: std::time::Duration) {
-        self.0.stopping.cancel();
-        self.0.tasks.close();
-        let _ = tokio::time::timeout(grace, self.0.tasks.wait()).await;
+    pub async fn drain(&self, grace: Duration) {
+        self.0.draining.store(true, Ordering::Release);
+        let driver = self.driver();
+        driver.stopping.cancel();
+        driver.tasks.close();
+        let _ = tokio::time::timeout(grace, driver.tasks.wait()).await;
     }
+}
+
+/// A driver with everything that lives, resumed. Its handle of the store is of this opening only.
+async fn begun(deps: &Deps) -> anyhow::Result<Arc<Driver>> {
+    let driver = Arc::new(Driver::new(Deps { store: deps.store.pinned(), ..deps.clone() }));
+    let runs = driver.read_live(TenantId::DEFAULT)?;
+    driver.resume(TenantId::DEFAULT, runs).await?;
+    // A kill between enabling a flow and arming its held rows must not leave them held for ever.
+    for flow in driver.unarmed() {
+        driver.rearm(TenantId::DEFAULT, flow).await?;
+    }
+    driver.tasks.spawn(Arc::clone(&driver).timers());
+    Ok(driver)
 }

@@ -49,6 +49,10 @@ impl Driver {
     /// Fires what is due, for ever.
     pub(crate) async fn timers(self: Arc<Self>) {
         while !self.stopping.is_cancelled() {
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.deps.room.on_disk() => {}
+            }
             let next = match self.fire_due().await {
                 Ok(next) => next,
                 Err(error) => {

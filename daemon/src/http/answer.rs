@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 
 use crate::engine::{Answer, Refusal};
+use crate::room::Tight;
 
 /// The header of every promise.
 pub const EVENT_ID: HeaderName = HeaderName::from_static("aura-event-id");
@@ -42,6 +43,12 @@ pub enum Refused {
     /// Overloaded: 503 with the seconds to wait.
     #[error("too much at once; send again later with the same id")]
     Busy(u32),
+    /// The disk is nearly full: 503.
+    #[error("there is no room for more now; send again later with the same id")]
+    NoRoom,
+    /// The tenant's quota is used up: 429.
+    #[error("the quota is used up; send again later with the same id")]
+    Quota,
     /// The store failed: 503.
     #[error("the event could not be stored; send again later with the same id")]
     Store,
@@ -56,7 +63,8 @@ impl Refused {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy(_) | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Quota => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy(_) | Self::NoRoom | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -65,14 +73,15 @@ impl Refused {
             Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
             Self::Unproved => Code::Forbidden,
             Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded | Self::Slow => Code::Invalid,
-            Self::Busy(_) | Self::Store => Code::Busy,
+            Self::Busy(_) | Self::NoRoom | Self::Quota | Self::Store => Code::Busy,
         }
     }
 
     fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::Busy(seconds) => Some(jittered(*seconds)),
-            Self::Store => Some(jittered(30)),
+            Self::Store | Self::NoRoom => Some(jittered(30)),
+            Self::Quota => Some(jittered(60)),
             _ => None,
         }
     }
@@ -83,6 +92,8 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::Busy { retry_after_s } => Self::Busy(retry_after_s),
             Refusal::Disabled => Self::NotFound,
+            Refusal::NoRoom(Tight::Disk) => Self::NoRoom,
+            Refusal::NoRoom(Tight::Quota) => Self::Quota,
             Refusal::Store(why) => {
                 tracing::error!(why, "an event could not be stored");
                 Self::Store

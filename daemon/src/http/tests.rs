@@ -83,6 +83,7 @@ async fn rig(limits: Limits) -> Rig {
         registry,
         http: Arc::new(Http::new(EgressPolicy::default()).unwrap()),
         calls_max: 4,
+        room: crate::room::Room::default(),
     })
     .await
     .unwrap();

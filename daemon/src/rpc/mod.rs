@@ -30,6 +30,7 @@ use tokio::sync::watch as channel;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::room::Room;
 use crate::tasks::Tasks;
 
 /// What all calls share.
@@ -62,6 +63,10 @@ pub struct Shared {
     pub key_file: PathBuf,
     /// When it started.
     pub started: Instant,
+    /// Room on the disk and in the quota.
+    pub room: Room,
+    /// Bytes that may be stored; 0: any number.
+    pub quota: u64,
     /// Number of `watch` calls so far.
     pub watched: channel::Sender<u64>,
     /// The settings as people see them.

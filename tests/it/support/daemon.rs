@@ -84,6 +84,10 @@ impl Place {
             .arg(self.folder.path().join("master.key"))
             .args(&self.setup.arguments)
             .env("AURA_EGRESS_PRIVATE", "true")
+            // However full the disk of a test machine is.
+            .env("AURA_DISK_RESERVE_MIB", "0")
+            .env("AURA_DISK_RESERVE_PERCENT", "0")
+            .env("AURA_BALLAST_MIB", "0")
             .envs(self.setup.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
