@@ -361,7 +361,7 @@ impl Evidence {
 }
 
 fn open(data: &Path, master: [u8; 32]) -> Store {
-    let options = StoreOptions { dir: Some(data.to_owned()), master, cache_bytes: 32 * 1024 * 1024, queue_max: 16 };
+    let options = StoreOptions { queue_max: 16, ..StoreOptions::in_dir(data, master) };
     Store::open(&options).unwrap_or_else(|error| panic!("the store does not open: {error}"))
 }
 
