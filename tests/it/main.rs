@@ -20,6 +20,7 @@ mod e2e_limits;
 mod e2e_start;
 mod e2e_tui;
 mod e2e_watch;
+mod faults;
 mod judge;
 mod kill_loop;
 mod support;

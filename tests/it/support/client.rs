@@ -89,6 +89,7 @@ asks! {
     status(()) -> StatusReply;
     doctor(DoctorRequest) -> Vec<DoctorFinding>;
     flow_list(()) -> Vec<FlowRow>;
+    flow_show(String) -> FlowDetail;
     flow_apply(FlowApply) -> FlowRow;
     flow_publish(String) -> FlowRow;
     flow_enable(FlowEnable) -> FlowRow;

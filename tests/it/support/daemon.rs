@@ -39,6 +39,8 @@ pub struct Setup {
 pub struct Place {
     folder: tempfile::TempDir,
     setup: Setup,
+    /// A program, with its arguments, that starts the daemon in place of ours.
+    pub wrapper: Vec<String>,
 }
 
 impl Place {
@@ -51,7 +53,7 @@ impl Place {
         let key = folder.path().join("master.key");
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(key).expect("a key file");
         file.write_all(&MASTER).expect("a written key");
-        Self { folder, setup }
+        Self { folder, setup, wrapper: Vec::new() }
     }
 
     /// The data directory.
@@ -73,7 +75,15 @@ impl Place {
 
     /// The command that starts a daemon here.
     pub fn command(&self, listen: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_it-aurad"));
+        let program = env!("CARGO_BIN_EXE_it-aurad");
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
         isolate(&mut command, &self.folder.path().join("home"));
         command
             .args(["--listen", listen, "--data-dir"])
@@ -147,21 +157,48 @@ impl Daemon {
 
     /// Starts the process again, on the same data, socket and port.
     pub fn up(&mut self) {
+        let ready = self.try_up();
+        assert!(ready, "the daemon ended before it was ready:\n{}", self.place.said());
+    }
+
+    /// As [`Daemon::up`]; false if the process ended before it was ready.
+    pub fn try_up(&mut self) -> bool {
         assert!(self.process.is_none(), "the daemon is running");
         let log = File::options().create(true).append(true).open(self.place.path("aurad.log")).expect("a log file");
         let listen = self.address.to_string();
         let mut child = self.place.command(&listen).stderr(log).spawn().expect("it-aurad starts");
         let socket = self.place.socket();
         let client = wait_for("the daemon to answer a handshake", LIMIT, || {
-            if let Some(status) = child.try_wait().expect("the state of a child") {
-                panic!("the daemon ended with {status} before it was ready:\n{}", self.place.said());
-            }
-            Client::connect(&socket).ok()
+            let over = child.try_wait().expect("the state of a child").is_some();
+            if over { Some(None) } else { Client::connect(&socket).ok().map(Some) }
         });
-        let status = client.status(()).expect("a status");
+        let Some((client, status)) = client.and_then(|client| client.status(()).ok().map(|status| (client, status)))
+        else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return false;
+        };
         self.address = status.listen.trim_start_matches("http://").parse().expect("the address of the door");
         self.client = Some(client);
         self.process = Some(child);
+        true
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn is_over(&mut self) -> bool {
+        self.process.as_mut().is_none_or(|child| child.try_wait().expect("the state of a child").is_some())
+    }
+
+    /// Lets go of a process that has ended by itself.
+    pub fn forget_process(&mut self) {
+        assert!(self.is_over(), "the daemon is running");
+        self.process = None;
+        self.client = None;
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a running daemon").id()
     }
 
     /// SIGKILL: no last words, no last write.

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, block_on};
-pub use daemon::{Daemon, Setup, aura, aura_at};
+pub use daemon::{Daemon, Setup, aura, aura_at, run_of};
 pub use receiver::{Answer, Receiver, Request};
 pub use sender::{Hook, Reply};
 

@@ -1,0 +1,6 @@
+//! Faults made from outside: killed at the n-th write, flipped bytes.
+//!
+//! `docs/reliability.md. has what each proves and when it was run.
+
+mod flips;
+mod points;
