@@ -247,13 +247,18 @@ pub enum ScopeKind {
     Arm(u32),
     /// The handler of a step.
     OnError,
+    /// An item of a map, by its position in the list.
+    Item(u32),
+    /// The steps that undo a step.
+    Compensate,
     /// The flow's handler (`path` is empty).
     FlowOnError,
     /// The flow's last steps (`path` is empty).
     Finally,
 }
 
-/// One journal record. `path` names a step instance: its id, later with map keys before it.
+/// One journal record. `path` names a step instance: its id, and in maps the keys of the items around it,
+/// outermost first, as in `ship[3]` ([`path_key`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record {
@@ -320,7 +325,46 @@ pub enum Record {
         path: String,
         /// Why, in words.
         why: String,
+        /// Not by its own `if`: what it needs did not come, so what needs only it is skipped too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        spread: bool,
     },
+    /// A join went on without this step (`losers: cancel`): it does not begin, or is ended.
+    Lost {
+        /// The step that lost.
+        path: String,
+        /// The step whose join went on.
+        join: String,
+    },
+    /// A map's list was evaluated, once.
+    Listed {
+        /// The map.
+        path: String,
+        /// The items in input order.
+        items: Vec<Value>,
+        /// Their keys, all different; empty: their positions.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<String>,
+        /// How many items are at work at once at most.
+        parallel: u32,
+    },
+    /// All steps of an item ended well.
+    ItemDone {
+        /// The map.
+        path: String,
+        /// Position of the item.
+        index: u32,
+    },
+    /// A step was undone, or could not be.
+    Compensated {
+        /// The step.
+        path: String,
+        /// Why its `compensate` failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<StepError>,
+    },
+    /// There is more to do than one commit should hold; the run goes on at once.
+    Yielded,
     /// The steps of a scope begin.
     ScopeOpened {
         /// The step that owns the scope; empty for the flow's own.
@@ -403,13 +447,17 @@ impl Record {
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::RunStarted(_) | Self::CancelRequested { .. } | Self::RunFinished { .. } => None,
+            Self::RunStarted(_) | Self::CancelRequested { .. } | Self::RunFinished { .. } | Self::Yielded => None,
             Self::Scheduled { path, .. }
             | Self::Started { path, .. }
             | Self::Completed { path, .. }
             | Self::Failed { path, .. }
             | Self::Handled { path, .. }
             | Self::Skipped { path, .. }
+            | Self::Lost { path, .. }
+            | Self::Listed { path, .. }
+            | Self::ItemDone { path, .. }
+            | Self::Compensated { path, .. }
             | Self::ScopeOpened { path, .. }
             | Self::WaitCreated { path, .. }
             | Self::TimerFired { path }
@@ -459,6 +507,23 @@ impl Record {
             output.blobs(visit);
         }
     }
+}
+
+/// The key of an item as it stands in a path, between `[` and `]`: what would close or break it is escaped as `%` and
+/// two hex digits.
+#[must_use]
+pub fn path_key(key: &str) -> String {
+    let mut out = String::with_capacity(key.len());
+    for c in key.chars() {
+        match c {
+            '[' | ']' | '%' | '\u{7f}' | '\0'..='\u{1f}' => {
+                out.push('%');
+                out.push_str(&format!("{:02x}", u32::from(c)));
+            }
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 /// How a run began.

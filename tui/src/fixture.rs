@@ -222,7 +222,11 @@ pub fn detail() -> RunDetail {
             begin + 6810,
             vec![
                 failed(3, None),
-                Record::Skipped { path: "mark_done".to_owned(), why: "a step before it failed".to_owned() },
+                Record::Skipped {
+                    path: "mark_done".to_owned(),
+                    why: "a step before it failed".to_owned(),
+                    spread: false,
+                },
                 Record::RunFinished { state: RunState::Failed, error: Some(error("post_refund")), output: Value::Null },
             ],
         ),

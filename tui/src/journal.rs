@@ -3,11 +3,13 @@
 //! Pure and shared by the screens and the commands, so that `aura run show` and the Run screen never
 //! disagree. Every text that came from outside has passed `text::display` when it leaves this file.
 
-use aura_protocol::rpc::OutlineRow;
-use aura_protocol::run::{Record, Resolution, RunState, ScopeKind, StepError, StepState, Transition};
+use aura_protocol::run::{Record, Resolution, RunState, ScopeKind, StepError, StepState};
 use aura_protocol::text::display;
 
 use crate::times;
+
+mod timeline;
+pub use timeline::timeline;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +58,17 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
             }
             None => (Error, format!("step {path} failed  attempt={attempt}  {}", sentence(error))),
         },
-        Record::Skipped { path, why } => (Info, format!("step {path} skipped: {why}")),
+        Record::Skipped { path, why, .. } => (Info, format!("step {path} skipped: {why}")),
+        Record::Lost { path, join } => (Info, format!("step {path} lost: {join} went on without it")),
+        Record::Listed { path, items, parallel, .. } => {
+            (Info, format!("map {path} has {} items, {parallel} at once", items.len()))
+        }
+        Record::ItemDone { path, index } => (Info, format!("map {path} is done with item {index}")),
+        Record::Compensated { path, error: None } => (Warn, format!("step {path} was undone")),
+        Record::Compensated { path, error: Some(error) } => {
+            (Error, format!("step {path} could not be undone: {}", sentence(error)))
+        }
+        Record::Yielded => (Info, "more to do: goes on at once".to_owned()),
         Record::ScopeOpened { path, scope } => (Info, opened(path, *scope)),
         Record::WaitCreated { path, until_ms } => {
             (Info, format!("step {path} sleeps {}", times::took(until_ms - at_ms)))
@@ -91,6 +103,8 @@ fn opened(path: &str, scope: ScopeKind) -> String {
     match scope {
         ScopeKind::Arm(number) => format!("step {path} takes arm {}", number.saturating_add(1)),
         ScopeKind::OnError => format!("step {path} runs its on_error"),
+        ScopeKind::Item(index) => format!("map {path} begins item {index}"),
+        ScopeKind::Compensate => format!("step {path} is being undone"),
         ScopeKind::FlowOnError => "the flow's on_error runs".to_owned(),
         ScopeKind::Finally => "finally runs".to_owned(),
     }
@@ -162,6 +176,8 @@ pub struct Step {
     pub note: String,
     /// Attempts and waits in their order.
     pub spans: Vec<Span>,
+    /// Of a map: items that ended well, and all of them.
+    pub items: Option<(usize, usize)>,
 }
 
 impl Step {
@@ -178,6 +194,19 @@ impl Step {
             handled: false,
             note: String::new(),
             spans: Vec::new(),
+            items: None,
+        }
+    }
+
+    /// What the row says beside the name: a map tells how far it is.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.items {
+            Some((done, all)) if self.state != StepState::Skipped => {
+                let gap = if self.note.is_empty() { "" } else { "; " };
+                format!("{done} of {all} items{gap}{}", self.note)
+            }
+            _ => self.note.clone(),
         }
     }
 
@@ -229,12 +258,15 @@ impl Step {
                         self.spans.push(span("wait".to_owned(), at_ms, Some(*until), StepState::Waiting));
                     }
                     None => {
-                        self.state = StepState::Failed;
+                        let dropped = error.class == aura_protocol::run::ErrorClass::Cancelled;
+                        self.state = if dropped { StepState::Cancelled } else { StepState::Failed };
                         self.to_ms = Some(at_ms);
                     }
                 }
             }
             Record::Handled { .. } => {
+                // A failed scope has no record of its own, only what follows from it.
+                self.state = StepState::Failed;
                 self.to_ms = Some(at_ms);
                 self.handled = true;
                 self.note = format!("handled: {}", self.note);
@@ -243,6 +275,28 @@ impl Step {
                 self.state = StepState::Skipped;
                 self.to_ms = Some(at_ms);
                 self.note = display(why);
+            }
+            Record::Lost { join, .. } => {
+                self.note = display(&format!("{join} went on without it"));
+                if self.from_ms == Some(at_ms) && self.state == StepState::Queued {
+                    self.state = StepState::Skipped;
+                    self.to_ms = Some(at_ms);
+                }
+            }
+            Record::Listed { items, .. } => {
+                self.state = StepState::Running;
+                self.items = Some((0, items.len()));
+            }
+            Record::ItemDone { .. } => {
+                if let Some((done, _)) = &mut self.items {
+                    *done += 1;
+                }
+            }
+            Record::Compensated { error, .. } => {
+                self.note = match error {
+                    None => "undone".to_owned(),
+                    Some(error) => format!("could not be undone: {}", sentence(error)),
+                };
             }
             Record::WaitCreated { until_ms, .. } => {
                 self.state = StepState::Waiting;
@@ -276,51 +330,6 @@ impl Step {
 
 fn span(label: String, from_ms: i64, to_ms: Option<i64>, state: StepState) -> Span {
     Span { label, from_ms, to_ms, state, note: String::new() }
-}
-
-/// The steps of a run in written order, with what happened to each.
-#[must_use]
-pub fn timeline(outline: &[OutlineRow], journal: &[Transition]) -> Vec<Step> {
-    let mut steps: Vec<Step> =
-        outline.iter().map(|row| Step::new(&row.step, &row.kind, row.depth, &row.scope)).collect();
-    let mut finished = None;
-    for transition in journal {
-        for record in &transition.records {
-            if let Record::RunFinished { state, .. } = record {
-                finished = Some((*state, transition.at_ms));
-            }
-            let Some(path) = record.path().filter(|_| !matches!(record, Record::Log { .. } | Record::Responded { .. }))
-            else {
-                continue;
-            };
-            let known = steps.iter().position(|step| step.id == path).unwrap_or_else(|| {
-                steps.push(Step::new(path, "", 0, "steps"));
-                steps.len() - 1
-            });
-            if let Some(step) = steps.get_mut(known) {
-                step.apply(transition.at_ms, record);
-            }
-        }
-    }
-    if let Some((state, at_ms)) = finished {
-        for step in &mut steps {
-            match step.state {
-                StepState::Queued => step.state = StepState::Skipped,
-                StepState::Running | StepState::Waiting | StepState::Retrying => {
-                    // A scope ends as its run does; only calls in doubt stay as they are.
-                    step.state = match state {
-                        RunState::Succeeded => StepState::Succeeded,
-                        RunState::Cancelled => StepState::Cancelled,
-                        _ => StepState::Failed,
-                    };
-                    step.to_ms = Some(at_ms);
-                    step.close(at_ms, step.state);
-                }
-                _ => {}
-            }
-        }
-    }
-    steps
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn record(record: &Record) -> Option<String> {
         Record::Completed { path, .. } => format!("step     {path}: succeeded"),
         Record::Failed { path, error, .. } => format!("step     {path}: failed: {error}"),
         Record::Handled { path, .. } => format!("step     {path}: failed, handled"),
-        Record::Skipped { path, why } => format!("step     {path}: skipped, {why}"),
+        Record::Skipped { path, why, .. } => format!("step     {path}: skipped, {why}"),
         Record::ScopeOpened { path, scope: ScopeKind::Arm(arm) } => format!("step     {path}: takes arm {}", arm + 1),
         Record::WaitCreated { path, until_ms } => {
             format!("step     {path}: sleeps until {}", timestamp(until_ms - until_ms.rem_euclid(1000)))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use aura_protocol::flow::Effect;
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_protocol::{RunId, TenantId, Value};
 use aura_storage::Txn;
@@ -16,6 +17,14 @@ use super::kinds::CallContext;
 
 /// Largest output of a call, as text; larger ones fail the step, never the daemon.
 const OUTPUT_MAX: usize = 4 * 1024 * 1024;
+
+/// What the journal says of a call.
+struct Scheduled {
+    path: String,
+    input: Value,
+    key: String,
+    effect: Option<Effect>,
+}
 
 impl Driver {
     /// Starts a call whose schedule is durable.
@@ -45,21 +54,22 @@ impl Driver {
             biased;
             () = flight.abort.cancelled() => return Ok(()),
             () = flight.unsent.cancelled() => {
-                return self.report(tenant, run, &step.id, attempt, dropped()).await;
+                let Some(Scheduled { path, .. }) = self.scheduled(run, call) else { return Ok(()) };
+                return self.report(tenant, run, &path, attempt, dropped()).await;
             }
             // It is scheduled: the next start makes it.
             () = self.stopping.cancelled() => return Ok(()),
             place = self.ready() => place,
         };
-        let Some((input, key, effect)) = self.scheduled(run, call) else { return Ok(()) };
+        let Some(Scheduled { path, input, key, effect }) = self.scheduled(run, call) else { return Ok(()) };
         if needs_started(effect) {
             let epoch = self.deps.store.epoch();
-            let begin = Input::Begin { path: step.id.clone(), attempt, lease: u64::from(attempt), epoch };
+            let begin = Input::Begin { path: path.clone(), attempt, lease: u64::from(attempt), epoch };
             match self.transition(tenant, run, begin, Txn::new()).await {
                 Ok(_) => {}
                 // Cancelled meanwhile: nothing of it left, so it is dropped.
                 Err(EngineError::Refused(Refused::Ending)) => {
-                    return self.report(tenant, run, &step.id, attempt, dropped()).await;
+                    return self.report(tenant, run, &path, attempt, dropped()).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -87,7 +97,7 @@ impl Driver {
             },
         };
         drop(place);
-        self.report(tenant, run, &step.id, attempt, outcome).await
+        self.report(tenant, run, &path, attempt, outcome).await
     }
 
     /// A place for a call, once there is room for what it will bring.
@@ -108,12 +118,13 @@ impl Driver {
         self.transition(tenant, run, input, Txn::new()).await.map(drop)
     }
 
-    /// The journaled input, key and effect of a call that is still wanted.
-    fn scheduled(&self, run: RunId, call: &Call) -> Option<(Value, String, Option<aura_protocol::flow::Effect>)> {
+    /// The path, journaled input, key and effect of a call that is still wanted.
+    fn scheduled(&self, run: RunId, call: &Call) -> Option<Scheduled> {
         let cell = self.known_cell(run)?;
         let wanted = lock(&cell).as_ref().and_then(|live| {
-            let step = live.state.cell(call.step)?;
-            (step.attempt == call.attempt).then(|| (step.input.clone(), step.key.clone(), step.effect))
+            let step = live.state.cell(call.at).filter(|step| step.attempt == call.attempt)?;
+            let path = live.state.path(&live.plan, call.at);
+            Some(Scheduled { path, input: step.input.clone(), key: step.key.clone(), effect: step.effect })
         });
         self.forget_idle(run, cell);
         wanted

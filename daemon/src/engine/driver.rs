@@ -17,8 +17,8 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::core::plan::{Plan, StepIx};
-use super::core::{Call, Input, Moment, Output, Refused, RunState, step};
+use super::core::plan::Plan;
+use super::core::{Call, Input, Moment, Output, Place, Refused, RunState, step};
 use super::gate::Gate;
 use super::held::HeldRows;
 use super::{Deps, Response};
@@ -72,7 +72,7 @@ pub(crate) struct Live {
     /// Live row as last written.
     pub row: Option<LiveRow>,
     /// Calls at work.
-    pub calls: HashMap<StepIx, InFlight>,
+    pub calls: HashMap<Place, InFlight>,
     /// While queued: why.
     pub blocked: Option<Blocked>,
 }
@@ -312,10 +312,10 @@ impl Driver {
     pub fn apply(&self, live: &mut Live, input: Input, txn: &mut Txn) -> Result<Done, EngineError> {
         let moment = self.moment();
         if let Input::Result { path, attempt, .. } = &input
-            && let Some(ix) = live.plan.find(path)
-            && live.calls.get(&ix).is_some_and(|call| call.attempt == *attempt)
+            && let Some(at) = live.state.find(&live.plan, path)
+            && live.calls.get(&at).is_some_and(|call| call.attempt == *attempt)
         {
-            live.calls.remove(&ix);
+            live.calls.remove(&at);
         }
         let (tenant, run) = (live.tenant, live.state.run);
         let keys = |path: &str| self.deps.store.step_key(tenant, run, path);
@@ -331,16 +331,6 @@ impl Driver {
     }
 
     fn done(&self, live: &mut Live, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
-        for ix in &out.abort {
-            if let Some(call) = live.calls.remove(ix) {
-                call.abort.cancel();
-            }
-        }
-        for ix in &out.abort_unsent {
-            if let Some(call) = live.calls.get(ix) {
-                call.unsent.cancel();
-            }
-        }
         let calls = out.calls.into_iter().map(|call| {
             let flight = InFlight {
                 attempt: call.attempt,
@@ -348,10 +338,20 @@ impl Driver {
                 unsent: CancellationToken::new(),
                 abort: CancellationToken::new(),
             };
-            live.calls.insert(call.step, flight.clone());
+            live.calls.insert(call.at, flight.clone());
             (call, flight)
         });
         let calls = calls.collect();
+        for at in &out.abort {
+            if let Some(call) = live.calls.remove(at) {
+                call.abort.cancel();
+            }
+        }
+        for at in &out.abort_unsent {
+            if let Some(call) = live.calls.get(at) {
+                call.unsent.cancel();
+            }
+        }
         let reply = live.state.replied.clone().filter(|_| !had_reply);
         Done {
             receipt: None,

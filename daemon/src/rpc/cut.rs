@@ -89,6 +89,16 @@ fn cut_record(record: &mut Record, max: usize) {
             draws.truncate(100);
         }
         Record::Completed { output, .. } | Record::Handled { output, .. } => value(output, max),
+        Record::Listed { items, keys, .. } => {
+            // How many there are stays.
+            if items.iter().map(Value::weight).sum::<usize>() > max {
+                items.fill(Value::Null);
+            }
+            if keys.iter().map(String::len).sum::<usize>() > max {
+                keys.clear();
+            }
+        }
+        Record::Compensated { error: Some(failure), .. } => error(failure, max),
         Record::Failed { error: failure, .. } | Record::InDoubt { error: failure, .. } => error(failure, max),
         Record::Responded { body, .. } => bytes(body, max),
         Record::Log { message, .. } if message.len() > max => *message = mark(message.len()),

@@ -77,7 +77,21 @@ impl Template {
     /// # Errors
     /// The first syntax error, unknown function, unknown root or wrong number of arguments.
     pub fn parse(source: &Value) -> Result<Self, ExprError> {
-        template::build(source, 0).map(|tree| Self { tree })
+        Self::parse_with(source, &[])
+    }
+
+    /// As [`Template::parse`], where maps around call their items by these names (`as`).
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_with(source: &Value, names: &[&str]) -> Result<Self, ExprError> {
+        template::build(source, 0, names).map(|tree| Self { tree })
+    }
+
+    /// Whether a text is a root name of its own, so that no item can be called so.
+    #[must_use]
+    pub fn is_root(name: &str) -> bool {
+        parser::ROOTS.contains(&name)
     }
 
     /// As [`Template::parse`] for one text.

@@ -12,7 +12,7 @@ use super::suggest::closest;
 /// Deepest nesting of parentheses, arguments and branches.
 const DEPTH_MAX: u32 = 48;
 /// The names that an expression can begin with.
-pub(super) const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "vars", "env", "run", "error"];
+pub(crate) const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "vars", "env", "run", "error"];
 /// Prefixes of functions.
 const PREFIXES: &[&str] = &["Math", "JSON", "Object", "Array", "Number", "Date"];
 /// Largest compiled regular expression, in bytes.
@@ -51,14 +51,16 @@ pub(super) struct Parser<'s> {
     before: usize,
     depth: u32,
     locals: Vec<&'s str>,
+    /// Names besides the roots: what maps around call their items (`as`).
+    names: &'s [&'s str],
 }
 
 type Parsed<T = Term> = Result<T, Fault>;
 
 /// Reads one expression of `text` from `at`; gives the tree and the offset behind it.
-pub(super) fn parse(text: &str, at: usize) -> Parsed<(Term, usize)> {
-    let mut parser =
-        Parser { lexer: Lexer { text, at }, token: Token::End, at, before: at, depth: 0, locals: Vec::new() };
+pub(super) fn parse<'s>(text: &'s str, at: usize, names: &'s [&'s str]) -> Parsed<(Term, usize)> {
+    let lexer = Lexer { text, at };
+    let mut parser = Parser { lexer, token: Token::End, at, before: at, depth: 0, locals: Vec::new(), names };
     parser.advance()?;
     let term = parser.expression()?;
     // `}}` ends an expression in text; the caller looks for it from here.
@@ -449,7 +451,7 @@ impl<'s> Parser<'s> {
             if let Some(function) = functions::lookup(name, false) {
                 return self.call(at, function, None, false);
             }
-        } else if ROOTS.contains(&name) {
+        } else if self.is_root(name) {
             return self.term(at, Kind::Root(name.into()));
         } else if PREFIXES.contains(&name) && self.is(".") {
             return self.prefixed(at, name);
@@ -481,6 +483,10 @@ impl<'s> Parser<'s> {
         }
     }
 
+    fn is_root(&self, name: &str) -> bool {
+        ROOTS.contains(&name) || self.names.contains(&name)
+    }
+
     fn unknown(&self, at: usize, name: &str) -> Fault {
         let called = self.is("(");
         let message =
@@ -495,7 +501,7 @@ impl<'s> Parser<'s> {
         let known: Vec<&str> = if called {
             functions::names(false).collect()
         } else {
-            ROOTS.iter().chain(self.locals.iter()).copied().collect()
+            ROOTS.iter().chain(self.locals.iter()).chain(self.names).copied().collect()
         };
         match closest(name, known.into_iter()) {
             Some(near) => fault.hint(format!("did you mean `{near}`?")),
@@ -554,7 +560,7 @@ impl<'s> Parser<'s> {
             Some(name) if self.is(",") || self.is("}") => {
                 let value = match self.locals.iter().rposition(|local| *local == name) {
                     Some(slot) => Kind::Local(u16::try_from(slot).unwrap_or(u16::MAX), name.into()),
-                    None if ROOTS.contains(&name) && name != "steps" => Kind::Root(name.into()),
+                    None if self.is_root(name) && name != "steps" => Kind::Root(name.into()),
                     None => return Err(self.unknown(at, name)),
                 };
                 Ok(Property::Pair(key.into(), self.term(at, value)?))

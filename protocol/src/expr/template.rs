@@ -49,16 +49,16 @@ fn inside(mut error: ExprError, place: &str) -> ExprError {
     error
 }
 
-pub(super) fn build(source: &Value, depth: usize) -> Result<Tree, ExprError> {
+pub(super) fn build(source: &Value, depth: usize, names: &[&str]) -> Result<Tree, ExprError> {
     if depth > DEPTH_MAX {
         return Err(Fault::new(0, format!("the value is nested deeper than {DEPTH_MAX} levels")).into_error());
     }
     match source {
-        Value::Str(text) => build_text(text).map_err(Fault::into_error),
+        Value::Str(text) => build_text(text, names).map_err(Fault::into_error),
         Value::List(items) => {
             let mut out = Vec::with_capacity(items.len());
             for (place, item) in items.iter().enumerate() {
-                out.push(build(item, depth + 1).map_err(|error| inside(error, &format!("[{place}]")))?);
+                out.push(build(item, depth + 1, names).map_err(|error| inside(error, &format!("[{place}]")))?);
             }
             let constant = out.iter().all(|tree| matches!(tree, Tree::Constant(_)));
             Ok(if constant { Tree::Constant(source.clone()) } else { Tree::List(out) })
@@ -70,7 +70,7 @@ pub(super) fn build(source: &Value, depth: usize) -> Result<Tree, ExprError> {
                     let fault = Fault::new(0, format!("the key `{key}` holds an expression, which is not evaluated"));
                     return Err(fault.hint("build the object in one expression: `{{ {[key]: value} }}`").into_error());
                 }
-                out.push((key.clone(), build(value, depth + 1).map_err(|error| inside(error, key))?));
+                out.push((key.clone(), build(value, depth + 1, names).map_err(|error| inside(error, key))?));
             }
             let constant = out.iter().all(|(_, tree)| matches!(tree, Tree::Constant(_)));
             Ok(if constant { Tree::Constant(source.clone()) } else { Tree::Object(out) })
@@ -79,7 +79,7 @@ pub(super) fn build(source: &Value, depth: usize) -> Result<Tree, ExprError> {
     }
 }
 
-fn build_text(text: &str) -> Result<Tree, Fault> {
+fn build_text(text: &str, names: &[&str]) -> Result<Tree, Fault> {
     if !text.contains("{{") {
         return Ok(Tree::Constant(Value::Str(text.to_owned())));
     }
@@ -93,7 +93,7 @@ fn build_text(text: &str) -> Result<Tree, Fault> {
         if found > 0 {
             parts.push(Part::Literal(text.get(at..open).unwrap_or("").into()));
         }
-        let (term, end) = parse(text, open + 2)?;
+        let (term, end) = parse(text, open + 2, names)?;
         let rest = text.get(end..).unwrap_or("");
         if !rest.starts_with("}}") {
             return Err(unfinished(rest, end, open));

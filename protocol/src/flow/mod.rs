@@ -7,6 +7,7 @@
 mod canonical;
 mod check;
 mod document;
+pub mod each;
 pub mod keys;
 mod outline;
 mod path;
@@ -22,6 +23,7 @@ pub mod types;
 pub use canonical::{canonical, canonical_text, version_hash};
 pub use check::{Knowledge, check, is_refused, method_effect};
 pub use document::Document;
+pub use each::{ITEMS_MAX, ITEMS_PARALLEL, ITEMS_PARALLEL_MAX};
 pub use outline::outline;
 pub use read::read;
 pub use schema::schema;

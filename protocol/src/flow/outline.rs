@@ -19,6 +19,7 @@ fn list(steps: &[Step], depth: u32, scope: &str, rows: &mut Vec<OutlineRow>) {
             Kind::Uses { action, .. } => action.clone(),
             other => other.name().to_owned(),
         };
+        let kind = if step.each.is_some() { format!("each {kind}") } else { kind };
         rows.push(OutlineRow { step: step.id.clone(), depth, kind, scope: scope.to_owned() });
         match &step.kind {
             Kind::Branch(arms) => {

@@ -301,8 +301,8 @@ struct StepFile {
     join: Option<JoinFile>,
     /// The steps that lost a settled join are cancelled.
     losers: Option<CancelWord>,
-    /// Sugar for a map of one step.
-    each: Option<Json>,
+    /// This step once for each item of a list.
+    each: Option<EachFile>,
     /// When and how often to try again.
     retry: Option<RetryFile>,
     /// How long one attempt may take.
@@ -385,19 +385,81 @@ enum MethodWord {
 #[schemars(rename = "Map", deny_unknown_fields)]
 struct MapFile {
     /// The list.
-    over: Json,
-    /// A name for the item.
-    r#as: Option<String>,
+    over: ListFile,
+    /// A name for the item, besides `item`.
+    r#as: Option<ItemName>,
     /// A key that is different for each item, default its index.
     key: Option<Expression>,
-    /// How many items at once.
-    max_parallel: Option<Json>,
-    /// How many items are one.
-    batch: Option<Json>,
-    /// `fail` or `continue`.
-    on_item_error: Option<String>,
+    /// How many items at once: 1 to 1000, default 16.
+    max_parallel: Option<CountFile>,
+    /// How many items of the list are one.
+    batch: Option<CountFile>,
+    /// What a failed item means, default `fail`.
+    on_item_error: Option<ItemErrorWord>,
     /// The body.
     steps: Vec<StepFile>,
+}
+
+/// The list of `each`, or the settings of a map.
+#[derive(JsonSchema)]
+#[schemars(rename = "Each", untagged)]
+enum EachFile {
+    /// The list.
+    List(ListFile),
+    /// Settings, as of a map.
+    Settings(EachSettingsFile),
+}
+
+/// Settings of `each`, as of a map.
+#[derive(JsonSchema)]
+#[schemars(rename = "EachSettings", deny_unknown_fields)]
+struct EachSettingsFile {
+    /// The list.
+    over: ListFile,
+    /// A name for the item, besides `item`.
+    r#as: Option<ItemName>,
+    /// A key that is different for each item, default its index.
+    key: Option<Expression>,
+    /// How many items at once: 1 to 1000, default 16.
+    max_parallel: Option<CountFile>,
+    /// How many items of the list are one.
+    batch: Option<CountFile>,
+    /// What a failed item means, default `fail`.
+    on_item_error: Option<ItemErrorWord>,
+}
+
+/// A list, or an expression that gives one.
+#[derive(JsonSchema)]
+#[schemars(rename = "List", untagged)]
+enum ListFile {
+    /// An expression.
+    Expression(Expression),
+    /// The items themselves.
+    Items(Vec<Json>),
+}
+
+/// A number, or an expression that gives one.
+#[derive(JsonSchema)]
+#[schemars(rename = "Count", untagged)]
+enum CountFile {
+    /// A number.
+    Number(#[schemars(range(min = 1))] u32),
+    /// An expression.
+    Expression(Expression),
+}
+
+/// A name for an item.
+#[derive(JsonSchema)]
+struct ItemName(#[schemars(regex(pattern = "^[a-z][a-z0-9_]{0,63}$"))] String);
+
+/// What a failed item means.
+#[derive(JsonSchema)]
+#[schemars(rename = "ItemError", rename_all = "snake_case")]
+enum ItemErrorWord {
+    /// The map fails.
+    Fail,
+    /// Its row says so, the others go on.
+    Continue,
 }
 
 /// Steps again and again.

@@ -126,8 +126,42 @@ impl<'f> Scopes<'f> {
         std::iter::successors(self.row(scope), |row| self.row(row.owner?.scope))
     }
 
+    /// Whether the steps of a scope stand for one item of a map: in its body, or beside a step with `each`.
+    pub fn is_repeated(&self, scope: usize) -> bool {
+        self.around(scope).any(|row| match row.kind {
+            ScopeKind::Map => true,
+            ScopeKind::OnError | ScopeKind::Compensate => {
+                row.owner.and_then(|owner| self.step(owner)).is_some_and(|owner| owner.each.is_some())
+            }
+            _ => false,
+        })
+    }
+
+    /// What the maps around the steps of a scope call their items.
+    pub fn item_names(&self, scope: usize) -> Vec<&'f str> {
+        let name = |row: &ScopeRow<'f>| -> Option<&'f str> {
+            let owner = self.step(row.owner?)?;
+            match row.kind {
+                ScopeKind::Map | ScopeKind::OnError | ScopeKind::Compensate => {
+                    item_name(owner, row.kind == ScopeKind::Map)
+                }
+                _ => None,
+            }
+        };
+        self.around(scope).filter_map(name).collect()
+    }
+
     /// Whether a scope or one around it is of a kind.
     pub fn is_within(&self, scope: usize, kinds: &[ScopeKind]) -> bool {
         self.around(scope).any(|row| kinds.contains(&row.kind))
+    }
+}
+
+/// What a map calls its item, or a step with `each`.
+pub(crate) fn item_name(step: &Step, is_map: bool) -> Option<&str> {
+    match (&step.kind, &step.each) {
+        (Kind::Map { with, .. }, None) if is_map => with.get("as")?.as_str(),
+        (_, Some(each)) => each.get("as")?.as_str(),
+        _ => None,
     }
 }

@@ -6,10 +6,23 @@
 use super::{Auth, Span};
 
 /// Step kinds.
-pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "sleep", "respond", "stop"];
+pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "sleep", "respond", "stop"];
 /// Modifiers of steps.
-pub const MODIFIERS: &[&str] =
-    &["if", "retry", "timeout", "on_error", "effect", "in_doubt", "i_accept_duplicates", "note"];
+pub const MODIFIERS: &[&str] = &[
+    "if",
+    "needs",
+    "join",
+    "losers",
+    "each",
+    "retry",
+    "timeout",
+    "on_error",
+    "compensate",
+    "effect",
+    "in_doubt",
+    "i_accept_duplicates",
+    "note",
+];
 /// Trigger kinds, besides a connector's own (`connector.event`).
 pub const TRIGGERS: &[&str] = &["webhook", "manual"];
 /// Keys of triggers.
@@ -18,7 +31,7 @@ pub const TRIGGER_KEYS: &[&str] = &["id", "on", "connection", "with", "auth", "d
 pub const FLOW_KEYS: &[&str] =
     &["aura", "flow", "title", "note", "labels", "triggers", "concurrency", "timeout", "steps", "on_error", "finally"];
 /// Root names that a run provides to expressions.
-pub const ROOTS: &[&str] = &["input", "trigger", "steps", "run", "error"];
+pub const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "run", "error"];
 /// Signature schemes of webhooks.
 pub const SCHEMES: &[&str] = &["stripe", "github", "slack", "shopify_webhook", "standard_webhooks"];
 

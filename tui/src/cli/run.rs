@@ -265,7 +265,7 @@ fn show(detail: &RunDetail, out: &mut Output) -> Result<(), WireError> {
             (Some(from), Some(to)) if step.state != StepState::Skipped => times::took(to - from),
             _ => "-".to_owned(),
         };
-        let line = format!("{:<9}  {name:<24} {:<24} {at:<19} {took:>6}  {}", step.word(), step.kind, step.note);
+        let line = format!("{:<9}  {name:<24} {:<24} {at:<19} {took:>6}  {}", step.word(), step.kind, step.told());
         out.line(display(&line).trim_end())?;
         if step.spans.len() > 1 || step.spans.iter().any(|span| span.label == "wait") {
             for span in &step.spans {

@@ -17,6 +17,14 @@ pub enum Bug {
     HandledIsForgotten,
     /// A cancel is answered but does not stop the next step.
     CancelDoesNotStick,
+    /// A step that was skipped because what it needs did not come counts as one that came, for a join.
+    JoinCountsSkipped,
+    /// Steps are undone in the order in which they were done.
+    CompensationInOrder,
+    /// `losers: cancel` marks the losers and lets them run on.
+    LosersGoOn,
+    /// After a restart an item is known by its position, not by its key.
+    ItemKeyIsForgotten,
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use aura_protocol::flow::{Effect, InDoubtPolicy};
 use aura_protocol::run::{ErrorClass, Reach, StepError};
 
+use super::frames::StepCell;
 use super::plan::PlanStep;
 use super::scope::Moment;
-use super::state::{StepCell, ms};
+use super::state::ms;
 
 /// What follows.
 #[derive(Clone, Debug, PartialEq)]

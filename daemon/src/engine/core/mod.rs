@@ -2,27 +2,28 @@
 //!
 //! No clock, no I/O, no randomness, no async: time and random bytes come in as a [`Moment`]. One call of
 //! [`step`] is one transition: it runs everything that needs no waiting, and leaves calls, sleeps and
-//! people to the driver. State is the fold of the records ([`state`]), what happens next is derived from
-//! it ([`advance`]), so a crash between two transitions loses nothing.
+//! people to the driver. State is the fold of the records ([`state`], [`frames`]), what happens next is derived
+//! from it ([`advance`], [`turn`]), so a crash between two transitions loses nothing.
 
 pub mod advance;
 pub mod bugs;
 pub mod decide;
+pub mod frames;
 pub mod plan;
+mod react;
 pub mod scope;
 #[cfg(test)]
 mod sim;
 pub mod state;
+mod turn;
+mod view;
 
 use std::sync::Arc;
 
-use aura_protocol::Value;
-use aura_protocol::flow::Effect;
-use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, Resolution, RunStarted, StepError, StepState};
+use aura_protocol::run::{CallOutcome, Record, Resolution, RunStarted, StepError};
 
-use bugs::{Bug, has};
-use decide::{Verdict, decide, doubt};
-use plan::{Plan, StepIx};
+pub use frames::Place;
+use plan::{Plan, PlanStep, StepIx};
 pub use scope::Moment;
 pub use state::RunState;
 
@@ -83,6 +84,8 @@ pub enum Input {
 /// A call that the driver must make once the transition is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
+    /// Where in the run.
+    pub at: Place,
     /// Step.
     pub step: StepIx,
     /// Attempt.
@@ -97,9 +100,9 @@ pub struct Output {
     /// To make.
     pub calls: Vec<Call>,
     /// To end, their answers do not matter any more.
-    pub abort: Vec<StepIx>,
+    pub abort: Vec<Place>,
     /// To end if no byte left yet; else their answers are awaited.
-    pub abort_unsent: Vec<StepIx>,
+    pub abort_unsent: Vec<Place>,
 }
 
 /// Why an input does not apply.
@@ -111,7 +114,7 @@ pub enum Refused {
     /// The run has ended.
     #[error("the run has already ended")]
     Ended,
-    /// Only `finally` is left.
+    /// Only compensations and `finally` are left.
     #[error("the run is already ending")]
     Ending,
     /// The step is not in doubt.
@@ -139,7 +142,7 @@ pub fn step(
     if state.finished.is_some() {
         return Err(Refused::Ended);
     }
-    let mut work = Work { plan, state, moment, keys, out: Output::default(), opened: false };
+    let mut work = Work { plan, state, moment, keys, out: Output::default(), opened: false, wave: Wave::default() };
     match input {
         Input::Queue(started) => {
             work.state.created_ms = moment.now_ms;
@@ -149,20 +152,23 @@ pub fn step(
         Input::Start(started) => work.emit(Record::RunStarted(started)),
         Input::Unqueue => work.emit(log("", "info", "left the queue of its concurrency key")),
         Input::Begin { path, attempt, lease, epoch } => {
-            work.at_work(&path, attempt)?;
-            if work.state.dropping() {
+            let at = work.at_work(&path, attempt)?;
+            if work.state.dropping() || work.state.is_lost(at) {
                 return Err(Refused::Ending);
             }
+            let more = work.state.yielded_ms.is_some();
             work.emit(Record::Started { path, attempt, lease, epoch });
-            return Ok(work.out);
+            if !more {
+                return Ok(work.out);
+            }
         }
         Input::Result { path, attempt, outcome } => {
-            let ix = work.at_work(&path, attempt)?;
-            work.result(ix, attempt, outcome);
+            let at = work.at_work(&path, attempt)?;
+            work.result(at, path, attempt, outcome);
         }
         Input::Due => work.due(),
         Input::Cancel { by, reason } => {
-            if work.state.finally_open {
+            if work.state.closing() {
                 return Err(Refused::Ending);
             }
             let queued = work.state.transition == 0;
@@ -175,7 +181,7 @@ pub fn step(
                     work.emit(Record::RunFinished { state: outcome.state, error: outcome.error, output });
                     return Ok(work.out);
                 }
-                work.drop_active("the run is cancelled");
+                work.drop_all("the run is cancelled");
             }
         }
         Input::Resolve { path, resolution, by } => work.resolve(path, resolution, by)?,
@@ -198,6 +204,18 @@ pub(crate) struct Work<'a> {
     pub(crate) keys: Keys<'a>,
     pub(crate) out: Output,
     opened: bool,
+    wave: Wave,
+}
+
+/// How much this transition has begun, so that a long list does not become one commit.
+#[derive(Debug, Default)]
+struct Wave {
+    /// Items begun.
+    items: u32,
+    /// Bytes of outputs.
+    bytes: usize,
+    /// It has been enough; the rest comes at once in the next one.
+    full: bool,
 }
 
 impl Work<'_> {
@@ -216,211 +234,43 @@ impl Work<'_> {
         self.out.records.push(record);
     }
 
-    /// The id of a step.
-    pub(crate) fn id(&self, ix: StepIx) -> String {
-        self.plan.step(ix).map(|step| step.id.clone()).unwrap_or_default()
+    /// The path of a place.
+    pub(crate) fn path(&self, at: Place) -> String {
+        self.state.path(self.plan, at)
+    }
+
+    /// The step of a place.
+    pub(crate) fn step_at(&self, at: Place) -> Option<&PlanStep> {
+        self.plan.step(self.state.step_ix(self.plan, at)?)
     }
 
     /// Asks the driver for the call of a step.
-    pub(crate) fn call(&mut self, ix: StepIx) {
-        let attempt = self.state.cell(ix).map_or(1, |cell| cell.attempt);
-        self.out.calls.push(Call { step: ix, attempt });
+    pub(crate) fn call(&mut self, at: Place) {
+        let attempt = self.state.cell(at).map_or(1, |cell| cell.attempt);
+        if let Some(step) = self.state.step_ix(self.plan, at) {
+            self.out.calls.push(Call { at, step, attempt });
+        }
     }
 
-    fn at_work(&self, path: &str, attempt: u32) -> Result<StepIx, Refused> {
-        let ix = self.plan.find(path).ok_or_else(|| Refused::UnknownStep(path.to_owned()))?;
-        let cell = self.state.cell(ix).ok_or(Refused::Stale)?;
-        let at_work = cell.state == Some(StepState::Running) && cell.effect.is_some() && cell.attempt == attempt;
-        if at_work { Ok(ix) } else { Err(Refused::Stale) }
+    /// The place of a path.
+    fn place(&self, path: &str) -> Result<Place, Refused> {
+        let id = path.split('[').next().unwrap_or_default();
+        let known = !self.plan.with_id(id).is_empty();
+        // A step that the flow has and that is not there any more: its item has ended.
+        let gone = || if known { Refused::Stale } else { Refused::UnknownStep(path.to_owned()) };
+        self.state.find(self.plan, path).ok_or_else(gone)
+    }
+
+    fn at_work(&self, path: &str, attempt: u32) -> Result<Place, Refused> {
+        let at = self.place(path)?;
+        let cell = self.state.cell(at).ok_or(Refused::Stale)?;
+        if cell.calling() && cell.attempt == attempt { Ok(at) } else { Err(Refused::Stale) }
     }
 
     /// A step failed for good.
-    pub(crate) fn fail(&mut self, ix: StepIx, attempt: u32, error: StepError) {
-        let path = self.id(ix);
+    pub(crate) fn fail(&mut self, at: Place, attempt: u32, error: StepError) {
+        let path = self.path(at);
         let error = if error.step.is_empty() { StepError { step: path.clone(), ..error } } else { error };
         self.emit(Record::Failed { path, attempt, error, retry_at_ms: None });
-    }
-
-    fn result(&mut self, ix: StepIx, attempt: u32, outcome: CallOutcome) {
-        let path = self.id(ix);
-        let (error, reach) = match outcome {
-            CallOutcome::Done(output) => {
-                self.emit(Record::Completed { path, attempt, output });
-                return;
-            }
-            CallOutcome::Failed(error, reach) => {
-                (StepError { step: path.clone(), unknown: reach == Reach::Unknown, ..error }, reach)
-            }
-        };
-        if self.state.dropping() {
-            match reach {
-                _ if self.maybe_happened(ix, reach) => {
-                    self.emit(Record::InDoubt { path, attempt, error });
-                }
-                _ => {
-                    let error = StepError { class: ErrorClass::Cancelled, ..error };
-                    self.emit(Record::Failed { path, attempt, error, retry_at_ms: None });
-                }
-            }
-            return;
-        }
-        let (Some(step), Some(cell)) = (self.plan.step(ix), self.state.cell(ix)) else { return };
-        let verdict = decide(step, cell, error.clone(), reach, self.moment);
-        self.conclude(ix, attempt, error, verdict);
-    }
-
-    fn conclude(&mut self, ix: StepIx, attempt: u32, error: StepError, verdict: Verdict) {
-        let path = self.id(ix);
-        match verdict {
-            Verdict::Retry(due) => self.emit(Record::Failed { path, attempt, error, retry_at_ms: Some(due) }),
-            Verdict::Fail(error) => self.fail(ix, attempt, error),
-            Verdict::Doubt(error) => self.emit(Record::InDoubt { path, attempt, error }),
-        }
-    }
-
-    /// Whether a call that must not be repeated blindly may have happened, in this attempt or an earlier one.
-    fn maybe_happened(&self, ix: StepIx, reach: Reach) -> bool {
-        let earlier = self.state.cell(ix).is_some_and(|cell| cell.unknown);
-        (earlier || reach == Reach::Unknown) && !state::repeatable(self.effect(ix))
-    }
-
-    fn effect(&self, ix: StepIx) -> Effect {
-        self.state.cell(ix).and_then(|cell| cell.effect).unwrap_or_default()
-    }
-
-    /// Everything due by now fires.
-    fn due(&mut self) {
-        let now = self.moment.now_ms;
-        if self.state.live_deadline().is_some_and(|due| due <= now) {
-            self.emit(Record::TimerFired { path: String::new() });
-            self.drop_active("the run's time is over");
-            return;
-        }
-        for ix in 0..self.plan.steps.len() {
-            let Some(cell) = self.state.cell(ix) else { continue };
-            let (state, path) = (cell.state, self.id(ix));
-            let is_due = |due: Option<i64>| due.is_some_and(|due| due <= now);
-            if is_due(cell.wait_until_ms) && state == Some(StepState::Waiting) {
-                self.emit(Record::TimerFired { path: path.clone() });
-                self.emit(Record::Completed { path, attempt: 0, output: Value::Null });
-            } else if is_due(cell.retry_at_ms) && state == Some(StepState::Retrying) {
-                self.emit(Record::TimerFired { path });
-                self.again(ix);
-            }
-        }
-    }
-
-    /// The next attempt, unless the peer has forgotten the key under which an earlier one may have happened.
-    fn again(&mut self, ix: StepIx) {
-        let (Some(step), Some(cell)) = (self.plan.step(ix), self.state.cell(ix)) else { return };
-        let late = self.moment.now_ms > decide::window_end(step, cell);
-        if !(late && cell.unknown && cell.effect == Some(Effect::Keyed)) {
-            return self.call(ix);
-        }
-        let attempt = cell.attempt;
-        let message = "an earlier attempt may have arrived and its key is too old to repeat it";
-        let error = StepError { step: step.id.clone(), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
-        let verdict = doubt(step, None, error.clone());
-        self.conclude(ix, attempt, error, verdict);
-    }
-
-    /// Ends what is at work, as far as nothing outside can be in the balance (design §3 rule 8, Cancel).
-    fn drop_active(&mut self, why: &str) {
-        if has(Bug::CancelDoesNotStick) {
-            return;
-        }
-        for ix in 0..self.plan.steps.len() {
-            let Some(cell) = self.state.cell(ix) else { continue };
-            let (attempt, effect) = (cell.attempt, cell.effect);
-            let calls = cell.state == Some(StepState::Running) && effect.is_some();
-            match cell.state {
-                Some(StepState::Retrying) if cell.unknown => {
-                    let last = cell.error.clone().unwrap_or_else(|| StepError::new(ErrorClass::InDoubt, why));
-                    let path = self.id(ix);
-                    self.emit(Record::InDoubt { path, attempt, error: StepError { unknown: true, ..last } });
-                    continue;
-                }
-                Some(StepState::Waiting | StepState::Retrying) => {}
-                Some(StepState::Running) if calls => {
-                    if matches!(effect, Some(Effect::Keyed | Effect::Lookup | Effect::Once)) {
-                        self.out.abort_unsent.push(ix);
-                        continue;
-                    }
-                    self.out.abort.push(ix);
-                }
-                _ => continue,
-            }
-            self.fail(ix, attempt, StepError::new(ErrorClass::Cancelled, why));
-        }
-    }
-
-    fn resolve(&mut self, path: String, resolution: Resolution, by: String) -> Result<(), Refused> {
-        let ix = self.plan.find(&path).ok_or_else(|| Refused::UnknownStep(path.clone()))?;
-        let cell = self.state.cell(ix).filter(|cell| cell.state == Some(StepState::InDoubt));
-        let Some(cell) = cell else { return Err(Refused::NotInDoubt(path)) };
-        let attempt = cell.attempt;
-        let error = cell.error.clone().unwrap_or_else(|| StepError::new(ErrorClass::InDoubt, "unknown"));
-        if resolution == Resolution::Retry && !self.goes_on(ix) {
-            return Err(Refused::Ending);
-        }
-        self.emit(Record::Resolved { path: path.clone(), resolution: resolution.clone(), by });
-        match resolution {
-            Resolution::Done(output) => self.emit(Record::Completed { path, attempt, output }),
-            Resolution::Fail => self.fail(ix, attempt, StepError { class: ErrorClass::InDoubt, ..error }),
-            Resolution::Retry => self.call(ix),
-        }
-        Ok(())
-    }
-
-    /// Whether the part of the flow that a step belongs to still goes on, so that its answer would count.
-    fn goes_on(&self, step: StepIx) -> bool {
-        let mut at = step;
-        loop {
-            match self.plan.owner_of(at) {
-                plan::Owner::Arm(owner, _) | plan::Owner::OnError(owner) => at = owner,
-                plan::Owner::Finally => return self.state.finally_open,
-                plan::Owner::FlowOnError => return !self.state.finally_open && !self.state.dropping(),
-                plan::Owner::Root => {
-                    return !self.state.finally_open
-                        && !self.state.on_error_open
-                        && !self.state.dropping()
-                        && self.state.outcome.is_none();
-                }
-            }
-        }
-    }
-
-    /// After a restart: calls of this run that were out are judged by the effect table, others are made.
-    fn recover(&mut self, epoch: u64) {
-        for ix in 0..self.plan.steps.len() {
-            let (Some(cell), Some(step)) = (self.state.cell(ix), self.plan.step(ix)) else { continue };
-            if cell.state != Some(StepState::Running) || cell.effect.is_none() {
-                continue;
-            }
-            let (effect, attempt) = (self.effect(ix), cell.attempt);
-            let was_out = cell.started.is_some_and(|(of, at)| of == attempt && at < epoch);
-            let late = effect == Effect::Keyed && self.moment.now_ms > decide::window_end(step, cell);
-            let ending = self.state.dropping();
-            let message = "the daemon stopped while this call was out; whether it arrived is not known";
-            let error =
-                StepError { step: step.id.clone(), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
-            if (effect.needs_started() && was_out && !has(Bug::OnceIsRepeated))
-                || late
-                || (ending && effect == Effect::Keyed)
-            {
-                let next = decide::next_attempt(step, cell, &error, self.moment);
-                let verdict = if ending { Verdict::Doubt(error.clone()) } else { doubt(step, next, error.clone()) };
-                self.conclude(ix, attempt, error, verdict);
-            } else if ending {
-                self.fail(ix, attempt, StepError::new(ErrorClass::Cancelled, "the run is ending"));
-            } else {
-                if effect == Effect::Keyed {
-                    // It may have left before the stop; that is remembered, should no repeat be answered for certain.
-                    let path = self.id(ix);
-                    self.emit(Record::Started { path, attempt, lease: u64::from(attempt), epoch });
-                }
-                self.call(ix);
-            }
-        }
     }
 }

@@ -6,8 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Template};
-use aura_protocol::flow::{Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, WhenFull};
+use aura_protocol::flow::{
+    Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, WhenFull, each,
+};
 
 use crate::engine::kinds::{self, StepKind};
 
@@ -30,6 +33,8 @@ pub struct Plan {
     pub version: String,
     /// All steps in written order.
     pub steps: Vec<PlanStep>,
+    /// How many of them no map repeats.
+    pub steps_outside_maps: u32,
     /// All scopes; 0 is the flow's `steps`.
     pub scopes: Vec<PlanScope>,
     /// The flow's handler.
@@ -42,7 +47,8 @@ pub struct Plan {
     pub triggers: Vec<PlanTrigger>,
     /// Runs that may go on at the same time.
     pub concurrency: Option<PlanConcurrency>,
-    by_id: HashMap<String, StepIx>,
+    /// Steps of an id: one, or for `each` the map and the step that it repeats.
+    by_id: HashMap<String, Vec<StepIx>>,
 }
 
 /// The policies of a trigger, evaluated at acceptance.
@@ -89,19 +95,66 @@ pub enum Owner {
     Arm(StepIx, u32),
     /// The handler of a step.
     OnError(StepIx),
+    /// The body of a map, once for each item.
+    Item(StepIx),
+    /// What undoes a step.
+    Compensate(StepIx),
     /// The flow's handler.
     FlowOnError,
     /// The flow's last steps.
     Finally,
 }
 
+/// How a sibling must have settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// In any way.
+    Settled,
+    /// Well.
+    Succeeded,
+    /// By an error that its handler dealt with.
+    Failed,
+}
+
+/// A sibling that a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Its position in the scope.
+    pub position: usize,
+    /// How it must have settled.
+    pub when: When,
+}
+
+/// How many needs must come true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// All settled, none of them otherwise than wanted.
+    All,
+    /// The first so many.
+    First(usize),
+}
+
 /// One step.
 #[derive(Debug)]
 pub struct PlanStep {
-    /// Id; also its path as long as no map is around it.
+    /// Id; also its path where no map is around it.
     pub id: String,
     /// The scope it stands in.
     pub scope: ScopeIx,
+    /// Its place in there.
+    pub position: usize,
+    /// A map is around it.
+    pub in_map: bool,
+    /// What it waits for.
+    pub needs: Vec<Need>,
+    /// How many of them must come true.
+    pub join: Join,
+    /// The needs that a settled join did not wait for are cancelled.
+    pub cancel_losers: bool,
+    /// The body of a map.
+    pub body: Option<ScopeIx>,
+    /// What undoes it.
+    pub compensate: Option<ScopeIx>,
     /// What it does.
     pub kind: Box<dyn StepKind>,
     /// Skip unless true.
@@ -162,6 +215,7 @@ impl Plan {
             flow: flow.flow.clone(),
             version: version.to_owned(),
             steps: Vec::new(),
+            steps_outside_maps: 0,
             scopes: Vec::new(),
             on_error: None,
             finally: None,
@@ -170,7 +224,7 @@ impl Plan {
             concurrency: flow.concurrency.as_ref().map(concurrency).transpose()?,
             by_id: HashMap::new(),
         };
-        let mut builder = Builder { plan, actions };
+        let mut builder = Builder { plan, actions, names: Vec::new(), maps: 0 };
         builder.scope(Owner::Root, &flow.steps)?;
         if !flow.on_error.is_empty() {
             builder.plan.on_error = Some(builder.scope(Owner::FlowOnError, &flow.on_error)?);
@@ -178,13 +232,15 @@ impl Plan {
         if !flow.finally.is_empty() {
             builder.plan.finally = Some(builder.scope(Owner::Finally, &flow.finally)?);
         }
+        let outside = builder.plan.steps.iter().filter(|step| !step.in_map).count();
+        builder.plan.steps_outside_maps = u32::try_from(outside).unwrap_or(u32::MAX);
         Ok(Arc::new(builder.plan))
     }
 
-    /// The step of a path.
+    /// The steps with an id: one, or for `each` the map and the step in it.
     #[must_use]
-    pub fn find(&self, path: &str) -> Option<StepIx> {
-        self.by_id.get(path).copied()
+    pub fn with_id(&self, id: &str) -> &[StepIx] {
+        self.by_id.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// A step by position.
@@ -202,7 +258,13 @@ impl Plan {
     /// The owner of the scope that a step stands in.
     #[must_use]
     pub fn owner_of(&self, step: StepIx) -> Owner {
-        self.steps.get(step).and_then(|step| self.scopes.get(step.scope)).map_or(Owner::Root, |scope| scope.owner)
+        self.steps.get(step).map_or(Owner::Root, |step| self.owner(step.scope))
+    }
+
+    /// The owner of a scope.
+    #[must_use]
+    pub fn owner(&self, scope: ScopeIx) -> Owner {
+        self.scopes.get(scope).map_or(Owner::Root, |scope| scope.owner)
     }
 
     /// The arm of a branch as a scope.
@@ -216,6 +278,10 @@ impl Plan {
 pub struct Builder<'a> {
     plan: Plan,
     actions: ActionEffects<'a>,
+    /// What the maps around call their items.
+    names: Vec<String>,
+    /// How many maps are around.
+    maps: u32,
 }
 
 impl Builder<'_> {
@@ -226,8 +292,10 @@ impl Builder<'_> {
     pub fn scope(&mut self, owner: Owner, steps: &[Step]) -> Result<ScopeIx, PlanError> {
         let scope = self.plan.scopes.len();
         self.plan.scopes.push(PlanScope { owner, steps: Vec::with_capacity(steps.len()) });
-        for step in steps {
-            let ix = self.step(scope, step)?;
+        for (position, step) in steps.iter().enumerate() {
+            let repeated = each::unrolled(step);
+            let step = repeated.as_ref().unwrap_or(step);
+            let ix = self.step(scope, position, step, needs(steps, position))?;
             if let Some(scope) = self.plan.scopes.get_mut(scope) {
                 scope.steps.push(ix);
             }
@@ -235,13 +303,46 @@ impl Builder<'_> {
         Ok(scope)
     }
 
-    fn step(&mut self, scope: ScopeIx, step: &Step) -> Result<StepIx, PlanError> {
+    /// Compiles the body of a map, whose items have a name if the flow says so.
+    ///
+    /// # Errors
+    /// As [`Plan::compile`].
+    pub fn items(&mut self, map: StepIx, name: Option<&str>, steps: &[Step]) -> Result<(), PlanError> {
+        self.names.extend(name.map(str::to_owned));
+        self.maps += 1;
+        let body = self.scope(Owner::Item(map), steps)?;
+        self.maps -= 1;
+        if name.is_some() {
+            self.names.pop();
+        }
+        if let Some(step) = self.plan.steps.get_mut(map) {
+            step.body = Some(body);
+        }
+        Ok(())
+    }
+
+    /// Parses a template of a step; items may be read by the names that the maps around give them.
+    ///
+    /// # Errors
+    /// It is wrong; the error names the step.
+    pub fn template(&self, step: &Step, value: &Value) -> Result<Template, PlanError> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        Template::parse_with(value, &names).map_err(|source| PlanError::Expression { step: step.id.clone(), source })
+    }
+
+    fn step(&mut self, scope: ScopeIx, position: usize, step: &Step, needs: Vec<Need>) -> Result<StepIx, PlanError> {
         let ix = self.plan.steps.len();
-        let expression = |source| PlanError::Expression { step: step.id.clone(), source };
-        let when = step.when.as_deref().map(Template::parse_text).transpose().map_err(expression)?;
+        let when = step.when.as_deref().map(|when| self.template(step, &Value::from(when))).transpose()?;
         self.plan.steps.push(PlanStep {
             id: step.id.clone(),
             scope,
+            position,
+            in_map: self.maps > 0,
+            needs,
+            join: join(step.join.as_ref()),
+            cancel_losers: step.losers.is_some(),
+            body: None,
+            compensate: None,
             kind: Box::new(kinds::Placeholder),
             when,
             on_error: None,
@@ -251,14 +352,17 @@ impl Builder<'_> {
             timeout: step.timeout.unwrap_or(CALL_TIMEOUT),
             in_doubt: step.in_doubt.unwrap_or_default(),
         });
-        self.plan.by_id.insert(step.id.clone(), ix);
+        self.plan.by_id.entry(step.id.clone()).or_default().push(ix);
         let kind = kinds::compile(self, ix, step)?;
         let declared = kind.effect(self.actions);
         let on_error =
             if step.on_error.is_empty() { None } else { Some(self.scope(Owner::OnError(ix), &step.on_error)?) };
+        let undo = &step.compensate;
+        let compensate = if undo.is_empty() { None } else { Some(self.scope(Owner::Compensate(ix), undo)?) };
         if let Some(planned) = self.plan.steps.get_mut(ix) {
             planned.kind = kind;
             planned.on_error = on_error;
+            planned.compensate = compensate;
             if let Some((effect, window)) = declared {
                 planned.effect = step.effect.unwrap_or(effect);
                 planned.key_window = window;
@@ -271,6 +375,34 @@ impl Builder<'_> {
     #[must_use]
     pub fn knows_action(&self, action: &str) -> bool {
         (self.actions)(action).is_some()
+    }
+}
+
+/// What a step waits for: what it says, else the one written before it (rule 1).
+fn needs(siblings: &[Step], position: usize) -> Vec<Need> {
+    let Some(needs) = siblings.get(position).and_then(|step| step.needs.as_ref()) else {
+        return position.checked_sub(1).map(|position| Need { position, when: When::Settled }).into_iter().collect();
+    };
+    let need = |need: &aura_protocol::flow::Need| {
+        let position = siblings.iter().position(|sibling| sibling.id == need.step)?;
+        let when = match need.when.as_str() {
+            "succeeded" => When::Succeeded,
+            "failed" => When::Failed,
+            _ => When::Settled,
+        };
+        Some(Need { position, when })
+    };
+    needs.iter().filter_map(need).collect()
+}
+
+fn join(join: Option<&Value>) -> Join {
+    match join {
+        Some(Value::Str(word)) if word == "any" => Join::First(1),
+        Some(some) => match some.get("n_of").and_then(Value::as_int).and_then(|count| usize::try_from(count).ok()) {
+            Some(count) => Join::First(count),
+            None => Join::All,
+        },
+        None => Join::All,
     }
 }
 

@@ -7,7 +7,8 @@ use aura_protocol::run::StepError;
 use aura_protocol::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::plan::{Owner, Plan, StepIx};
+use super::Place;
+use super::plan::{Owner, Plan};
 use super::state::RunState;
 
 /// Time and randomness of one transition; all draws follow from the seed.
@@ -51,6 +52,7 @@ pub struct StepScope<'a> {
     state: &'a RunState,
     plan: &'a Plan,
     moment: &'a Moment,
+    at: Place,
     error: Value,
     empty: Value,
 }
@@ -58,23 +60,47 @@ pub struct StepScope<'a> {
 impl<'a> StepScope<'a> {
     /// The scope of a step; inside a handler it has `error`.
     #[must_use]
-    pub fn new(plan: &'a Plan, state: &'a RunState, moment: &'a Moment, step: StepIx) -> Self {
-        let error = handled_error(plan, state, step).map_or(Value::Null, |error| error.to_value());
-        Self { state, plan, moment, error, empty: Value::Map(Map::new()) }
+    pub fn new(plan: &'a Plan, state: &'a RunState, moment: &'a Moment, at: Place) -> Self {
+        let error = handled_error(plan, state, at).map_or(Value::Null, |error| error.to_value());
+        Self { state, plan, moment, at, error, empty: Value::Map(Map::new()) }
+    }
+
+    /// The item of a map around this step: the nearest one, or the one with a name.
+    fn item(&self, name: &str) -> Option<&Value> {
+        let mut next = Some(self.at);
+        while let Some(at) = next {
+            let frame = self.state.frame(at.frame)?;
+            if let (Some((index, number)), Some(map)) = (&frame.index, frame.owner) {
+                let items = self.state.cell(map)?.items.as_ref()?;
+                let item = || usize::try_from(*index).ok().and_then(|index| items.list.get(index));
+                match name {
+                    "item" => return item(),
+                    "index" => return Some(number),
+                    _ => {
+                        let rules = self.state.step_ix(self.plan, map).and_then(|ix| self.plan.step(ix)?.kind.map());
+                        if rules.is_some_and(|rules| rules.name.as_deref() == Some(name)) {
+                            return item();
+                        }
+                    }
+                }
+            }
+            next = frame.owner;
+        }
+        None
     }
 }
 
 /// The error that the handler around a step handles: of the nearest failing step, or of the run.
-fn handled_error(plan: &Plan, state: &RunState, step: StepIx) -> Option<StepError> {
+fn handled_error(plan: &Plan, state: &RunState, step: Place) -> Option<StepError> {
     let mut at = step;
     loop {
-        match plan.owner_of(at) {
-            Owner::OnError(owner) => return state.cell(owner).and_then(|cell| cell.error.clone()),
-            Owner::Arm(owner, _) => at = owner,
-            Owner::FlowOnError | Owner::Finally => {
+        let frame = state.frame(at.frame)?;
+        match plan.owner(frame.scope) {
+            Owner::OnError(_) => return state.cell(frame.owner?)?.error.clone(),
+            Owner::FlowOnError | Owner::Finally | Owner::Compensate(_) => {
                 return state.outcome.as_ref().and_then(|outcome| outcome.error.clone());
             }
-            Owner::Root => return None,
+            _ => at = frame.owner?,
         }
     }
 }
@@ -87,13 +113,23 @@ impl Scope for StepScope<'_> {
             "run" => Some(&self.state.run_value),
             "error" => Some(&self.error),
             "vars" | "env" => Some(&self.empty),
-            _ => None,
+            name => self.item(name),
         }
     }
 
+    /// A step of this scope, or of one around it; the flow's handler and last steps read the flow's steps.
     fn step(&self, id: &str) -> Option<&Value> {
-        let ix = self.plan.find(id)?;
-        self.state.cell(ix)?.value.as_ref()
+        let known = self.plan.with_id(id);
+        let mut frame = Some(self.at.frame);
+        while let Some(at) = frame {
+            let here = self.state.frame(at)?;
+            let found = known.iter().filter_map(|ix| self.plan.step(*ix)).find(|step| step.scope == here.scope);
+            if let Some(step) = found {
+                return here.cells.get(step.position)?.value.as_ref();
+            }
+            frame = here.owner.map(|owner| owner.frame).or((at != 0).then_some(0));
+        }
+        None
     }
 
     fn now_ms(&self) -> i64 {

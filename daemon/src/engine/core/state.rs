@@ -1,74 +1,22 @@
 //! The state of a run: nothing but the fold of its records.
 //!
 //! Invariant: [`RunState::apply`] is the only thing that changes it, so that a run read back from its
-//! journal is the run that was in memory. What follows from a failure (which scopes fail with it) is
-//! part of the fold; what to do next is [`super::advance`].
+//! journal is the run that was in memory. What follows from a failure (which scopes fail with it, and that
+//! an item failed) is part of the fold; what to do next is [`super::advance`]. Its open scopes are
+//! [`super::frames`], what people see of it [`super::view`].
 
 use std::sync::Arc;
 
 use aura_protocol::event::timestamp;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{
-    Blocked, ErrorClass, Record, Resolution, RunHead, RunStarted, RunState as State, ScopeKind, StepError, StepState,
-    Transition,
+    ErrorClass, Record, Resolution, RunStarted, RunState as State, ScopeKind, StepError, StepState, Transition,
 };
 use aura_protocol::{RunId, Value};
 
 use super::bugs::{Bug, has};
-use super::plan::{Owner, Plan, ScopeIx, StepIx};
-
-/// One step of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StepCell {
-    /// State.
-    pub state: Option<StepState>,
-    /// Attempt at work or the last one; 0 before the first.
-    pub attempt: u32,
-    /// Resolved input of a call.
-    pub input: Value,
-    /// Idempotency key of a call.
-    pub key: String,
-    /// What a repeat does outside, as it was when scheduled.
-    pub effect: Option<Effect>,
-    /// When it was scheduled.
-    pub scheduled_ms: i64,
-    /// Attempt and daemon epoch of the last `Started`.
-    pub started: Option<(u32, u64)>,
-    /// A sleep ends then.
-    pub wait_until_ms: Option<i64>,
-    /// The next attempt is due then.
-    pub retry_at_ms: Option<i64>,
-    /// Some attempt of a call that must not be repeated blindly may have happened.
-    pub unknown: bool,
-    /// Its error, if it failed.
-    pub error: Option<StepError>,
-    /// It failed and its handler ended normally.
-    pub handled: bool,
-    /// The arm or handler that is open or was.
-    pub open: Option<ScopeIx>,
-    /// Its handler was opened.
-    pub handler_open: bool,
-    /// What `steps.<id>` shows once settled.
-    pub value: Option<Value>,
-}
-
-impl StepCell {
-    /// Whether nothing more happens to it.
-    #[must_use]
-    pub fn settled(&self) -> bool {
-        match self.state {
-            Some(StepState::Succeeded | StepState::Skipped | StepState::Cancelled) => true,
-            Some(StepState::Failed) => self.handled,
-            _ => false,
-        }
-    }
-
-    /// Its output, null if there is none.
-    #[must_use]
-    pub fn output(&self) -> Value {
-        self.value.as_ref().and_then(|value| value.get("output")).cloned().unwrap_or_default()
-    }
-}
+use super::frames::{Frame, FrameIx, Items, Place, StepCell};
+use super::plan::{Owner, Plan};
 
 /// How a run will end, once decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,14 +47,18 @@ pub struct RunState {
     pub run_value: Value,
     /// `input` in expressions.
     pub input: Value,
-    /// One cell per step of the plan.
-    pub steps: Vec<StepCell>,
-    /// Scopes that failed.
-    pub failed: Vec<ScopeIx>,
-    /// The flow's handler was opened.
-    pub on_error_open: bool,
-    /// The last steps were opened.
-    pub finally_open: bool,
+    /// Its scopes; 0 is the flow's `steps`.
+    pub frames: Vec<Option<Box<Frame>>>,
+    /// The flow's handler, once it was opened.
+    pub on_error: Option<FrameIx>,
+    /// The last steps, once they were opened.
+    pub finally: Option<FrameIx>,
+    /// Steps that may have to be undone, in the order in which they were completed.
+    pub undo: Vec<Place>,
+    /// Steps are being undone.
+    pub compensating: bool,
+    /// The step that is being undone.
+    pub undoing: Option<Place>,
     /// How it will end.
     pub outcome: Option<Outcome>,
     /// Who wants it to end, and why.
@@ -125,26 +77,32 @@ pub struct RunState {
     pub deadline_ms: Option<i64>,
     /// In doubt since then: the deadline stands still.
     pub doubt_since_ms: Option<i64>,
+    /// The last transition left something to do at once.
+    pub yielded_ms: Option<i64>,
     /// The answer to the sender.
     pub replied: Option<Reply>,
     /// The step that moved last.
-    pub last_step: Option<StepIx>,
+    pub last: Option<Place>,
+    /// Steps outside of maps that are over.
+    pub done: u32,
 }
 
 impl RunState {
     /// A run before its first record.
     #[must_use]
     pub fn new(run: RunId, plan: &Plan) -> Self {
-        Self {
+        let mut state = Self {
             run,
             started: None,
             trigger: Value::Null,
             run_value: Value::Null,
             input: Value::Null,
-            steps: vec![StepCell::default(); plan.steps.len()],
-            failed: Vec::new(),
-            on_error_open: false,
-            finally_open: false,
+            frames: Vec::new(),
+            on_error: None,
+            finally: None,
+            undo: Vec::new(),
+            compensating: false,
+            undoing: None,
             outcome: None,
             cancel: None,
             timed_out: false,
@@ -154,9 +112,13 @@ impl RunState {
             finished_ms: None,
             deadline_ms: None,
             doubt_since_ms: None,
+            yielded_ms: None,
             replied: None,
-            last_step: None,
-        }
+            last: None,
+            done: 0,
+        };
+        state.open_frame(plan, 0, None, None);
+        state
     }
 
     /// Reads a run back from its journal.
@@ -178,18 +140,39 @@ impl RunState {
             self.deadline_ms = plan.timeout.map(|span| at_ms.saturating_add(ms(span.ms)));
         }
         self.transition = number;
+        self.yielded_ms = None;
     }
 
     /// Applies one record.
     pub fn apply(&mut self, plan: &Plan, record: &Record, at_ms: i64) {
-        let ix = record.path().and_then(|path| plan.find(path));
-        if ix.is_some() {
-            self.last_step = ix;
-        }
         match record {
             Record::RunStarted(started) => self.begin(started, at_ms),
+            Record::CancelRequested { by, reason } => self.cancel = Some((by.clone(), reason.clone())),
+            Record::Yielded => self.yielded_ms = Some(at_ms),
+            Record::RunFinished { state, .. } => {
+                self.finished = Some(*state);
+                self.finished_ms = Some(at_ms);
+            }
+            Record::ScopeOpened { path, scope: scope @ (ScopeKind::FlowOnError | ScopeKind::Finally) }
+                if path.is_empty() =>
+            {
+                self.open_end(plan, *scope);
+            }
+            Record::TimerFired { path } if path.is_empty() => self.timed_out(at_ms),
+            record => {
+                if let Some(at) = record.path().and_then(|path| self.find(plan, path)) {
+                    self.last = Some(at);
+                    self.apply_at(plan, at, record, at_ms);
+                }
+            }
+        }
+    }
+
+    /// Applies the record of a step.
+    fn apply_at(&mut self, plan: &Plan, at: Place, record: &Record, at_ms: i64) {
+        match record {
             Record::Scheduled { input, key, effect, .. } => {
-                if let Some(cell) = self.cell_mut(ix) {
+                if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::Running);
                     cell.attempt = 1;
                     cell.input = input.clone();
@@ -200,53 +183,90 @@ impl RunState {
                 }
             }
             Record::Started { attempt, epoch, .. } => {
-                if let Some(cell) = self.cell_mut(ix) {
+                if let Some(cell) = self.cell_mut(at) {
                     cell.started = Some((*attempt, *epoch));
                     // A keyed call has this record only when it is sent again after a restart.
                     cell.unknown |= cell.effect == Some(Effect::Keyed);
                 }
             }
-            Record::Completed { output, .. } => self.completed(plan, ix, output),
+            Record::Completed { output, .. } => self.completed(plan, at, output),
             Record::Handled { output, .. } => {
-                if let Some(cell) = self.cell_mut(ix) {
+                if let Some(cell) = self.cell_mut(at) {
                     cell.handled = !has(Bug::HandledIsForgotten);
                     let error = cell.error.as_ref().map(StepError::to_value);
                     cell.value = Some(settled_value(output.clone(), StepState::Failed, error));
                 }
+                self.over(plan, at);
             }
-            Record::Failed { error, retry_at_ms, .. } => self.failed(plan, ix, error, *retry_at_ms),
-            Record::Skipped { .. } => {
-                if let Some(cell) = self.cell_mut(ix) {
+            Record::Failed { error, retry_at_ms, .. } => self.failed(plan, at, error, *retry_at_ms),
+            Record::Skipped { spread, .. } => {
+                if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::Skipped);
+                    cell.spread = *spread;
                     cell.value = Some(settled_value(Value::Null, StepState::Skipped, None));
                 }
+                self.over(plan, at);
             }
-            Record::ScopeOpened { scope, .. } => self.opened(plan, ix, *scope),
+            Record::Lost { .. } => self.lost(plan, at, at_ms),
+            Record::ScopeOpened { scope, .. } => self.opened(plan, at, *scope),
+            Record::Listed { items, keys, parallel, .. } => {
+                if let Some(cell) = self.cell_mut(at) {
+                    cell.state = Some(StepState::Running);
+                    cell.items = Some(Box::new(Items::new(items.clone(), keys.clone(), *parallel)));
+                }
+            }
+            Record::ItemDone { index, .. } => {
+                let frame = self.cell(at).and_then(|cell| cell.items.as_ref()?.live.get(index).copied());
+                let output = frame.map(|frame| self.last_output(frame)).unwrap_or_default();
+                self.item_over(plan, at, *index, Ok(output));
+            }
             Record::WaitCreated { until_ms, .. } => {
-                if let Some(cell) = self.cell_mut(ix) {
+                if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::Waiting);
                     cell.wait_until_ms = Some(*until_ms);
                 }
             }
-            Record::TimerFired { .. } => self.timer_fired(ix, at_ms),
+            Record::TimerFired { .. } => self.retried(at),
             Record::InDoubt { error, .. } => {
-                if let Some(cell) = self.cell_mut(ix) {
+                let lost = self.is_lost(at);
+                if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::InDoubt);
                     cell.retry_at_ms = None;
                     cell.error = Some(error.clone());
                 }
-                self.doubt_since_ms.get_or_insert(at_ms);
+                if lost {
+                    // Listed for people, never blocking.
+                    self.over(plan, at);
+                } else {
+                    self.doubt_since_ms.get_or_insert(at_ms);
+                }
             }
-            Record::Resolved { resolution, .. } => self.resolved(ix, resolution, at_ms),
-            Record::CancelRequested { by, reason } => self.cancel = Some((by.clone(), reason.clone())),
+            Record::Resolved { resolution, .. } => {
+                if let Some(cell) = self.cell_mut(at) {
+                    if *resolution == Resolution::Retry {
+                        cell.attempt += 1;
+                        cell.error = None;
+                    }
+                    cell.state = Some(StepState::Running);
+                    cell.unknown = false;
+                }
+                self.doubt_ends(at_ms);
+            }
+            Record::Compensated { error, .. } => {
+                self.undoing = None;
+                self.undo.retain(|undone| *undone != at);
+                if let Some(error) = error {
+                    self.add_error(error);
+                }
+            }
             Record::Responded { status, headers, body, .. } => {
                 self.replied = Some((*status, headers.clone(), body.clone()));
             }
-            Record::Log { .. } => {}
-            Record::RunFinished { state, .. } => {
-                self.finished = Some(*state);
-                self.finished_ms = Some(at_ms);
-            }
+            Record::Log { .. }
+            | Record::RunStarted(_)
+            | Record::CancelRequested { .. }
+            | Record::Yielded
+            | Record::RunFinished { .. } => {}
         }
     }
 
@@ -271,114 +291,232 @@ impl RunState {
         self.started = Some(Arc::clone(started));
     }
 
-    fn completed(&mut self, plan: &Plan, ix: Option<StepIx>, output: &Value) {
-        let Some(ix) = ix else { return };
-        let stops = plan.step(ix).and_then(|step| step.kind.stops());
-        let Some(cell) = self.steps.get_mut(ix) else { return };
+    fn completed(&mut self, plan: &Plan, at: Place, output: &Value) {
+        let Some(step) = self.step_ix(plan, at).and_then(|ix| plan.step(ix)) else { return };
+        let Some(cell) = self.cell_mut(at) else { return };
         cell.state = Some(StepState::Succeeded);
         cell.wait_until_ms = None;
         cell.retry_at_ms = None;
         cell.input = Value::Null;
         cell.value = Some(settled_value(output.clone(), StepState::Succeeded, None));
-        if let Some(ok) = stops {
+        if let Some(items) = &mut cell.items {
+            // What they gave is in the output; the list was read for the last time, unless a body is kept.
+            items.results.clear();
+            if items.kept.is_empty() {
+                **items = Items::default();
+            }
+        }
+        if let Some(ok) = step.kind.stops() {
             let error = (!ok).then(|| StepError {
-                step: plan.step(ix).map(|step| step.id.clone()).unwrap_or_default(),
+                step: step.id.clone(),
                 ..StepError::new(ErrorClass::Invalid, reason_text(output))
             });
             let state = if ok { State::Succeeded } else { State::Failed };
             self.outcome = Some(Outcome { state, error, output: output.clone(), stopped: true });
         }
+        if step.compensate.is_some() {
+            self.undo.push(at);
+            self.keep(at);
+        }
+        self.over(plan, at);
     }
 
-    fn failed(&mut self, plan: &Plan, ix: Option<StepIx>, error: &StepError, retry_at_ms: Option<i64>) {
-        let Some(at) = ix else { return };
-        let dropping = self.dropping();
-        let Some(cell) = self.steps.get_mut(at) else { return };
+    fn failed(&mut self, plan: &Plan, at: Place, error: &StepError, retry_at_ms: Option<i64>) {
+        let (dropping, lost) = (self.dropping(), self.is_lost(at));
+        let has_handler =
+            self.step_ix(plan, at).and_then(|ix| plan.step(ix)).is_some_and(|step| step.on_error.is_some());
+        let Some(cell) = self.cell_mut(at) else { return };
         cell.wait_until_ms = None;
         cell.unknown |= error.unknown && cell.effect.is_some_and(|effect| !repeatable(effect));
-        if let Some(due) = retry_at_ms {
+        cell.retry_at_ms = retry_at_ms;
+        cell.error = Some(error.clone());
+        if retry_at_ms.is_some() {
             cell.state = Some(StepState::Retrying);
-            cell.retry_at_ms = Some(due);
-            cell.error = Some(error.clone());
             return;
         }
-        cell.retry_at_ms = None;
-        cell.error = Some(error.clone());
-        if dropping && error.class == ErrorClass::Cancelled {
+        if lost || (dropping && error.class == ErrorClass::Cancelled) {
             cell.state = Some(StepState::Cancelled);
             cell.value = Some(settled_value(Value::Null, StepState::Cancelled, Some(error.to_value())));
-            return;
+            return self.over(plan, at);
         }
         cell.state = Some(StepState::Failed);
         cell.value = Some(settled_value(Value::Null, StepState::Failed, Some(error.to_value())));
-        let has_handler = plan.step(at).is_some_and(|step| step.on_error.is_some());
-        if !has_handler || cell.handler_open {
-            self.fail_scope(plan, at, error);
+        if !has_handler || cell.handler.is_some() {
+            if let Some(frame) = self.frame_mut(at.frame) {
+                frame.failed.get_or_insert_with(|| error.clone());
+            }
+            self.over(plan, at);
         }
     }
 
-    /// The scope of a step failed with it: so does its owner, unless a handler is there.
-    fn fail_scope(&mut self, plan: &Plan, ix: StepIx, error: &StepError) {
+    /// Nothing more happens to a step: if its scope has failed and nothing else is at work in it, that fails upward
+    /// (rule 7).
+    fn over(&mut self, plan: &Plan, at: Place) {
+        let in_map = self.step_ix(plan, at).and_then(|ix| plan.step(ix)).is_some_and(|step| step.in_map);
+        let Some(cell) = self.cell_mut(at) else { return };
+        if !std::mem::replace(&mut cell.over, true) && !in_map {
+            self.done = self.done.saturating_add(1);
+        }
+        let Some(frame) = self.frame_mut(at.frame) else { return };
+        if frame.closed || frame.cells.iter().any(StepCell::active) {
+            return;
+        }
+        let Some(error) = frame.failed.clone() else { return };
+        frame.closed = true;
+        let (scope, owner, index) = (frame.scope, frame.owner, frame.index.as_ref().map(|(index, _)| *index));
+        match (plan.owner(scope), owner) {
+            (Owner::FlowOnError | Owner::Finally, _) => self.add_error(&error),
+            (Owner::Arm(..) | Owner::OnError(_), Some(owner)) => self.failed(plan, owner, &error, None),
+            (Owner::Item(_), Some(owner)) => self.item_over(plan, owner, index.unwrap_or_default(), Err(error)),
+            // What undoes a step fails alone; the record that ends it says so.
+            (Owner::Compensate(_), _) => {}
+            _ => {
+                self.outcome.get_or_insert_with(|| failure(error));
+            }
+        }
+    }
+
+    /// An item of a map has ended.
+    fn item_over(&mut self, plan: &Plan, map: Place, index: u32, result: Result<Value, StepError>) {
+        let rules = self.step_ix(plan, map).and_then(|ix| plan.step(ix)?.kind.map());
+        let carry_on = rules.is_some_and(|rules| rules.carry_on);
+        let frame = self.cell_mut(map).and_then(|cell| cell.items.as_mut()?.live.remove(&index));
+        let kept = frame.filter(|frame| !self.drop_frame(*frame));
+        if self.last.is_none_or(|last| self.cell(last).is_none()) {
+            self.last = Some(map);
+        }
+        let Some(items) = self.cell_mut(map).and_then(|cell| cell.items.as_mut()) else { return };
+        items.kept.extend(kept.map(|frame| (index, frame)));
+        match &result {
+            Ok(output) => items.weight = items.weight.saturating_add(output.weight()),
+            Err(error) => {
+                items.weight = items.weight.saturating_add(error.message.len() + 64);
+                if !carry_on {
+                    items.failed.get_or_insert_with(|| error.clone());
+                }
+            }
+        }
+        items.results.insert(index, result);
+        let failed = items.failed.clone().filter(|_| items.live.is_empty());
+        if let Some(error) = failed {
+            self.failed(plan, map, &error, None);
+        }
+    }
+
+    /// A join went on without a step.
+    fn lost(&mut self, plan: &Plan, at: Place, at_ms: i64) {
+        let Some(cell) = self.cell_mut(at) else { return };
+        cell.lost = true;
+        let begun = cell.state.is_some();
+        let doubtful = cell.state == Some(StepState::InDoubt);
+        if cell.value.is_none() {
+            let state = if begun { StepState::Cancelled } else { StepState::Skipped };
+            cell.value = Some(settled_value(Value::Null, state, None));
+        }
+        if !begun {
+            cell.state = Some(StepState::Skipped);
+        }
+        let mut inside = Vec::new();
+        self.live_under(at, &mut |place, cell| {
+            if cell.state == Some(StepState::InDoubt) {
+                inside.push(place);
+            }
+        });
+        if !begun || doubtful {
+            self.over(plan, at);
+        }
+        for place in inside {
+            self.over(plan, place);
+        }
+        self.doubt_ends(at_ms);
+    }
+
+    fn opened(&mut self, plan: &Plan, at: Place, scope: ScopeKind) {
+        let Some(ix) = self.step_ix(plan, at) else { return };
         let Some(step) = plan.step(ix) else { return };
-        self.failed.push(step.scope);
-        match plan.owner_of(ix) {
-            Owner::Root => {
-                if self.outcome.is_none() {
-                    self.outcome = Some(failure(error.clone()));
-                }
-            }
-            Owner::Arm(owner, _) | Owner::OnError(owner) => self.failed(plan, Some(owner), error, None),
-            Owner::FlowOnError | Owner::Finally => {
-                let outcome = self.outcome.get_or_insert_with(|| failure(error.clone()));
-                if outcome.state == State::Succeeded {
-                    outcome.state = State::Failed;
-                }
-                match &mut outcome.error {
-                    None => outcome.error = Some(error.clone()),
-                    Some(first) if first != error => {
-                        first.message = format!("{}; then in {}: {}", first.message, error.step, error.message);
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-    }
-
-    fn opened(&mut self, plan: &Plan, ix: Option<StepIx>, scope: ScopeKind) {
         match scope {
             ScopeKind::Arm(arm) => {
-                let open = ix.and_then(|ix| plan.arm(ix, arm));
-                if let Some(cell) = self.cell_mut(ix) {
+                let frame = plan.arm(ix, arm).map(|arm| self.open_frame(plan, arm, Some(at), None));
+                if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::Running);
-                    cell.open = open;
+                    cell.body = frame;
                 }
             }
             ScopeKind::OnError => {
-                let open = ix.and_then(|ix| plan.step(ix)).and_then(|step| step.on_error);
-                if let Some(cell) = self.cell_mut(ix) {
-                    cell.handler_open = true;
-                    cell.open = open;
+                let frame = step.on_error.map(|scope| self.open_frame(plan, scope, Some(at), None));
+                if let Some(cell) = self.cell_mut(at) {
+                    cell.handler = frame;
                 }
             }
-            ScopeKind::FlowOnError => self.on_error_open = true,
-            ScopeKind::Finally => {
-                self.finally_open = true;
-                let outcome = self.ending(plan);
-                self.outcome = Some(outcome);
+            ScopeKind::Item(index) => {
+                let frame = step.body.map(|scope| self.open_frame(plan, scope, Some(at), Some(index)));
+                if let Some(items) = self.cell_mut(at).and_then(|cell| cell.items.as_mut()) {
+                    items.live.extend(frame.map(|frame| (index, frame)));
+                    items.next = items.next.max(index.saturating_add(1));
+                }
             }
+            ScopeKind::Compensate => {
+                self.decide_end(plan);
+                self.compensating = true;
+                self.undoing = Some(at);
+                let frame = step.compensate.map(|scope| self.open_frame(plan, scope, Some(at), None));
+                if let Some(cell) = self.cell_mut(at) {
+                    cell.undo = frame;
+                }
+            }
+            ScopeKind::FlowOnError | ScopeKind::Finally => {}
+        }
+    }
+
+    /// The flow's handler or the last steps begin.
+    fn open_end(&mut self, plan: &Plan, scope: ScopeKind) {
+        if scope == ScopeKind::Finally {
+            self.decide_end(plan);
+            self.finally = plan.finally.map(|scope| self.open_frame(plan, scope, None, None));
+        } else {
+            self.on_error = plan.on_error.map(|scope| self.open_frame(plan, scope, None, None));
+        }
+    }
+
+    /// From here on only errors are added to the end.
+    fn decide_end(&mut self, plan: &Plan) {
+        if !self.closing() {
+            let outcome = self.ending(plan);
+            self.outcome = Some(outcome);
+        }
+    }
+
+    /// Whether only compensations and the last steps are left.
+    #[must_use]
+    pub fn closing(&self) -> bool {
+        self.compensating || self.finally.is_some()
+    }
+
+    /// An error after the end was decided is added to it.
+    fn add_error(&mut self, error: &StepError) {
+        let outcome = self.outcome.get_or_insert_with(|| failure(error.clone()));
+        if outcome.state == State::Succeeded {
+            outcome.state = State::Failed;
+        }
+        match &mut outcome.error {
+            None => outcome.error = Some(error.clone()),
+            Some(first) if first != error => {
+                first.message = format!("{}; then in {}: {}", first.message, error.step, error.message);
+            }
+            Some(_) => {}
         }
     }
 
     /// How the run ends as things stand: a cancel sticks, else what was decided, else success.
     #[must_use]
-    pub fn ending(&self, plan: &Plan) -> Outcome {
-        if self.cancel.is_some() {
+    pub fn ending(&self, _plan: &Plan) -> Outcome {
+        if self.cancel.is_some() && !self.closing() {
             return self.cancelled();
         }
         self.outcome.clone().unwrap_or_else(|| Outcome {
             state: State::Succeeded,
             error: None,
-            output: self.last_output(plan, 0),
+            output: self.last_output(0),
             stopped: false,
         })
     }
@@ -391,21 +529,24 @@ impl RunState {
         Outcome { state: State::Cancelled, error: Some(error), output: Value::Null, stopped: false }
     }
 
-    /// Whether what is at work is being dropped: after a cancel or the run's timeout, before the last steps.
+    /// Whether what is at work is being dropped: after a cancel, a `stop` or the run's timeout, before what still
+    /// runs then.
     #[must_use]
     pub fn dropping(&self) -> bool {
-        !self.finally_open && (self.cancel.is_some() || (self.timed_out && !self.on_error_open))
+        let stopped = self.outcome.as_ref().is_some_and(|outcome| outcome.stopped);
+        !self.closing() && (self.cancel.is_some() || stopped || (self.timed_out && self.on_error.is_none()))
     }
 
-    fn timer_fired(&mut self, ix: Option<StepIx>, at_ms: i64) {
-        let Some(cell) = self.cell_mut(ix) else {
-            self.timed_out = true;
-            let took = at_ms.saturating_sub(self.created_ms);
-            let error =
-                StepError::new(ErrorClass::Timeout, format!("the run took longer than its timeout ({took} ms)"));
-            self.outcome.get_or_insert_with(|| failure(error));
-            return;
-        };
+    fn timed_out(&mut self, at_ms: i64) {
+        self.timed_out = true;
+        let took = at_ms.saturating_sub(self.created_ms);
+        let error = StepError::new(ErrorClass::Timeout, format!("the run took longer than its timeout ({took} ms)"));
+        self.outcome.get_or_insert_with(|| failure(error));
+    }
+
+    /// The next attempt of a step is due.
+    fn retried(&mut self, at: Place) {
+        let Some(cell) = self.cell_mut(at) else { return };
         if cell.state == Some(StepState::Retrying) {
             cell.state = Some(StepState::Running);
             cell.retry_at_ms = None;
@@ -418,145 +559,21 @@ impl RunState {
         }
     }
 
-    fn resolved(&mut self, ix: Option<StepIx>, resolution: &Resolution, at_ms: i64) {
-        if let Some(cell) = self.cell_mut(ix) {
-            if *resolution == Resolution::Retry {
-                cell.attempt += 1;
-                cell.error = None;
-            }
-            cell.state = Some(StepState::Running);
-            cell.unknown = false;
-        }
-        let doubtful = self.steps.iter().any(|cell| cell.state == Some(StepState::InDoubt));
-        if let (false, Some(since)) = (doubtful, self.doubt_since_ms) {
+    /// If nothing that counts is in doubt any more, the deadline goes on.
+    fn doubt_ends(&mut self, at_ms: i64) {
+        let Some(since) = self.doubt_since_ms else { return };
+        let mut doubtful = false;
+        self.each_live(&mut |_, cell| doubtful |= cell.state == Some(StepState::InDoubt));
+        if !doubtful {
             self.doubt_since_ms = None;
             self.deadline_ms = self.deadline_ms.map(|due| due.saturating_add(at_ms.saturating_sub(since)));
         }
     }
 
-    fn cell_mut(&mut self, ix: Option<StepIx>) -> Option<&mut StepCell> {
-        self.steps.get_mut(ix?)
-    }
-
-    /// A step's cell.
-    #[must_use]
-    pub fn cell(&self, ix: StepIx) -> Option<&StepCell> {
-        self.steps.get(ix)
-    }
-
     /// Output of the last written step of a scope; null if it was skipped or there is none.
     #[must_use]
-    pub fn last_output(&self, plan: &Plan, scope: ScopeIx) -> Value {
-        plan.scope_steps(scope).last().and_then(|ix| self.cell(*ix)).map(StepCell::output).unwrap_or_default()
-    }
-
-    /// When something is due by itself: a sleep, a retry, or the run's deadline.
-    #[must_use]
-    pub fn next_due(&self) -> Option<i64> {
-        if self.finished.is_some() {
-            return None;
-        }
-        let steps = self.steps.iter().flat_map(|cell| [cell.wait_until_ms, cell.retry_at_ms]).flatten();
-        steps.chain(self.live_deadline()).min()
-    }
-
-    /// The deadline, if it counts now: not while in doubt, not once the end is decided.
-    #[must_use]
-    pub fn live_deadline(&self) -> Option<i64> {
-        let counts = self.doubt_since_ms.is_none()
-            && !self.timed_out
-            && self.cancel.is_none()
-            && !self.finally_open
-            && !self.on_error_open;
-        self.deadline_ms.filter(|_| counts && self.finished.is_none())
-    }
-
-    /// The state people see.
-    #[must_use]
-    pub fn state(&self) -> State {
-        if let Some(state) = self.finished {
-            return state;
-        }
-        if self.transition == 0 {
-            return State::Queued;
-        }
-        let any = |wanted: StepState| self.steps.iter().any(|cell| cell.state == Some(wanted));
-        let calls = self.steps.iter().any(|cell| cell.state == Some(StepState::Running) && cell.effect.is_some());
-        if calls {
-            State::Running
-        } else if any(StepState::Retrying) {
-            State::Retrying
-        } else if any(StepState::Waiting) {
-            State::Waiting
-        } else if any(StepState::InDoubt) {
-            State::InDoubt
-        } else {
-            State::Running
-        }
-    }
-
-    /// The step at work, or the one that moved last.
-    #[must_use]
-    pub fn current(&self) -> Option<StepIx> {
-        let active = |cell: &StepCell| {
-            matches!(
-                cell.state,
-                Some(StepState::Retrying | StepState::Waiting | StepState::InDoubt) | Some(StepState::Running)
-            ) && cell.open.is_none()
-        };
-        self.steps.iter().position(active).or(self.last_step)
-    }
-
-    /// Why it does not move, in one line.
-    #[must_use]
-    pub fn blocked_by(&self, plan: &Plan) -> Option<Blocked> {
-        let ix = self.current()?;
-        let (cell, id) = (self.cell(ix)?, &plan.step(ix)?.id);
-        let (reason, until_ms) = match (self.state(), cell.state?) {
-            (state, _) if state.is_final() => return None,
-            (_, StepState::Waiting) => {
-                let until = cell.wait_until_ms?;
-                (format!("{id} sleeps until {}", timestamp(until)), Some(until))
-            }
-            (_, StepState::Retrying) => {
-                let due = cell.retry_at_ms?;
-                let why = cell.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-                (format!("{id} tries again at {}: {why}", timestamp(due)), Some(due))
-            }
-            (_, StepState::InDoubt) => {
-                let why = cell.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-                (format!("{id} is in doubt: {why}"), None)
-            }
-            _ => return None,
-        };
-        Some(Blocked { reason, until_ms })
-    }
-
-    /// The row lists show.
-    #[must_use]
-    pub fn head(&self, plan: &Plan) -> Option<RunHead> {
-        let started = self.started.as_ref()?;
-        let current = self.current();
-        let settled = self.steps.iter().filter(|cell| cell.settled()).count();
-        let error = self.outcome.as_ref().and_then(|outcome| outcome.error.clone()).filter(|_| self.finished.is_some());
-        Some(RunHead {
-            run: self.run,
-            flow_id: started.flow_id,
-            flow: started.flow.clone(),
-            version: started.version.clone(),
-            trigger: started.trigger.clone(),
-            event: started.event.event,
-            state: self.state(),
-            created_ms: self.created_ms,
-            finished_ms: self.finished_ms,
-            step: current.and_then(|ix| plan.step(ix)).map(|step| step.id.clone()).unwrap_or_default(),
-            attempt: current.and_then(|ix| self.cell(ix)).map_or(0, |cell| cell.attempt),
-            steps_done: u32::try_from(settled).unwrap_or(u32::MAX),
-            steps_all: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
-            blocked_by: self.blocked_by(plan),
-            error,
-            transition: self.transition,
-        })
+    pub fn last_output(&self, frame: FrameIx) -> Value {
+        self.frame(frame).and_then(|frame| frame.cells.last()).map(StepCell::output).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@ use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{Kind, Step};
 
-use super::{Enter, Entered, StepKind, template};
+use super::{Enter, Entered, StepKind};
 use crate::engine::core::plan::{Builder, Owner, PlanError, StepIx};
 
 /// Conditions in order; `None` is `else`.
@@ -19,7 +19,7 @@ pub fn compile(builder: &mut Builder<'_>, ix: StepIx, step: &Step) -> Result<Box
     let Kind::Branch(arms) = &step.kind else { return Err(PlanError::Kind { step: step.id.clone(), kind: "branch" }) };
     let mut conditions = Vec::with_capacity(arms.len());
     for (number, arm) in (0..).zip(arms) {
-        conditions.push(arm.when.as_ref().map(|when| template(step, &Value::from(when.as_str()))).transpose()?);
+        conditions.push(arm.when.as_ref().map(|when| builder.template(step, &Value::from(when.as_str()))).transpose()?);
         builder.scope(Owner::Arm(ix, number), &arm.steps)?;
     }
     Ok(Box::new(Branch(conditions)))

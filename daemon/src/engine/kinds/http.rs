@@ -10,7 +10,7 @@ use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_protocol::{Map, Value};
 use futures::future::BoxFuture;
 
-use super::{CallContext, Enter, Entered, StepKind, refused, template};
+use super::{CallContext, Enter, Entered, StepKind, refused};
 use crate::engine::core::plan::{ActionEffects, Builder, KEY_WINDOW, PlanError, StepIx};
 
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -25,7 +25,7 @@ struct Request {
 ///
 /// # Errors
 /// An expression is wrong.
-pub fn compile(_builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
+pub fn compile(builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
     let Kind::Http(http) = &step.kind else { return Err(PlanError::Kind { step: step.id.clone(), kind: "http" }) };
     let method = if http.method.is_empty() { "GET".to_owned() } else { http.method.to_ascii_uppercase() };
     let mut parts = Map::new();
@@ -43,7 +43,7 @@ pub fn compile(_builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<B
     if let Some(form) = &http.form {
         parts.insert("form".into(), Value::Map(form.clone()));
     }
-    Ok(Box::new(Request { method, parts: template(step, &Value::Map(parts))? }))
+    Ok(Box::new(Request { method, parts: builder.template(step, &Value::Map(parts))? }))
 }
 
 impl StepKind for Request {

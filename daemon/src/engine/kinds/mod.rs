@@ -5,6 +5,7 @@
 
 pub mod branch;
 pub mod http;
+pub mod map;
 pub mod respond;
 pub mod set;
 pub mod sleep;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use aura_integrations::http::Http;
 use aura_integrations::registry::Registry;
 use aura_protocol::Value;
-use aura_protocol::expr::{ExprError, Scope, Template};
+use aura_protocol::expr::{ExprError, Scope};
 use aura_protocol::flow::{Effect, Span, Step};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_storage::rows::ConnectionRecord;
@@ -36,6 +37,7 @@ pub const KINDS: &[(&str, Compile)] = &[
     ("http", http::compile),
     ("set", set::compile),
     ("branch", branch::compile),
+    ("map", map::compile),
     ("sleep", sleep::compile),
     ("respond", respond::compile),
     ("stop", stop::compile),
@@ -68,6 +70,15 @@ pub enum Entered {
     Done(Value),
     /// Go on in this arm.
     Arm(u32),
+    /// The steps of a map begin, once for each item.
+    Items {
+        /// The items in input order.
+        items: Vec<Value>,
+        /// Their keys, all different; empty: their positions.
+        keys: Vec<String>,
+        /// How many are at work at once at most.
+        parallel: u32,
+    },
     /// Wait until then.
     Wait(i64),
     /// A call with this input, which never changes again.
@@ -86,6 +97,15 @@ pub enum Entered {
         /// Body.
         body: Vec<u8>,
     },
+}
+
+/// What a map says beyond its list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MapRules {
+    /// What its steps call the item, besides `item`.
+    pub name: Option<String>,
+    /// An item that fails does not end the map (`on_item_error: continue`).
+    pub carry_on: bool,
 }
 
 /// What a call may touch.
@@ -119,6 +139,11 @@ pub trait StepKind: Debug + Send + Sync {
         None
     }
 
+    /// For `map`: what its body and its failures mean.
+    fn map(&self) -> Option<&MapRules> {
+        None
+    }
+
     /// What a repeat of its call does outside, and how long its peer honours a key.
     fn effect(&self, _actions: ActionEffects<'_>) -> Option<(Effect, Span)> {
         None
@@ -134,11 +159,6 @@ pub trait StepKind: Debug + Send + Sync {
         let error = StepError::new(ErrorClass::Internal, "this kind of step calls nobody");
         Box::pin(std::future::ready(CallOutcome::Failed(error, Reach::Unsent)))
     }
-}
-
-/// Parses a template and names the step on error.
-pub(crate) fn template(step: &Step, value: &Value) -> Result<Template, PlanError> {
-    Template::parse(value).map_err(|source| PlanError::Expression { step: step.id.clone(), source })
 }
 
 /// An error in words, where no expression is at fault.

@@ -4,7 +4,7 @@ use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{Kind, Step};
 use aura_protocol::{Map, Value};
 
-use super::{Enter, Entered, StepKind, refused, template};
+use super::{Enter, Entered, StepKind, refused};
 use crate::engine::core::plan::{Builder, PlanError, StepIx};
 
 #[derive(Debug)]
@@ -14,7 +14,7 @@ struct Respond(Template);
 ///
 /// # Errors
 /// An expression is wrong.
-pub fn compile(_builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
+pub fn compile(builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
     let Kind::Respond(respond) = &step.kind else {
         return Err(PlanError::Kind { step: step.id.clone(), kind: "respond" });
     };
@@ -23,7 +23,7 @@ pub fn compile(_builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<B
         ("headers", Value::Map(respond.headers.clone())),
         ("body", respond.body.clone().unwrap_or_default()),
     ]);
-    Ok(Box::new(Respond(template(step, &parts)?)))
+    Ok(Box::new(Respond(builder.template(step, &parts)?)))
 }
 
 impl StepKind for Respond {

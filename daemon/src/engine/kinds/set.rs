@@ -4,7 +4,7 @@ use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{Kind, Step};
 
-use super::{Enter, Entered, StepKind, template};
+use super::{Enter, Entered, StepKind};
 use crate::engine::core::plan::{Builder, PlanError, StepIx};
 
 #[derive(Debug)]
@@ -14,9 +14,9 @@ struct Set(Template);
 ///
 /// # Errors
 /// An expression is wrong.
-pub fn compile(_builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
+pub fn compile(builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
     let Kind::Set(values) = &step.kind else { return Err(PlanError::Kind { step: step.id.clone(), kind: "set" }) };
-    Ok(Box::new(Set(template(step, &Value::Map(values.clone()))?)))
+    Ok(Box::new(Set(builder.template(step, &Value::Map(values.clone()))?)))
 }
 
 impl StepKind for Set {

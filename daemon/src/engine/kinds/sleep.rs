@@ -4,7 +4,7 @@ use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{Kind, Sleep, Span, Step};
 
-use super::{Enter, Entered, StepKind, refused, template};
+use super::{Enter, Entered, StepKind, refused};
 use crate::engine::core::plan::{Builder, PlanError, StepIx};
 use crate::engine::core::state::ms;
 
@@ -18,9 +18,9 @@ enum Until {
 ///
 /// # Errors
 /// An expression is wrong.
-pub fn compile(_builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
+pub fn compile(builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
     let Kind::Sleep(sleep) = &step.kind else { return Err(PlanError::Kind { step: step.id.clone(), kind: "sleep" }) };
-    let text = |text: &String| template(step, &Value::from(text.as_str()));
+    let text = |text: &String| builder.template(step, &Value::from(text.as_str()));
     Ok(Box::new(match sleep {
         Sleep::For(span) => Until::Span(text(span)?),
         Sleep::Until(time) => Until::Time(text(time)?),

@@ -3,7 +3,7 @@
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{Kind, Step, Stop};
 
-use super::{Enter, Entered, StepKind, template};
+use super::{Enter, Entered, StepKind};
 use crate::engine::core::plan::{Builder, PlanError, StepIx};
 
 #[derive(Debug)]
@@ -16,13 +16,13 @@ struct StopHere {
 ///
 /// # Errors
 /// An expression is wrong.
-pub fn compile(_builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
+pub fn compile(builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Box<dyn StepKind>, PlanError> {
     let (ok, reason) = match &step.kind {
         Kind::Stop(Stop::Ok(reason)) => (true, reason),
         Kind::Stop(Stop::Fail(reason)) => (false, reason),
         _ => return Err(PlanError::Kind { step: step.id.clone(), kind: "stop" }),
     };
-    Ok(Box::new(StopHere { ok, reason: template(step, reason)? }))
+    Ok(Box::new(StopHere { ok, reason: builder.template(step, reason)? }))
 }
 
 impl StepKind for StopHere {

@@ -7,7 +7,7 @@ use aura_protocol::flow::{Effect, Kind, Span, Step};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use futures::future::BoxFuture;
 
-use super::{CallContext, Enter, Entered, StepKind, template};
+use super::{CallContext, Enter, Entered, StepKind};
 use crate::engine::core::plan::{ActionEffects, Builder, PlanError, StepIx};
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub fn compile(builder: &mut Builder<'_>, _ix: StepIx, step: &Step) -> Result<Bo
     if !builder.knows_action(action) {
         return Err(PlanError::Action { step: step.id.clone(), action: action.clone() });
     }
-    let with = template(step, &Value::Map(with.clone()))?;
+    let with = builder.template(step, &Value::Map(with.clone()))?;
     Ok(Box::new(Uses { action: action.clone(), connection: connection.clone(), with }))
 }
 

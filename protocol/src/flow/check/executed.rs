@@ -69,8 +69,8 @@ impl Checks<'_> {
             ("redact", !step.redact.is_empty()),
         ];
         for (key, _) in written.iter().filter(|(key, written)| *written && !support::MODIFIERS.contains(key)) {
-            let hint = if *key == "needs" { "steps run in written order" } else { "leave it out" };
-            self.error(&path.field(key), format!("the modifier `{key}` is not executed by this build"), hint);
+            let message = format!("the modifier `{key}` is not executed by this build");
+            self.error(&path.field(key), message, "leave it out");
         }
         if step.effect == Some(Effect::Lookup) {
             let hint = "use `once`: what stays unknown goes to a person";

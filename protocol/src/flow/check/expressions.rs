@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::super::path::Path;
-use super::super::scopes::{At, ScopeKind};
+use super::super::scopes::{At, ScopeKind, item_name};
 use super::super::suggest::did_you_mean;
 use super::super::{Kind, Sleep, Step, Stop, support};
 use super::Checks;
@@ -64,7 +64,11 @@ impl<'f> Checks<'f> {
         if let Some(when) = &step.when {
             self.text(when, &path.field("if"), Place::Step { at, item: false }, orders);
         }
-        self.maybe_value(step.each.as_ref(), &path.field("each"), here, orders);
+        let outer = Place::Step { at, item: false };
+        match &step.each {
+            Some(Value::Map(settings)) => self.settings(settings, &path.field("each"), outer, inner, orders),
+            each => self.maybe_value(each.as_ref(), &path.field("each"), outer, orders),
+        }
         self.maybe_value(step.limit.as_ref(), &path.field("limit"), here, orders);
         let own = path.field(step.kind.name());
         match &step.kind {
@@ -84,10 +88,10 @@ impl<'f> Checks<'f> {
                     self.text(when, &own.item(index).field("when"), here, orders);
                 }
             }
-            Kind::Map { with, .. } | Kind::Loop { with, .. } => {
+            Kind::Map { with, .. } => self.settings(with, &own, outer, inner, orders),
+            Kind::Loop { with, .. } => {
                 for (key, value) in with {
-                    let place = if key == "over" { here } else { inner };
-                    self.value(value, &own.field(key), place, orders);
+                    self.value(value, &own.field(key), inner, orders);
                 }
             }
             Kind::Sleep(Sleep::For(text)) => self.text(text, &own.field("for"), here, orders),
@@ -105,6 +109,27 @@ impl<'f> Checks<'f> {
             // JavaScript is the runner's, not a template; a try has only bodies.
             Kind::Code(_) | Kind::Try { .. } => {}
         }
+    }
+
+    /// Settings of a map: only its key is evaluated for each item.
+    fn settings(
+        &mut self,
+        settings: &crate::value::Map,
+        path: &Path,
+        outer: Place,
+        inner: Place,
+        orders: &mut HashMap<usize, Order>,
+    ) {
+        for (key, value) in settings.iter().filter(|(key, _)| *key != "as") {
+            self.value(value, &path.field(key), if key == "key" { inner } else { outer }, orders);
+        }
+    }
+
+    /// What the items are called that can be read from a place.
+    fn item_names(&self, place: Place) -> Vec<&'f str> {
+        let Place::Step { at, item } = place else { return Vec::new() };
+        let own = self.scopes.step(at).filter(|_| item).and_then(|step| item_name(step, true));
+        self.scopes.item_names(at.scope).into_iter().chain(own).collect()
     }
 
     fn maybe_value(&mut self, value: Option<&Value>, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
@@ -136,7 +161,8 @@ impl<'f> Checks<'f> {
         if !text.contains("{{") {
             return;
         }
-        match Template::parse_text(text) {
+        let names = self.item_names(place);
+        match Template::parse_with(&Value::Str(text.to_owned()), &names) {
             Err(error) => {
                 let hint = error.hint.unwrap_or_default();
                 let finding = self.document.finding_in(path, text, error.offset, error.message, hint);
@@ -156,6 +182,9 @@ impl<'f> Checks<'f> {
 
     fn reference(&mut self, it: &Reference, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
         let root = it.root.as_str();
+        if self.item_names(place).contains(&root) {
+            return;
+        }
         let allowed: Vec<&str> = match place {
             Place::Door => vec!["trigger"],
             Place::Creation => vec!["trigger", "input"],
@@ -166,7 +195,7 @@ impl<'f> Checks<'f> {
                 if self.scopes.is_within(at.scope, HANDLERS) {
                     allowed.push("error");
                 }
-                if item || self.scopes.is_within(at.scope, &[ScopeKind::Map]) {
+                if item || self.scopes.is_repeated(at.scope) {
                     allowed.extend(["item", "index"]);
                 } else if self.scopes.is_within(at.scope, &[ScopeKind::Loop]) {
                     allowed.push("index");
@@ -186,8 +215,7 @@ impl<'f> Checks<'f> {
             self.error(path, message, format!("known here: {}", known.join(", ")));
             return;
         }
-        let is_refused_elsewhere = matches!(root, "item" | "index");
-        if !support::ROOTS.contains(&root) && !is_refused_elsewhere {
+        if !support::ROOTS.contains(&root) {
             let hint = format!("it provides: {}", support::ROOTS.join(", "));
             self.error(path, format!("`{root}` is not provided by this build"), hint);
             return;
@@ -219,6 +247,8 @@ impl<'f> Checks<'f> {
                 let ends = [ScopeKind::FlowOnError, ScopeKind::Finally, ScopeKind::Compensate];
                 let hint = if self.scopes.is_within(at.scope, &ends) {
                     format!("read a maybe: `steps.{id}?.output`")
+                } else if self.has_needs(target, at) {
+                    format!("add `{id}` to `needs`, or read a maybe: `steps.{id}?.output`")
                 } else {
                     format!("move this step behind `{id}`, or read a maybe: `steps.{id}?.output`")
                 };
@@ -244,6 +274,16 @@ impl<'f> Checks<'f> {
                 self.error(path, message, hint);
             }
         }
+    }
+
+    /// Whether the step that reads, or the one around it beside the target, says what it needs.
+    fn has_needs(&self, target: At, from: At) -> bool {
+        let mut at = from;
+        while at.scope != target.scope {
+            let Some(owner) = self.scopes.row(at.scope).and_then(|row| row.owner) else { return false };
+            at = owner;
+        }
+        self.scopes.step(at).is_some_and(|step| step.needs.is_some())
     }
 
     fn sight(&self, target: At, from: At, orders: &mut HashMap<usize, Order>) -> Sight {

@@ -70,7 +70,8 @@ impl<'f> Checks<'f> {
             let path = row.step_path(index).field("needs");
             for (number, need) in step.needs.iter().flatten().enumerate() {
                 let path = path.item(number);
-                if siblings.contains_key(need.step.as_str()) {
+                if let Some(&sibling) = siblings.get(need.step.as_str()) {
+                    self.need(row, index, number, sibling);
                     continue;
                 }
                 let (message, hint) = if self.scopes.ids.contains_key(need.step.as_str()) {
@@ -90,6 +91,26 @@ impl<'f> Checks<'f> {
                 cycle.iter().chain(cycle.first()).filter_map(|i| row.steps.get(*i)).map(|s| s.id.as_str()).collect();
             let message = format!("these steps need each other and none can start: {}", names.join(" → "));
             self.error(&row.step_path(first).field("needs"), message, "cycles exist only as `map` and `loop`");
+        }
+    }
+}
+
+impl Checks<'_> {
+    /// A need on a sibling that is there.
+    fn need(&mut self, row: &ScopeRow<'_>, step: usize, number: usize, sibling: usize) {
+        let (Some(step), path) = (row.steps.get(step), row.step_path(step).field("needs").item(number)) else { return };
+        let needs = step.needs.as_deref().unwrap_or_default();
+        let Some(need) = needs.get(number) else { return };
+        if needs.iter().take(number).any(|earlier| earlier.step == need.step) {
+            self.error(&path, format!("`{}` is needed twice", need.step), "leave one of the two out");
+        }
+        let handled = row.steps.get(sibling).is_some_and(|sibling| !sibling.on_error.is_empty());
+        if need.when == "failed" && !handled {
+            let message = format!(
+                "`{}` never counts as failed here: a failure that it does not handle ends the scope",
+                need.step
+            );
+            self.warn(&path, message, format!("give `{}` an `on_error`", need.step));
         }
     }
 }
@@ -138,12 +159,10 @@ impl Order {
                         Some(set)
                     })
                     .collect();
-                let all = row
-                    .steps
-                    .get(index)
-                    .is_none_or(|step| step.join.as_ref().is_none_or(|join| join.as_str() == Some("all")));
+                let join = row.steps.get(index).and_then(|step| step.join.as_ref());
+                let wanted = wanted(join, reached.len());
                 if let Some(slot) = certain.get_mut(index) {
-                    *slot = Some(merged(&reached, count, all));
+                    *slot = Some(merged(&reached, count, wanted));
                 }
                 false
             });
@@ -157,14 +176,22 @@ impl Order {
     }
 }
 
-/// Settled after all of the needs, or (`any`, `n_of`) only what is settled whichever of them came.
-fn merged(reached: &[Vec<bool>], count: usize, all: bool) -> Vec<bool> {
-    (0..count)
-        .map(|index| {
-            let mut each = reached.iter().map(|set| set.get(index).copied().unwrap_or(false));
-            if all { each.any(|yes| yes) } else { !reached.is_empty() && each.all(|yes| yes) }
-        })
-        .collect()
+/// How many of so many needs a join waits for.
+pub(super) fn wanted(join: Option<&crate::Value>, needs: usize) -> usize {
+    match join {
+        Some(join) if join.as_str() == Some("any") => 1,
+        Some(join) => {
+            let some = join.get("n_of").and_then(crate::Value::as_int);
+            some.and_then(|some| usize::try_from(some).ok()).unwrap_or(needs)
+        }
+        None => needs,
+    }
+}
+
+/// What has settled whichever `wanted` of the needs came: at least one of them brings it in any case.
+fn merged(reached: &[Vec<bool>], count: usize, wanted: usize) -> Vec<bool> {
+    let brings = |index: usize| reached.iter().filter(|set| set.get(index) == Some(&true)).count();
+    (0..count).map(|index| brings(index) > reached.len().saturating_sub(wanted)).collect()
 }
 
 /// Walks needs among steps that never became ready until one repeats.

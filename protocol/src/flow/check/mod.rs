@@ -3,17 +3,21 @@
 //! [`check`] needs no daemon; what only a daemon knows (connectors, connections, secrets) comes in as
 //! [`Knowledge`], and without it a note says what was not looked at. One file per idea: [`ids`] names and
 //! needs, [`executed`] what this build does not do, [`expressions`] syntax and what may be read where,
-//! [`triggers`] the door, [`steps`] the rules of kinds and modifiers, [`known`] connectors.
+//! [`triggers`] the door, [`steps`] the rules of kinds and modifiers, [`items`] joins, maps and compensation,
+//! [`known`] connectors.
 
 mod executed;
 mod expressions;
 mod ids;
+mod items;
 mod known;
 mod steps;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_expressions;
+#[cfg(test)]
+mod tests_items;
 mod triggers;
 
 pub use steps::method_effect;

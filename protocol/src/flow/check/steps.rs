@@ -18,6 +18,8 @@ impl Checks<'_> {
         let scopes = self.scopes;
         for (at, step, path) in scopes.steps() {
             self.modifiers(step, &path);
+            self.joined(step, &path);
+            self.repeated(step, at, &path);
             match &step.kind {
                 Kind::Uses { action, connection, .. } => self.uses(action, connection.as_deref(), &path),
                 Kind::Http(http) => self.http(http, &path.field("http")),
@@ -95,8 +97,10 @@ impl Checks<'_> {
 
     fn respond(&mut self, respond: &Respond, at: At, path: &Path) {
         let own = path.field("respond");
-        for (kind, name) in [(ScopeKind::Map, "map"), (ScopeKind::Loop, "loop")] {
-            if self.scopes.is_within(at.scope, &[kind]) {
+        let within =
+            [(self.scopes.is_repeated(at.scope), "map"), (self.scopes.is_within(at.scope, &[ScopeKind::Loop]), "loop")];
+        for (is_within, name) in within {
+            if is_within {
                 let message = format!("`respond` cannot stand inside a {name}: a run answers once");
                 self.error(&own, message, format!("answer before or after the {name}"));
             }

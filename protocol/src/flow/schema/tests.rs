@@ -16,6 +16,7 @@ fn keys_of(schema: &Json, definition: Option<&str>) -> Vec<String> {
 fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
     let schema = schema();
     let step = keys::step();
+    let each: Vec<&str> = keys::MAP.iter().copied().filter(|key| *key != "steps").collect();
     let pairs: &[(Option<&str>, &[&str])] = &[
         (None, keys::FLOW),
         (Some("Trigger"), keys::TRIGGER),
@@ -31,6 +32,7 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Arm"), keys::ARM),
         (Some("Http"), keys::HTTP),
         (Some("Map"), keys::MAP),
+        (Some("EachSettings"), &each),
         (Some("Loop"), keys::LOOP),
         (Some("Try"), keys::TRY),
         (Some("Sleep"), keys::SLEEP),

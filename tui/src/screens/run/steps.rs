@@ -134,7 +134,10 @@ fn draw_row(look: &Look, detail: &RunDetail, now_ms: i64, buf: &mut Buffer, area
             look.put(buf, area, 13, 0, &format!("{}{}", " ".repeat(depth), display(&step.scope)), Tone::Dim);
         }
         Row::Step(step) => {
-            let kind = if step.kind.is_empty() { String::new() } else { format!("  {}", step.kind) };
+            let mut kind = if step.kind.is_empty() { String::new() } else { format!("  {}", step.kind) };
+            if step.items.is_some() {
+                kind.push_str(&format!("  {}", step.told()));
+            }
             let name = display(&format!("{}{kind}", step.id));
             let name = format!("{}{name}", " ".repeat(left(step.depth)));
             let to = step.to_ms.filter(|_| step.state != StepState::Skipped);

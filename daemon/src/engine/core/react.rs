@@ -1,0 +1,232 @@
+//! What inputs do to the steps at work: answers, timers, cancel, decisions of people, a restart.
+//!
+//! Invariant: a call that may have happened and must not be repeated blindly is never repeated and never
+//! forgotten here (the effect table of design §4, [`super::decide`]).
+
+use aura_protocol::Value;
+use aura_protocol::flow::Effect;
+use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, Resolution, StepError, StepState};
+
+use super::bugs::{Bug, has};
+use super::decide::{self, Verdict, decide, doubt};
+use super::plan::Owner;
+use super::{Place, Refused, Work, state};
+
+impl Work<'_> {
+    pub(super) fn result(&mut self, at: Place, path: String, attempt: u32, outcome: CallOutcome) {
+        let (error, reach) = match outcome {
+            CallOutcome::Done(output) => {
+                self.emit(Record::Completed { path, attempt, output });
+                return;
+            }
+            CallOutcome::Failed(error, reach) => {
+                (StepError { step: path.clone(), unknown: reach == Reach::Unknown, ..error }, reach)
+            }
+        };
+        if self.state.dropping() || self.state.is_lost(at) {
+            match reach {
+                _ if self.maybe_happened(at, reach) => {
+                    self.emit(Record::InDoubt { path, attempt, error });
+                }
+                _ => {
+                    let error = StepError { class: ErrorClass::Cancelled, ..error };
+                    self.emit(Record::Failed { path, attempt, error, retry_at_ms: None });
+                }
+            }
+            return;
+        }
+        let (Some(step), Some(cell)) = (self.step_at(at), self.state.cell(at)) else { return };
+        let verdict = decide(step, cell, error.clone(), reach, self.moment);
+        self.conclude(at, attempt, error, verdict);
+    }
+
+    fn conclude(&mut self, at: Place, attempt: u32, error: StepError, verdict: Verdict) {
+        let path = self.path(at);
+        match verdict {
+            Verdict::Retry(due) => self.emit(Record::Failed { path, attempt, error, retry_at_ms: Some(due) }),
+            Verdict::Fail(error) => self.fail(at, attempt, error),
+            Verdict::Doubt(error) => self.emit(Record::InDoubt { path, attempt, error }),
+        }
+    }
+
+    /// Whether a call that must not be repeated blindly may have happened, in this attempt or an earlier one.
+    fn maybe_happened(&self, at: Place, reach: Reach) -> bool {
+        let earlier = self.state.cell(at).is_some_and(|cell| cell.unknown);
+        (earlier || reach == Reach::Unknown) && !state::repeatable(self.effect(at))
+    }
+
+    fn effect(&self, at: Place) -> Effect {
+        self.state.cell(at).and_then(|cell| cell.effect).unwrap_or_default()
+    }
+
+    /// Everything due by now fires.
+    pub(super) fn due(&mut self) {
+        let now = self.moment.now_ms;
+        if self.state.live_deadline().is_some_and(|due| due <= now) {
+            self.emit(Record::TimerFired { path: String::new() });
+            self.drop_all("the run's time is over");
+            return;
+        }
+        let is_due = |due: Option<i64>| due.is_some_and(|due| due <= now);
+        let mut due = Vec::new();
+        self.state.each_live(&mut |at, cell| {
+            if is_due(cell.wait_until_ms) && cell.state == Some(StepState::Waiting) {
+                due.push((at, false));
+            } else if is_due(cell.retry_at_ms) && cell.state == Some(StepState::Retrying) {
+                due.push((at, true));
+            }
+        });
+        for (at, again) in due {
+            // What fired before may have ended the item that it is in.
+            if self.state.cell(at).is_none_or(|cell| !cell.active()) {
+                continue;
+            }
+            let path = self.path(at);
+            self.emit(Record::TimerFired { path: path.clone() });
+            if again {
+                self.again(at);
+            } else {
+                self.emit(Record::Completed { path, attempt: 0, output: Value::Null });
+            }
+        }
+    }
+
+    /// The next attempt, unless the peer has forgotten the key under which an earlier one may have happened.
+    fn again(&mut self, at: Place) {
+        let (Some(step), Some(cell)) = (self.step_at(at), self.state.cell(at)) else { return };
+        let late = self.moment.now_ms > decide::window_end(step, cell);
+        if !(late && cell.unknown && cell.effect == Some(Effect::Keyed)) {
+            return self.call(at);
+        }
+        let attempt = cell.attempt;
+        let message = "an earlier attempt may have arrived and its key is too old to repeat it";
+        let error = StepError { step: self.path(at), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
+        let verdict = doubt(step, None, error.clone());
+        self.conclude(at, attempt, error, verdict);
+    }
+
+    /// Ends what is at work in the run, as far as nothing outside can be in the balance.
+    pub(super) fn drop_all(&mut self, why: &str) {
+        if has(Bug::CancelDoesNotStick) {
+            return;
+        }
+        let mut places = Vec::new();
+        self.state.each_live(&mut |at, _| places.push(at));
+        self.drop_these(places, why);
+    }
+
+    /// As [`Work::drop_all`], for a step and what is below it.
+    pub(super) fn drop_under(&mut self, at: Place, why: &str) {
+        let mut places = Vec::new();
+        self.state.live_under(at, &mut |at, _| places.push(at));
+        self.drop_these(places, why);
+    }
+
+    /// Design §3 rule 8, Cancel: reads, waits and unstarted calls are dropped at once, others are left to end.
+    fn drop_these(&mut self, places: Vec<Place>, why: &str) {
+        for at in places {
+            let Some(cell) = self.state.cell(at).filter(|cell| cell.active()) else { continue };
+            let (attempt, effect) = (cell.attempt, cell.effect);
+            match cell.state {
+                Some(StepState::Retrying) if cell.unknown => {
+                    let last = cell.error.clone().unwrap_or_else(|| StepError::new(ErrorClass::InDoubt, why));
+                    let path = self.path(at);
+                    self.emit(Record::InDoubt { path, attempt, error: StepError { unknown: true, ..last } });
+                    continue;
+                }
+                Some(StepState::Waiting | StepState::Retrying) => {}
+                // Wanted by this very transition: it never leaves.
+                Some(StepState::Running) if self.out.calls.iter().any(|call| call.at == at) && !cell.unknown => {
+                    self.out.calls.retain(|call| call.at != at);
+                }
+                Some(StepState::Running) if cell.calling() => {
+                    if matches!(effect, Some(Effect::Keyed | Effect::Lookup | Effect::Once)) {
+                        self.out.abort_unsent.push(at);
+                        continue;
+                    }
+                    self.out.abort.push(at);
+                }
+                _ => continue,
+            }
+            self.fail(at, attempt, StepError::new(ErrorClass::Cancelled, why));
+        }
+    }
+
+    pub(super) fn resolve(&mut self, path: String, resolution: Resolution, by: String) -> Result<(), Refused> {
+        let at = self.place(&path)?;
+        let cell = self.state.cell(at).filter(|cell| cell.state == Some(StepState::InDoubt));
+        let Some(cell) = cell else { return Err(Refused::NotInDoubt(path)) };
+        let attempt = cell.attempt;
+        let error = cell.error.clone().unwrap_or_else(|| StepError::new(ErrorClass::InDoubt, "unknown"));
+        if resolution == Resolution::Retry && !self.goes_on(at) {
+            return Err(Refused::Ending);
+        }
+        self.emit(Record::Resolved { path: path.clone(), resolution: resolution.clone(), by });
+        match resolution {
+            Resolution::Done(output) => self.emit(Record::Completed { path, attempt, output }),
+            Resolution::Fail => self.fail(at, attempt, StepError { class: ErrorClass::InDoubt, ..error }),
+            Resolution::Retry => self.call(at),
+        }
+        Ok(())
+    }
+
+    /// Whether the part of the flow that a step belongs to still goes on, so that its answer would count.
+    fn goes_on(&self, step: Place) -> bool {
+        let mut at = step;
+        loop {
+            if self.state.cell(at).is_none_or(|cell| cell.lost) {
+                return false;
+            }
+            let owner = self.state.frame(at.frame).map_or(Owner::Root, |frame| self.plan.owner(frame.scope));
+            match (owner, self.state.around(at)) {
+                (Owner::Compensate(_), Some(undone)) => return self.state.undoing == Some(undone),
+                (_, Some(around)) => at = around,
+                (Owner::Finally, None) => return self.state.finally.is_some(),
+                (Owner::FlowOnError, None) => return !self.state.closing() && !self.state.dropping(),
+                (_, None) => {
+                    return !self.state.closing()
+                        && self.state.on_error.is_none()
+                        && !self.state.dropping()
+                        && self.state.outcome.is_none();
+                }
+            }
+        }
+    }
+
+    /// After a restart: calls of this run that were out are judged by the effect table, others are made.
+    pub(super) fn recover(&mut self, epoch: u64) {
+        let mut calls = Vec::new();
+        self.state.each_live(&mut |at, cell| {
+            if cell.calling() {
+                calls.push(at);
+            }
+        });
+        for at in calls {
+            let (Some(cell), Some(step)) = (self.state.cell(at), self.step_at(at)) else { continue };
+            let (effect, attempt) = (self.effect(at), cell.attempt);
+            let was_out = cell.started.is_some_and(|(of, at)| of == attempt && at < epoch);
+            let late = effect == Effect::Keyed && self.moment.now_ms > decide::window_end(step, cell);
+            let ending = self.state.dropping() || self.state.is_lost(at);
+            let message = "the daemon stopped while this call was out; whether it arrived is not known";
+            let error =
+                StepError { step: self.path(at), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
+            if (effect.needs_started() && was_out && !has(Bug::OnceIsRepeated))
+                || late
+                || (ending && effect == Effect::Keyed)
+            {
+                let next = decide::next_attempt(step, cell, &error, self.moment);
+                let verdict = if ending { Verdict::Doubt(error.clone()) } else { doubt(step, next, error.clone()) };
+                self.conclude(at, attempt, error, verdict);
+            } else if ending {
+                self.fail(at, attempt, StepError::new(ErrorClass::Cancelled, "the run is ending"));
+            } else {
+                if effect == Effect::Keyed {
+                    // It may have left before the stop; that is remembered, should no repeat be answered for certain.
+                    let path = self.path(at);
+                    self.emit(Record::Started { path, attempt, lease: u64::from(attempt), epoch });
+                }
+                self.call(at);
+            }
+        }
+    }
+}

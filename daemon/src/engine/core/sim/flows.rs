@@ -1,0 +1,287 @@
+//! Random flows for the simulator: what may stand in them, and how the other side answers.
+
+use std::collections::BTreeMap;
+
+use aura_protocol::flow::{Arm, Effect, Flow, Http, Kind, Need, Retry, Sleep, Span, Step, Stop};
+use aura_protocol::{Map, Value};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// How the peer answers one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Ok,
+    /// It happened, but the answer got lost.
+    LostAfter,
+    /// It did not happen, and nobody heard so.
+    LostBefore,
+    Refused,
+    Slower,
+    Unsent,
+}
+
+/// A step to generate.
+#[derive(Clone, Debug)]
+pub(super) enum Spec {
+    Set,
+    Sleep(u16),
+    Call { effect: Effect, answers: Vec<Answer>, attempts: u32 },
+    Branch { taken: bool, arm: Vec<Node>, other: Vec<Node> },
+    Map { items: u8, parallel: u8, keyed: bool, carry_on: bool, body: Vec<Node> },
+    Each { items: u8, parallel: u8, carry_on: bool, effect: Effect, answers: Vec<Answer> },
+    Respond,
+    Stop(bool),
+}
+
+/// What a step waits for; picks are among the steps written before it.
+#[derive(Clone, Debug)]
+pub(super) enum Waits {
+    Before,
+    Nothing,
+    Join { picks: Vec<(Index, u8)>, join: u8, losers: bool },
+}
+
+/// A step with its modifiers.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub spec: Spec,
+    pub waits: Waits,
+    pub skipped: bool,
+    pub handler: Option<Vec<Node>>,
+    pub undo: Option<Vec<Node>>,
+}
+
+/// A flow, the peer, and what happens to the run from outside.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub steps: Vec<Node>,
+    pub on_error: Option<Vec<Node>>,
+    pub finally: Option<Vec<Node>>,
+    /// Cancel after this many commits.
+    pub cancel_after: Option<usize>,
+    pub timeout_s: Option<u16>,
+    /// Which of several possible things happens next.
+    pub luck: u64,
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        8 => Just(Answer::Ok),
+        1 => Just(Answer::LostAfter),
+        1 => Just(Answer::LostBefore),
+        2 => Just(Answer::Refused),
+        1 => Just(Answer::Slower),
+        1 => Just(Answer::Unsent),
+    ]
+}
+
+fn effect() -> impl Strategy<Value = Effect> {
+    prop_oneof![Just(Effect::Read), Just(Effect::Idempotent), Just(Effect::Keyed), Just(Effect::Once)]
+}
+
+/// What may stand around a step.
+#[derive(Clone, Copy)]
+struct Where {
+    depth: u32,
+    stops: bool,
+    undo: bool,
+    in_map: bool,
+}
+
+fn spec(place: Where) -> BoxedStrategy<Spec> {
+    let answers = || prop::collection::vec(answer(), 1..4);
+    let call = (effect(), answers(), 1_u32..4).prop_map(|(effect, answers, attempts)| Spec::Call {
+        effect,
+        answers,
+        attempts,
+    });
+    let each = (0_u8..4, 1_u8..4, any::<bool>(), effect(), answers()).prop_map(
+        |(items, parallel, carry_on, effect, answers)| Spec::Each { items, parallel, carry_on, effect, answers },
+    );
+    let leaf = prop_oneof![2 => Just(Spec::Set), 2 => (1_u16..500).prop_map(Spec::Sleep), 6 => call, 1 => each];
+    let leaf = if place.in_map { leaf.boxed() } else { prop_oneof![12 => leaf, 1 => Just(Spec::Respond)].boxed() };
+    let leaf =
+        if place.stops { prop_oneof![14 => leaf, 1 => any::<bool>().prop_map(Spec::Stop)].boxed() } else { leaf };
+    if place.depth == 0 {
+        return leaf;
+    }
+    let inner = Where { depth: place.depth - 1, ..place };
+    let branch =
+        (any::<bool>(), nodes(inner), nodes(inner)).prop_map(|(taken, arm, other)| Spec::Branch { taken, arm, other });
+    let items = Where { in_map: true, ..inner };
+    let map = (0_u8..4, 1_u8..4, any::<bool>(), any::<bool>(), nodes(items))
+        .prop_map(|(items, parallel, keyed, carry_on, body)| Spec::Map { items, parallel, keyed, carry_on, body });
+    prop_oneof![6 => leaf, 1 => branch, 1 => map].boxed()
+}
+
+fn waits() -> impl Strategy<Value = Waits> {
+    let pick = (any::<Index>(), prop_oneof![6 => Just(0_u8), 1 => Just(1_u8), 1 => Just(2_u8)]);
+    let join = (prop::collection::vec(pick, 1..4), 0_u8..4, any::<bool>())
+        .prop_map(|(picks, join, losers)| Waits::Join { picks, join, losers });
+    prop_oneof![3 => Just(Waits::Before), 2 => Just(Waits::Nothing), 3 => join]
+}
+
+fn nodes(place: Where) -> BoxedStrategy<Vec<Node>> {
+    let extra = |weight: f64, allowed: bool| {
+        if place.depth == 0 || !allowed {
+            return Just(None).boxed();
+        }
+        let inner = Where { depth: place.depth - 1, undo: false, ..place };
+        prop::option::weighted(weight, nodes(inner)).boxed()
+    };
+    let undo = if place.undo && place.depth > 0 {
+        let inner = Where { depth: 0, stops: false, undo: false, ..place };
+        prop::option::weighted(0.25, nodes(inner)).boxed()
+    } else {
+        Just(None).boxed()
+    };
+    let node = (spec(place), waits(), prop::bool::weighted(0.1), extra(0.25, true), undo)
+        .prop_map(|(spec, waits, skipped, handler, undo)| Node { spec, waits, skipped, handler, undo });
+    let most = if place.depth >= 2 { 6 } else { 4 };
+    prop::collection::vec(node, 1..most).boxed()
+}
+
+pub(super) fn case() -> impl Strategy<Value = Case> {
+    let place = |depth, stops, undo| Where { depth, stops, undo, in_map: false };
+    (
+        nodes(place(2, true, true)),
+        prop::option::weighted(0.3, nodes(place(1, true, false))),
+        prop::option::weighted(0.4, nodes(place(1, false, false))),
+        prop::option::weighted(0.2, 0_usize..10),
+        prop::option::weighted(0.15, 1_u16..400),
+        any::<u64>(),
+    )
+        .prop_map(|(steps, on_error, finally, cancel_after, timeout_s, luck)| Case {
+            steps,
+            on_error,
+            finally,
+            cancel_after,
+            timeout_s,
+            luck,
+        })
+}
+
+/// Makes the flow of a case, with a script of answers by step id.
+#[derive(Default)]
+pub(super) struct Maker {
+    count: usize,
+    pub scripts: BTreeMap<String, Vec<Answer>>,
+}
+
+impl Maker {
+    pub(super) fn flow(&mut self, case: &Case) -> Flow {
+        Flow {
+            flow: "sim".into(),
+            steps: self.steps(&case.steps),
+            on_error: case.on_error.as_ref().map(|specs| self.steps(specs)).unwrap_or_default(),
+            finally: case.finally.as_ref().map(|specs| self.steps(specs)).unwrap_or_default(),
+            timeout: case.timeout_s.map(|secs| Span::from_secs(u64::from(secs))),
+            ..Flow::default()
+        }
+    }
+
+    fn steps(&mut self, nodes: &[Node]) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::new();
+        for node in nodes {
+            let mut step = self.step(node);
+            match &node.waits {
+                Waits::Before => {}
+                Waits::Nothing => step.needs = Some(Vec::new()),
+                Waits::Join { picks, join, losers } => {
+                    let mut needs: Vec<Need> = Vec::new();
+                    for (pick, when) in picks.iter().filter(|_| !steps.is_empty()) {
+                        let id = pick.get(&steps).id.clone();
+                        if needs.iter().all(|need| need.step != id) {
+                            let when = ["settled", "succeeded", "failed"][usize::from(*when)].to_owned();
+                            needs.push(Need { step: id, when });
+                        }
+                    }
+                    if needs.len() > 1 {
+                        let count = i64::try_from(needs.len()).unwrap_or(1);
+                        (step.join, step.losers) = match join {
+                            0 => (None, None),
+                            1 if count > 2 => {
+                                (Some(Value::object([("n_of", count - 1)])), losers.then(|| "cancel".to_owned()))
+                            }
+                            _ => (Some(Value::from("any")), losers.then(|| "cancel".to_owned())),
+                        };
+                    }
+                    step.needs = Some(needs);
+                }
+            }
+            steps.push(step);
+        }
+        steps
+    }
+
+    fn step(&mut self, node: &Node) -> Step {
+        self.count += 1;
+        let id = format!("s{}", self.count);
+        let http = || Kind::Http(Http { method: "POST".into(), url: "http://peer/".into(), ..Http::default() });
+        let text = |value: bool| format!("{{{{ {value} }}}}");
+        let on_item_error = |carry_on: bool| Value::from(if carry_on { "continue" } else { "fail" });
+        let list = |items: u8| {
+            Value::List((0..items).map(|item| Value::object([("id", Value::from(format!("k{item}")))])).collect())
+        };
+        let mut step = Step { id: id.clone(), when: node.skipped.then(|| text(false)), ..Step::default() };
+        match &node.spec {
+            Spec::Set => step.kind = Kind::Set(Map::from_iter([("a".to_owned(), Value::Int(1))])),
+            Spec::Sleep(secs) => step.kind = Kind::Sleep(Sleep::For(format!("{secs}s"))),
+            Spec::Respond => step.kind = Kind::Respond(aura_protocol::flow::Respond::default()),
+            Spec::Stop(true) => step.kind = Kind::Stop(Stop::Ok(Value::from("enough"))),
+            Spec::Stop(false) => step.kind = Kind::Stop(Stop::Fail(Value::from("no"))),
+            Spec::Call { effect, answers, attempts } => {
+                step.kind = http();
+                step.effect = Some(*effect);
+                step.retry = Some(Retry { attempts: *attempts, ..Retry::default() });
+                self.scripts.insert(id, answers.clone());
+            }
+            Spec::Each { items, parallel, carry_on, effect, answers } => {
+                step.kind = http();
+                step.effect = Some(*effect);
+                step.each = Some(Value::object([
+                    ("over", list(*items)),
+                    ("max_parallel", Value::from(i64::from(*parallel))),
+                    ("on_item_error", on_item_error(*carry_on)),
+                ]));
+                self.scripts.insert(id, answers.clone());
+            }
+            Spec::Branch { taken, arm, other } => {
+                step.kind = Kind::Branch(vec![
+                    Arm { when: Some(text(*taken)), steps: self.steps(arm) },
+                    Arm { when: None, steps: self.steps(other) },
+                ]);
+            }
+            Spec::Map { items, parallel, keyed, carry_on, body } => {
+                let mut with = Map::from_iter([
+                    ("over".to_owned(), list(*items)),
+                    ("max_parallel".to_owned(), Value::from(i64::from(*parallel))),
+                    ("on_item_error".to_owned(), on_item_error(*carry_on)),
+                ]);
+                if *keyed {
+                    with.insert("key".to_owned(), Value::from("{{ item.id }}"));
+                }
+                step.kind = Kind::Map { with, steps: self.steps(body) };
+            }
+        }
+        step.on_error = node.handler.as_ref().map(|handler| self.steps(handler)).unwrap_or_default();
+        step.compensate = node.undo.as_ref().map(|undo| self.steps(undo)).unwrap_or_default();
+        step
+    }
+}
+
+/// What is in a case, wherever.
+pub(super) fn any_node(case: &Case, test: &dyn Fn(&Node) -> bool) -> bool {
+    fn any(nodes: &[Node], test: &dyn Fn(&Node) -> bool) -> bool {
+        nodes.iter().any(|node| {
+            let inside = match &node.spec {
+                Spec::Branch { arm, other, .. } => any(arm, test) || any(other, test),
+                Spec::Map { body, .. } => any(body, test),
+                _ => false,
+            };
+            let beside = [&node.handler, &node.undo].into_iter().flatten().any(|nodes| any(nodes, test));
+            test(node) || inside || beside
+        })
+    }
+    any(&case.steps, test) || [&case.on_error, &case.finally].into_iter().flatten().any(|nodes| any(nodes, test))
+}
