@@ -334,7 +334,8 @@ fn span(label: String, from_ms: i64, to_ms: Option<i64>, state: StepState) -> Sp
 
 #[cfg(test)]
 mod tests {
-    use aura_protocol::run::ErrorClass;
+    use aura_protocol::rpc::OutlineRow;
+    use aura_protocol::run::{ErrorClass, Transition};
 
     use super::*;
 

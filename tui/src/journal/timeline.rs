@@ -207,3 +207,110 @@ impl Told<'_> {
 fn is_each(row: &OutlineRow) -> bool {
     row.kind.starts_with("each ")
 }
+
+#[cfg(test)]
+mod tests {
+    use aura_protocol::Value;
+    use aura_protocol::run::{ErrorClass, StepError};
+
+    use super::*;
+
+    fn row(step: &str, depth: u32, kind: &str, scope: &str) -> OutlineRow {
+        OutlineRow { step: step.into(), depth, kind: kind.into(), scope: scope.into() }
+    }
+
+    fn done(path: &str) -> Record {
+        Record::Completed { path: path.into(), attempt: 1, output: Value::Null }
+    }
+
+    fn failed(path: &str) -> Record {
+        let error = StepError::new(ErrorClass::Invalid, "no such parcel");
+        Record::Failed { path: path.into(), attempt: 1, error, retry_at_ms: None }
+    }
+
+    fn listed(path: &str, count: usize) -> Record {
+        Record::Listed { path: path.into(), items: vec![Value::Null; count], keys: Vec::new(), parallel: 16 }
+    }
+
+    fn item(path: &str, index: u32) -> Record {
+        Record::ItemDone { path: path.into(), index }
+    }
+
+    /// Rows as `depth path word what`.
+    fn rows(outline: &[OutlineRow], records: Vec<Record>) -> Vec<String> {
+        let journal = [Transition { number: 1, at_ms: 0, records }];
+        let line =
+            |step: &Step| format!("{} {} {} {}", step.depth, step.id, step.word(), step.told()).trim_end().to_owned();
+        timeline(outline, &journal).iter().map(line).collect()
+    }
+
+    fn parcels() -> Vec<OutlineRow> {
+        vec![
+            row("parcels", 0, "map", "steps"),
+            row("ship", 1, "http", "map"),
+            row("recall", 2, "http", "compensate"),
+            row("label", 1, "set", "map"),
+            row("tell", 1, "http", "on_error"),
+            row("end", 0, "set", "steps"),
+        ]
+    }
+
+    #[test]
+    fn items_stand_below_their_map_and_its_handler_behind_them() {
+        let records = vec![
+            listed("parcels", 3),
+            done("ship[A]"),
+            failed("ship[B]"),
+            done("label[A]"),
+            item("parcels", 0),
+            done("recall[A]"),
+            done("tell"),
+        ];
+        assert_eq!(
+            rows(&parcels(), records),
+            [
+                "0 parcels running 1 of 3 items",
+                "1 ship[A] succeeded",
+                "2 recall[A] succeeded",
+                "1 label[A] succeeded",
+                "1 ship[B] failed no such parcel (invalid)",
+                "2 recall[B] queued",
+                "1 label[B] queued",
+                "1 tell succeeded",
+                "0 end queued",
+            ]
+        );
+    }
+
+    #[test]
+    fn before_its_first_item_a_map_shows_what_it_will_do() {
+        let rows = rows(&parcels(), Vec::new());
+        assert_eq!(rows[..2], ["0 parcels queued", "1 ship queued"]);
+    }
+
+    #[test]
+    fn each_shows_its_step_once_for_each_item_also_inside_a_map() {
+        let outline = [row("orders", 0, "map", "steps"), row("line", 1, "each http", "map")];
+        let records = vec![listed("orders", 1), listed("line[7]", 2), done("line[7][0]"), done("line[7][1]")];
+        assert_eq!(
+            rows(&outline, records),
+            [
+                "0 orders running 0 of 1 items",
+                "1 line[7] running 0 of 2 items",
+                "2 line[7][0] succeeded",
+                "2 line[7][1] succeeded",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_many_items_those_are_shown_that_did_not_go_well_and_the_last() {
+        let mut records = vec![listed("parcels", 10_000)];
+        records.extend((0..10_000).map(|n| if n == 17 { failed("ship[17]") } else { done(&format!("ship[{n}]")) }));
+        let rows = rows(&parcels(), records);
+        let ships: Vec<&String> = rows.iter().filter(|row| row.contains(" ship[")).collect();
+        assert_eq!(ships.len(), ITEMS_SHOWN);
+        assert!(ships[0].starts_with("1 ship[17] failed"), "{}", ships[0]);
+        assert!(ships[ITEMS_SHOWN - 1].starts_with("1 ship[9999] succeeded"));
+    }
+}

@@ -9,12 +9,16 @@ pub mod advance;
 pub mod bugs;
 pub mod decide;
 pub mod frames;
+#[cfg(test)]
+mod golden;
 pub mod plan;
 mod react;
 pub mod scope;
 #[cfg(test)]
 mod sim;
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod view;
 

@@ -146,7 +146,7 @@ fn policies_read_only_what_exists_then() {
 fn roots_that_nothing_provides_are_refused() {
     step(
         "set: { x: \"{{ vars.x }}\" }",
-        "error 4:21 steps[0].set.x: `vars` is not provided by this build (it provides: input, trigger, steps, run, error)",
+        "error 4:21 steps[0].set.x: `vars` is not provided by this build (it provides: input, trigger, steps, item, index, run, error)",
     );
     step(
         "set: { x: \"{{ item.x }}\" }",

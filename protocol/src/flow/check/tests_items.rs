@@ -14,12 +14,12 @@ fn a_step_reads_what_it_needs_and_what_that_needs() {
     case(&joined("needs: [a, b], set: { x: \"{{ steps.a.output.x + steps.b.output.x }}\" }"), "");
     case(
         &joined("needs: [b], set: { x: \"{{ steps.a.output.x }}\" }"),
-        "error 6:39 steps[2].set.x: `a` has not certainly settled when this is evaluated (add `a` to `needs`, or read a maybe: `steps.a?.output`)",
+        "error 6:33 steps[2].set.x: `a` has not certainly settled when this is evaluated (add `a` to `needs`, or read a maybe: `steps.a?.output`)",
     );
     case(&joined("needs: [b], set: { x: \"{{ steps.a?.output }}\" }"), "");
     case(
         &joined("needs: [a, b], join: any, set: { x: \"{{ steps.a.output.x }}\" }"),
-        "error 6:53 steps[2].set.x: `a` has not certainly settled when this is evaluated (add `a` to `needs`, or read a maybe: `steps.a?.output`)",
+        "error 6:47 steps[2].set.x: `a` has not certainly settled when this is evaluated (add `a` to `needs`, or read a maybe: `steps.a?.output`)",
     );
     // Whichever of two of three comes, one of any two that both bring `a` has come.
     let three = |join: &str| {
@@ -30,7 +30,7 @@ fn a_step_reads_what_it_needs_and_what_that_needs() {
     case(&three("{ n_of: 2 }"), "");
     case(
         &three("any"),
-        "error 8:56 steps[4].set.x: `a` has not certainly settled when this is evaluated (add `a` to `needs`, or read a maybe: `steps.a?.output`)",
+        "error 8:50 steps[4].set.x: `a` has not certainly settled when this is evaluated (add `a` to `needs`, or read a maybe: `steps.a?.output`)",
     );
 }
 
@@ -55,15 +55,15 @@ fn needs_stay_in_their_scope() {
 fn a_join_can_come_true() {
     case(
         &joined("needs: [a], join: any, set: {}"),
-        "error 6:27 steps[2].join: `join` says how several `needs` are joined, this step has 1 (write `needs: [a, b]`, or leave `join` out)",
+        "error 6:26 steps[2].join: `join` says how several `needs` are joined, this step has 1 (write `needs: [a, b]`, or leave `join` out)",
     );
     case(
         &joined("needs: [a, b], join: { n_of: 3 }, set: {}"),
-        "error 6:38 steps[2].join.n_of: `n_of` must be from 1 to 2, the number of `needs`, this is 3",
+        "error 6:37 steps[2].join.n_of: `n_of` must be from 1 to 2, the number of `needs`, this is 3",
     );
     case(
         &joined("needs: [a, b], losers: cancel, set: {}"),
-        "error 6:30 steps[2].losers: nobody loses a join that waits for all of its `needs` (write `join: any` or `join: { n_of: 2 }`, or leave `losers` out)",
+        "error 6:29 steps[2].losers: nobody loses a join that waits for all of its `needs` (write `join: any` or `join: { n_of: 2 }`, or leave `losers` out)",
     );
     case(&joined("needs: [a, b], join: any, losers: cancel, set: {}"), "");
 }
@@ -77,11 +77,11 @@ fn items_are_read_where_there_are_items() {
     step("map: { over: [1], as: order, steps: [{ id: s, set: { x: \"{{ order }}\" } }] }", "");
     step(
         "map: { over: \"{{ item }}\", steps: [{ id: s, set: {} }] }",
-        "error 4:27 steps[0].map.over: `item` is known only inside a map or loop (known here: input, trigger, steps, run)",
+        "error 4:21 steps[0].map.over: `item` is known only inside a map or loop (known here: input, trigger, steps, run)",
     );
     step(
         "map: { over: [1], as: order, steps: [{ id: s, set: { x: \"{{ ordr }}\" } }] }",
-        "error 4:73 steps[0].map.steps[0].set.x: there is no name `ordr` here (did you mean `order`?)",
+        "error 4:74 steps[0].map.steps[0].set.x: there is no name `ordr` here (did you mean `order`?)",
     );
     step("set: { x: \"{{ item.id }}\" }, each: \"{{ trigger.body }}\"", "");
     step("set: { x: \"{{ order.id }}\" }, each: { over: [1], as: order, on_item_error: continue }", "");
@@ -125,8 +125,8 @@ fn a_map_has_its_rules() {
     );
     step(
         "respond: {}, each: [1]",
-        "error 4:27 steps[0].each: `each` repeats one plain step, this is a `respond` step (write a `map` with this step in its `steps`)\n\
-         warning 4:14 steps[0].respond: nobody waits for this answer: every trigger replies `ack` (write `reply: { respond: {} }` on the webhook trigger)",
+        "warning 4:5 steps[0]: nobody waits for this answer: every trigger replies `ack` (write `reply: { respond: {} }` on the webhook trigger)\n\
+         error 4:27 steps[0].each: `each` repeats one plain step, this is a `respond` step (write a `map` with this step in its `steps`)",
     );
     step(
         "set: {}, each: { over: [1], paralel: 3 }",
@@ -138,6 +138,6 @@ fn a_map_has_its_rules() {
 fn what_undoes_is_not_undone() {
     case(
         "steps:\n  - id: a\n    set: {}\n    compensate:\n      - { id: u, set: { x: \"{{ steps.a?.output }} {{ error.message }}\" }, compensate: [{ id: v, set: {} }] }\n",
-        "error 7:86 steps[0].compensate[0].compensate: what runs in `compensate` is never undone (leave it out)",
+        "error 7:75 steps[0].compensate[0].compensate: what runs in `compensate` is never undone (leave it out)",
     );
 }

@@ -360,6 +360,25 @@ fn is_race(case: &Case) -> bool {
     joins || (parallel && any_node(case, &|node| matches!(node.spec, Spec::Stop(_))))
 }
 
+/// Journals of random flows for the golden files: half of them with a crash, all small, each with much in it.
+pub(super) fn recorded(count: usize) -> Vec<(aura_protocol::flow::Flow, Vec<Transition>)> {
+    use proptest::strategy::{Strategy, ValueTree};
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let mut found = Vec::new();
+    while found.len() < count {
+        let case = case().new_tree(&mut runner).expect("a case").current();
+        let Ok(calm) = Sim::new(&case, None).run(&case) else { continue };
+        let crash = (found.len() % 2 == 1).then_some(calm.points / 2);
+        let Ok(run) = Sim::new(&case, crash).run(&case) else { continue };
+        let bytes: usize =
+            run.journal.iter().map(|row| aura_protocol::wire::encode(row).map_or(0, |row| row.len())).sum();
+        if (12..40).contains(&run.journal.len()) && bytes < 3500 {
+            found.push((Maker::default().flow(&case), run.journal));
+        }
+    }
+    found
+}
+
 /// Runs random cases; gives the fault and how many cases it took.
 fn search(bug: Option<Bug>, cases: u32) -> Result<(), (u32, Fault, Case)> {
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
