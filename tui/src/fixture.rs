@@ -255,6 +255,82 @@ pub fn detail() -> RunDetail {
     }
 }
 
+/// The same run with steps side by side: a join that lost somebody, a map with a failed item, steps being undone.
+pub fn items() -> RunDetail {
+    let begin = NOW - 85_000;
+    let row = |step: &str, depth, kind: &str, scope: &str| OutlineRow {
+        step: step.to_owned(),
+        depth,
+        kind: kind.to_owned(),
+        scope: scope.to_owned(),
+    };
+    let started = |path: &str| Record::Started { path: path.to_owned(), attempt: 1, lease: 1, epoch: 1 };
+    let done =
+        |path: &str| Record::Completed { path: path.to_owned(), attempt: 1, output: Value::from(i64::from(1_u8)) };
+    let opened = |path: &str, scope| Record::ScopeOpened { path: path.to_owned(), scope };
+    let listed =
+        Record::Listed { path: "parcels".to_owned(), items: vec![Value::Null; 12], keys: Vec::new(), parallel: 4 };
+    let failed = Record::Failed { path: "ship[A-18]".to_owned(), attempt: 1, error: error("ship"), retry_at_ms: None };
+    let journal = vec![
+        at(1, begin, vec![started("charge"), started("quick"), started("cheap")]),
+        at(2, begin + 300, vec![done("charge")]),
+        at(
+            3,
+            begin + 450,
+            vec![
+                done("quick"),
+                Record::Lost { path: "cheap".to_owned(), join: "carrier".to_owned() },
+                Record::Failed {
+                    path: "cheap".to_owned(),
+                    attempt: 1,
+                    error: StepError::new(ErrorClass::Cancelled, "a join went on without this step"),
+                    retry_at_ms: None,
+                },
+                done("carrier"),
+                listed,
+                opened("parcels", ScopeKind::Item(0)),
+                started("ship[A-17]"),
+                opened("parcels", ScopeKind::Item(1)),
+                started("ship[A-18]"),
+            ],
+        ),
+        at(
+            4,
+            begin + 900,
+            vec![done("ship[A-17]"), done("label[A-17]"), Record::ItemDone { path: "parcels".to_owned(), index: 0 }],
+        ),
+        at(5, begin + 1000, vec![failed, opened("ship[A-17]", ScopeKind::Compensate), started("recall[A-17]")]),
+        at(
+            6,
+            begin + 1400,
+            vec![
+                done("recall[A-17]"),
+                Record::Compensated { path: "ship[A-17]".to_owned(), error: None },
+                opened("charge", ScopeKind::Compensate),
+                started("refund"),
+            ],
+        ),
+    ];
+    let mut detail = detail();
+    detail.head.state = RunState::Running;
+    detail.head.finished_ms = None;
+    detail.head.flow = "ship-order".to_owned();
+    detail.journal = journal;
+    detail.outline = vec![
+        row("charge", 0, "http", "steps"),
+        row("refund", 1, "http", "compensate"),
+        row("quick", 0, "http", "steps"),
+        row("cheap", 0, "http", "steps"),
+        row("carrier", 0, "set", "steps"),
+        row("parcels", 0, "map", "steps"),
+        row("ship", 1, "http", "map"),
+        row("recall", 2, "http", "compensate"),
+        row("label", 1, "set", "map"),
+        row("note", 0, "http", "finally"),
+    ];
+    detail
+}
+
 /// The store with the failed refund open.
 pub fn open() -> Store {
     let mut store = store();

@@ -77,6 +77,14 @@ pub(crate) struct Live {
     pub blocked: Option<Blocked>,
 }
 
+impl Live {
+    /// Whether it has a long journal and goes on by itself so soon that reading it again would be waste.
+    fn comes_back_by(&self, soon: i64) -> bool {
+        let long = self.state.transition >= LONG_JOURNAL || self.state.yielded_ms.is_some();
+        long && self.state.next_due().is_some_and(|due| due <= soon)
+    }
+}
+
 /// A call at work.
 #[derive(Clone)]
 pub(crate) struct InFlight {
@@ -132,6 +140,13 @@ pub(crate) struct Driver {
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A run with nothing at work stays in memory if its journal has so many transitions …
+const LONG_JOURNAL: u64 = 64;
+/// … it goes on by itself within this many milliseconds …
+const SOON_MS: i64 = 60_000;
+/// … and not more runs than this are in memory.
+const KEPT_MAX: usize = 1024;
 
 /// Plans kept in memory at most; they are compiled again when needed.
 const PLANS_MAX: usize = 1024;
@@ -210,7 +225,9 @@ impl Driver {
     /// Forgets a run that has nothing at work; its journal has everything.
     pub fn forget_idle(&self, run: RunId, cell: Cell) {
         let mut runs = lock(&self.runs);
-        let idle = lock(&cell).as_ref().is_none_or(|live| live.calls.is_empty());
+        let soon = self.deps.clock.now_ms().saturating_add(SOON_MS);
+        let keep = |live: &Live| runs.len() <= KEPT_MAX && live.comes_back_by(soon);
+        let idle = lock(&cell).as_ref().is_none_or(|live| live.calls.is_empty() && !keep(live));
         if idle && Arc::strong_count(&cell) <= 2 {
             runs.remove(&run);
         }

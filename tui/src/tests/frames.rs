@@ -95,6 +95,16 @@ fn run_at_all_sizes() {
 }
 
 #[test]
+fn items_losers_and_what_is_undone_are_told_apart() {
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut app = app(fixture::open());
+        on_run(&mut app);
+        app.store.detail = Some(fixture::items());
+        insta::assert_snapshot!(format!("run-items-{width}x{height}"), text(&mut app, width, height));
+    }
+}
+
+#[test]
 fn both_in_colour_mono_and_ascii() {
     let dresses = [
         ("colour", Theme::Sixteen, Glyphs::BOX),

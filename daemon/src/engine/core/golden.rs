@@ -96,7 +96,7 @@ fn write(name: &str, flow: &Flow, rows: &[Transition]) {
 #[test]
 fn journals_of_every_release_replay() {
     if std::env::var_os("AURA_WRITE_GOLDEN").is_some() {
-        for (number, (flow, rows)) in sim::recorded(20).iter().enumerate() {
+        for (number, (flow, rows)) in sim::recorded(15).iter().enumerate() {
             write(&format!("run-{number:02}"), flow, rows);
         }
     }
@@ -124,6 +124,6 @@ fn journals_of_every_release_replay() {
             }
         }
     }
-    assert!(files >= 20, "only {files} golden files");
+    assert!(files >= 15, "only {files} golden files");
     assert!(size <= BYTES_MAX, "{size} bytes of golden files");
 }

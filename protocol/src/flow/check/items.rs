@@ -107,7 +107,7 @@ impl Checks<'_> {
             && !matches!(value.as_str(), Some("fail" | "continue"))
         {
             let message = format!("`on_item_error` cannot be {}", super::super::shown(value));
-            self.error(&path.field("on_item_error"), message, one_of(["fail", "continue"].into_iter()));
+            self.error(&path.field("on_item_error"), message, one_of(["fail", "continue"]));
         }
         if let Some(value) = with.get("as") {
             self.item_name(value, at, &path.field("as"));
