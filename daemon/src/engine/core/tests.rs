@@ -73,7 +73,7 @@ impl Run {
         }
     }
 
-    fn to_the_end(mut self) -> Self {
+    fn ended(mut self) -> Self {
         while self.state.finished.is_none() {
             if let Some(call) = self.calls.pop_front() {
                 let path = self.state.path(&self.plan, call.at);
@@ -107,7 +107,7 @@ const CALLS: &str = "  - id: all
 /// Bytes of the journal and the time it took, for so many items.
 fn calls(count: u32) -> (usize, Duration) {
     let begin = Instant::now();
-    let run = Run::new(CALLS, numbers(count)).to_the_end();
+    let run = Run::new(CALLS, numbers(count)).ended();
     let took = begin.elapsed();
     assert_eq!(run.state.finished, Some(State::Succeeded));
     let live = run.state.frames.iter().flatten().count();
@@ -134,7 +134,7 @@ fn a_long_list_of_pure_steps_is_several_commits_without_a_pause() {
         numbers(10_000),
     );
     assert_eq!(run.state.state(), State::Running);
-    let run = run.to_the_end();
+    let run = run.ended();
     assert!((10..=12).contains(&run.journal.len()), "{} commits", run.journal.len());
     assert_eq!(run.now_ms, 1, "nothing waits");
     let output = run.state.last_output(0);
@@ -146,7 +146,7 @@ fn a_long_list_of_pure_steps_is_several_commits_without_a_pause() {
 fn a_list_that_is_too_long_or_has_a_key_twice_fails_its_step() {
     let check = |settings: &str, input: Value, expected: &str| {
         let steps = format!("  - {{ id: all, map: {{ {settings}, steps: [{{ id: s, set: {{}} }}] }} }}");
-        let run = Run::new(&steps, input).to_the_end();
+        let run = Run::new(&steps, input).ended();
         let error = run.state.outcome.as_ref().and_then(|outcome| outcome.error.clone()).expect("an error");
         assert!(error.message.contains(expected), "{}", error.message);
     };
@@ -164,7 +164,7 @@ fn a_list_that_is_too_long_or_has_a_key_twice_fails_its_step() {
 #[test]
 fn a_batch_is_an_item() {
     let steps = "  - { id: all, map: { over: \"{{ input.items }}\", batch: 4, steps: [{ id: s, set: { n: \"{{ item.length }}\" } }] } }";
-    let run = Run::new(steps, numbers(10)).to_the_end();
+    let run = Run::new(steps, numbers(10)).ended();
     assert_eq!(run.state.last_output(0).to_json(), "[{\"n\":4},{\"n\":4},{\"n\":2}]");
 }
 
@@ -193,7 +193,7 @@ fn records_of_items_carry_the_keys_of_all_items_around() {
         - { id: line, each: \"{{ order.lines }}\", http: { method: PUT, url: \"http://e.org/{{ order.id }}/{{ item }}\" } }",
         Value::from_json(br#"{"orders":[{"id":"a[1]","lines":[7,8]},{"id":"b","lines":[]}]}"#).unwrap(),
     )
-    .to_the_end();
+    .ended();
     let scheduled = run.journal.iter().flat_map(|transition| &transition.records).filter_map(|record| match record {
         Record::Scheduled { path, input, .. } => Some((path.as_str(), input.get("url").cloned().unwrap_or_default())),
         _ => None,
