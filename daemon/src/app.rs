@@ -16,6 +16,7 @@ use crate::config::Options;
 use crate::engine::{Deps, Engine};
 use crate::http::{Door, Limits};
 use crate::keys::MasterKey;
+use crate::retention::Retention;
 use crate::room::Room;
 use crate::rpc::{Service, Shared, socket};
 use crate::stop::Stop;
@@ -120,6 +121,14 @@ impl App {
         });
         tasks.spawn(room.watch(service.store.clone(), bounds, tasks.closing.clone()));
         tasks.spawn(renewed(service.clone()));
+        let retention = Retention {
+            store: service.store.clone(),
+            catalog: service.catalog.clone(),
+            clock: service.clock.clone(),
+            usual_ms: i64::try_from(options.retention_days).unwrap_or(3_650) * 24 * 3_600_000,
+            quota: bounds.quota,
+        };
+        tasks.spawn(retention.work(tasks.closing.clone()));
         tasks.spawn(door.serve(listener));
         tasks.spawn(socket::serve(bound, service.clone()));
         Ok(Self { service, http: address, tasks, failed })

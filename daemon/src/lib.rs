@@ -16,6 +16,7 @@ pub mod http;
 pub mod keys;
 pub mod paths;
 pub mod recent;
+pub mod retention;
 pub mod room;
 pub mod rpc;
 pub mod settings;

@@ -26,6 +26,17 @@ pub enum Tight {
     Quota,
 }
 
+impl Tight {
+    /// The word in `status`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Quota => "quota",
+        }
+    }
+}
+
 /// What is known about room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Look {

@@ -3,10 +3,12 @@
 //! The macro below makes from one line the tarpc method, the [`Operation`], its role and the dispatch
 //! that refuses before the handler runs. A method without a role does not parse, so none can be forgotten.
 
+mod room;
 mod views;
 
 use serde::{Deserialize, Serialize};
 
+pub use room::{RUNS_MAX, RoomStatus, RunDelete, RunFilter, RunsDeleted};
 pub use views::{
     Activity, EventPage, EventQuery, FlowActivity, LastRun, RunPage, SettingRow, Settings, WebhookTest, WebhookTested,
 };
@@ -147,6 +149,8 @@ service! {
     run_payload / RunPayload(PayloadQuery) -> PayloadWindow: Viewer;
     /// Asks a run to end.
     run_cancel / RunCancel(RunCancel) -> RunHead: Operator;
+    /// Deletes finished runs, or says which it would.
+    run_delete / RunDelete(RunDelete) -> RunsDeleted: Operator;
     /// Decides about a step in doubt.
     run_resolve / RunResolve(RunResolve) -> RunHead: Operator;
     /// Held, dropped and repeated events, newest first, in pages.
@@ -226,6 +230,9 @@ pub struct StatusReply {
     pub live: Vec<(RunState, u64)>,
     /// Held event groups.
     pub held: u64,
+    /// Room: what is stored, what may be, and what the disk has.
+    #[serde(default)]
+    pub room: RoomStatus,
 }
 
 /// `aura doctor`.

@@ -464,6 +464,15 @@ impl Store {
             .collect()
     }
 
+    /// Keys of `from..to` in order, at most `limit`; values are not looked at.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn keys(&self, table: Table, from: &Key, to: &Key, limit: usize) -> Result<Vec<Key>, ReadError> {
+        let rows = self.0.reading(table, from, |snapshot| snapshot.range(table, from, to, limit, false))?;
+        Ok(rows.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Groups after a cursor.
     ///
     /// # Errors

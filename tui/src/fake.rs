@@ -140,6 +140,9 @@ impl Handler for Fake {
     async fn run_payload(&self, _: Actor, query: PayloadQuery) -> Result<PayloadWindow, WireError> {
         Ok(PayloadWindow { text: format!("\"window at {}\"", query.offset), total: 200_000 })
     }
+    async fn run_delete(&self, _: Actor, _: RunDelete) -> Result<RunsDeleted, WireError> {
+        unscripted()
+    }
     async fn run_cancel(&self, actor: Actor, cancel: RunCancel) -> Result<RunHead, WireError> {
         let hangs = {
             let mut script = self.script.lock().unwrap();

@@ -109,6 +109,7 @@ pub fn status() -> StatusReply {
         cursor: 1200,
         live: vec![(RunState::Running, 2)],
         held: 1,
+        room: aura_protocol::rpc::RoomStatus::default(),
     }
 }
 

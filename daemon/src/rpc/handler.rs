@@ -9,15 +9,15 @@ use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply,
     FlowDetail, FlowEnable, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow,
-    RunCancel, RunDetail, RunPage, RunQuery, RunRef, RunResolve, Settings, StatusReply, Webhook, WebhookTest,
-    WebhookTested,
+    RunCancel, RunDelete, RunDetail, RunPage, RunQuery, RunRef, RunResolve, RunsDeleted, Settings, StatusReply,
+    Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, EventId, TenantId, WireError};
 
 use crate::rpc::peer::Peer;
-use crate::rpc::{Service, activity, events, flows, runs, sample, status, watch};
+use crate::rpc::{Service, activity, deletion, events, flows, runs, sample, status, watch};
 
 /// One client.
 #[derive(Clone)]
@@ -81,6 +81,9 @@ impl Handler for Session {
     }
     async fn run_cancel(&self, actor: Actor, request: RunCancel) -> Result<RunHead, WireError> {
         runs::cancel(&self.service, actor, request).await
+    }
+    async fn run_delete(&self, _: Actor, request: RunDelete) -> Result<RunsDeleted, WireError> {
+        deletion::delete(&self.service, request).await
     }
     async fn run_resolve(&self, actor: Actor, request: RunResolve) -> Result<RunHead, WireError> {
         runs::resolve(&self.service, actor, request).await

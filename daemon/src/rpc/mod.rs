@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod cut;
+pub mod deletion;
 pub mod events;
 pub mod flows;
 pub mod handler;

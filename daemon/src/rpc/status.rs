@@ -1,8 +1,9 @@
 //! Handshake and status: what the daemon is, and whether the two sides speak alike.
 
-use aura_protocol::rpc::{Actor, HelloReply, HelloRequest, StatusReply};
+use aura_protocol::rpc::{Actor, HelloReply, HelloRequest, RoomStatus, StatusReply};
 use aura_protocol::text::display;
-use aura_protocol::{Code, WireError, version};
+use aura_protocol::{Code, TenantId, WireError, version};
+use aura_storage::{Key, Table};
 
 use crate::rpc::Shared;
 
@@ -55,13 +56,30 @@ pub fn status(shared: &Shared) -> StatusReply {
         cursor: *shared.store.newest().borrow(),
         live: shared.engine.live(),
         held: shared.engine.held(),
+        room: room(shared),
+    }
+}
+
+fn room(shared: &Shared) -> RoomStatus {
+    let look = shared.room.now();
+    let all = Key::tenant(TenantId::DEFAULT);
+    let oldest = shared.store.keys(Table::Runs, &all, &all.after_prefix(), 1).unwrap_or_default();
+    // An id begins with its time, in milliseconds of six bytes.
+    let oldest = oldest.first().and_then(|key| key.number_at(16)).map(|start| start >> 16);
+    RoomStatus {
+        stored: shared.store.stored(),
+        quota: shared.quota,
+        oldest_ms: oldest.and_then(|at| i64::try_from(at).ok()),
+        disk_free: look.free,
+        disk_reserve: look.reserve,
+        tight: look.tight.map(|why| why.word().to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use aura_protocol::RequestId;
     use aura_protocol::rpc::Role;
-    use aura_protocol::{RequestId, TenantId};
 
     use super::*;
 

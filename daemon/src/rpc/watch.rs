@@ -128,7 +128,15 @@ fn batch(shared: &Shared, after: u64, request: &WatchRequest) -> Result<Batch, W
     let mut heads = HashSet::new();
     for (cursor, entries) in page.groups {
         let mut fresh = heads.clone();
-        let items = items(shared, &entries, &wanted, &mut fresh)?;
+        let Some(items) = items(shared, &entries, &wanted, &mut fresh)? else {
+            // What this group tells of was deleted: the reader is told once that the stream is cut, behind what it
+            // got before it.
+            if out.items.is_empty() {
+                return Ok(Batch { cursor: newest, cut: true, ..Batch::default() });
+            }
+            out.more = true;
+            return Ok(out);
+        };
         let size = weigh(&items);
         let first = out.items.is_empty();
         if !first && (out.items.len() + items.len() > items_max || bytes + size > bytes_max) {
@@ -164,12 +172,13 @@ fn small(item: Item) -> Item {
     }
 }
 
+/// The items of a group; `None` if a run that it tells of is no longer kept.
 fn items(
     shared: &Shared,
     entries: &[TailEntry],
     wanted: &Wanted,
     heads: &mut HashSet<RunId>,
-) -> Result<Vec<Item>, WireError> {
+) -> Result<Option<Vec<Item>>, WireError> {
     let mut out = Vec::new();
     for entry in entries {
         match *entry {
@@ -179,7 +188,8 @@ fn items(
                     out.extend(transition(shared, run, number)?.map(|found| Item::Transition(run, found)));
                 }
                 if (wanted.runs || transitions) && heads.insert(run) {
-                    out.extend(head(shared, run)?.map(|head| Item::Run(Box::new(head))));
+                    let Some(head) = head(shared, run)? else { return Ok(None) };
+                    out.push(Item::Run(Box::new(head)));
                 }
             }
             TailEntry::Event(tenant, event) if tenant == TenantId::DEFAULT && wanted.events => {
@@ -195,7 +205,7 @@ fn items(
             _ => {}
         }
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 fn transition(shared: &Shared, run: RunId, number: u64) -> Result<Option<Transition>, WireError> {

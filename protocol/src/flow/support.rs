@@ -28,8 +28,20 @@ pub const TRIGGERS: &[&str] = &["webhook", "manual"];
 /// Keys of triggers.
 pub const TRIGGER_KEYS: &[&str] = &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
 /// Keys of the flow.
-pub const FLOW_KEYS: &[&str] =
-    &["aura", "flow", "title", "note", "labels", "triggers", "concurrency", "timeout", "steps", "on_error", "finally"];
+pub const FLOW_KEYS: &[&str] = &[
+    "aura",
+    "flow",
+    "title",
+    "note",
+    "labels",
+    "triggers",
+    "concurrency",
+    "timeout",
+    "retention",
+    "steps",
+    "on_error",
+    "finally",
+];
 /// Root names that a run provides to expressions.
 pub const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "run", "error"];
 /// Signature schemes of webhooks.

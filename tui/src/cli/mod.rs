@@ -11,6 +11,7 @@ mod flow;
 mod output;
 mod prompt;
 mod run;
+mod run_delete;
 mod status;
 mod tail;
 mod webhook;

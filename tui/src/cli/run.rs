@@ -93,6 +93,11 @@ pub enum Command {
         #[arg(long, default_value = "cancelled by hand")]
         reason: String,
     },
+    /// Delete finished runs; those that have not finished are kept
+    #[command(
+        after_help = "Example: aura run delete 4XK2QW\n         aura run delete --filter 'flow=cart state=failed older=30d' --plan"
+    )]
+    Delete(super::run_delete::Which),
     /// Decide about a step whose outcome is unknown
     #[command(after_help = "Example: aura run resolve 4XK2QW charge --done --output '{\"id\": \"ch_1\"}'")]
     Resolve {
@@ -165,6 +170,7 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
                 .await?;
             decided(&head, out)
         }
+        Command::Delete(which) => super::run_delete::delete(which, session, out).await,
         Command::Resolve { run, step, how, output } => {
             let output = output.map_or(Ok(Value::Null), |text| files::json(&text))?;
             let resolution = match (how.done, how.retry) {

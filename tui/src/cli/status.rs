@@ -2,6 +2,8 @@
 //!
 //! Invariant: what is printed is one reply, so its figures belong together.
 
+use aura_protocol::rpc::RoomStatus;
+
 use super::Ended;
 use super::output::Output;
 use crate::client::Session;
@@ -27,9 +29,26 @@ pub async fn status(session: &mut Session, out: &mut Output) -> Ended {
         ("cursor", status.cursor.to_string()),
         ("runs", if live.is_empty() { "none unfinished".to_owned() } else { live.join(", ") }),
         ("held", format!("{} events", status.held)),
+        ("stored", stored(&status.room, &out.zone)),
+        ("disk", disk(&status.room)),
     ];
     for (name, value) in rows {
         out.line(&format!("{name:<8} {}", aura_protocol::text::display(&value)))?;
     }
     Ok(0)
+}
+
+/// What is stored, of how much, since when.
+fn stored(room: &RoomStatus, zone: &jiff::tz::TimeZone) -> String {
+    let quota = if room.quota == 0 { "no quota".to_owned() } else { format!("quota {}", times::bytes(room.quota)) };
+    let oldest = room.oldest_ms.map_or("no run yet".to_owned(), |at| format!("oldest run {}", times::full(at, zone)));
+    let full = if room.tight.as_deref() == Some("quota") { "; no room: the quota is used up" } else { "" };
+    format!("{}, {quota}, {oldest}{full}", times::bytes(room.stored))
+}
+
+/// Room on the disk.
+fn disk(room: &RoomStatus) -> String {
+    let free = room.disk_free.map_or("not known".to_owned(), |free| format!("{} free", times::bytes(free)));
+    let full = if room.tight.as_deref() == Some("disk") { "; no room: nothing new is accepted" } else { "" };
+    format!("{free}, {} reserved{full}", times::bytes(room.disk_reserve))
 }

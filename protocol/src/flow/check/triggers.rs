@@ -40,6 +40,11 @@ impl Checks<'_> {
                 "leave it out or make it longer",
             );
         }
+        let (least, most) = (Span::from_secs(3600), Span::from_secs(3650 * 24 * 3600));
+        if flow.retention.is_some_and(|kept| kept < least || kept > most) {
+            let message = "finished runs are kept between an hour and ten years";
+            self.error(&root.field("retention"), message, "write 1h to 3650d");
+        }
         self.answers();
     }
 

@@ -1,0 +1,184 @@
+//! What goes when, what stays, and that the file stays as small as what is kept.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aura_integrations::registry::Registry;
+use aura_protocol::run::{Record, RunState, Transition};
+use aura_protocol::{EventId, RunId, Value};
+use aura_storage::rows::{LiveRow, journal_key};
+use aura_storage::{StoreOptions, Txn};
+
+use super::*;
+
+const TENANT: TenantId = TenantId::DEFAULT;
+const HOUR: i64 = 3_600_000;
+const NOW: i64 = 1_790_000_000_000;
+
+fn flow(number: u8) -> FlowId {
+    FlowId::from_bytes([number; 16])
+}
+
+fn head(number: u64, flow: FlowId, created_ms: i64, finished_ms: Option<i64>, transition: u64) -> RunHead {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    RunHead {
+        run: RunId::from_parts(u64::try_from(created_ms).unwrap(), &random),
+        flow_id: flow,
+        flow: "f".to_owned(),
+        version: "v".to_owned(),
+        trigger: "t".to_owned(),
+        event: EventId::from_bytes([4; 16]),
+        state: if finished_ms.is_some() { RunState::Succeeded } else { RunState::InDoubt },
+        created_ms,
+        finished_ms,
+        step: String::new(),
+        attempt: 1,
+        steps_done: 1,
+        steps_all: 1,
+        blocked_by: None,
+        error: None,
+        transition,
+    }
+}
+
+/// A run as the engine leaves it: journal, list row, and a live row while it has not finished.
+fn put(store: &Store, txn: &mut Txn, head: &RunHead, bytes: usize) {
+    for number in 1..=head.transition {
+        let output = Value::Str("x".repeat(bytes));
+        let records = vec![Record::Completed { path: "a".to_owned(), attempt: 1, output }];
+        let transition = Transition { number, at_ms: head.created_ms, records };
+        store.put(txn, TENANT, Table::Journal, journal_key(TENANT, head.run, number), &transition).unwrap();
+    }
+    store.put(txn, TENANT, Table::Runs, run_key(TENANT, head.run), head).unwrap();
+    if head.finished_ms.is_none() {
+        let (state, transition, created_ms) = (head.state, head.transition, head.created_ms);
+        let live = LiveRow { state, transition, due_ms: None, flow: head.flow_id, slot: None, created_ms };
+        store.put(txn, TENANT, Table::Live, run_key(TENANT, head.run), &live).unwrap();
+    }
+}
+
+fn retention(store: &Store, clock: &Clock, quota: u64) -> Retention {
+    let catalog = Catalog::open(store.clone(), Arc::new(Registry::builtin()), clock.clone()).unwrap();
+    Retention { store: store.clone(), catalog, clock: clock.clone(), usual_ms: 30 * 24 * HOUR, quota }
+}
+
+fn kept(store: &Store) -> Vec<RunId> {
+    let all = Key::tenant(TENANT);
+    let rows: Vec<(Key, RunHead)> = store.scan(TENANT, Table::Runs, &all, &all.after_prefix(), 1_000, false).unwrap();
+    rows.into_iter().map(|(_, head)| head.run).collect()
+}
+
+#[tokio::test]
+async fn each_run_goes_when_its_flow_says_and_never_before_it_has_finished() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let clock = Clock::demo();
+    let retention = retention(&store, &clock, 0);
+    let now = clock.now_ms();
+    let policy = Policy { usual_ms: 100 * HOUR, flows: BTreeMap::from([(flow(1), HOUR)]), names: BTreeMap::default() };
+    let runs = [
+        head(1, flow(1), now - 200 * HOUR, Some(now - 2 * HOUR), 2),
+        head(2, flow(1), now - 200 * HOUR, None, 2),
+        head(3, flow(1), now - 2 * HOUR, Some(now - HOUR / 2), 1),
+        head(4, flow(2), now - 200 * HOUR, Some(now - 150 * HOUR), 1),
+        head(5, flow(2), now - 50 * HOUR, Some(now - 50 * HOUR), 1),
+    ];
+    let mut txn = Txn::new();
+    runs.iter().for_each(|head| put(&store, &mut txn, head, 10));
+    store.commit(txn).await.unwrap();
+    let [_, live, later, _, young] = runs.each_ref().map(|head| head.run);
+    let mut frontiers = Frontiers::default();
+    assert_eq!(retention.sweep(&policy, &mut frontiers).await.unwrap(), 2);
+    assert_eq!(kept(&store), [live, young, later]);
+    let before = (store.stored(), *store.newest().borrow());
+    assert_eq!(retention.sweep(&policy, &mut frontiers).await.unwrap(), 0);
+    assert_eq!((store.stored(), *store.newest().borrow()), before, "nothing is written when nothing is due");
+    clock.advance(u64::try_from(HOUR).unwrap());
+    assert_eq!(retention.sweep(&policy, &mut frontiers).await.unwrap(), 1, "what was left behind comes when it is due");
+    clock.advance(u64::try_from(60 * HOUR).unwrap());
+    assert_eq!(retention.sweep(&policy, &mut frontiers).await.unwrap(), 1);
+    assert_eq!(kept(&store), [live], "a run in doubt is never deleted");
+    assert_eq!(store.check(true), Ok(vec![]));
+}
+
+#[tokio::test]
+async fn a_long_journal_goes_in_pieces_and_a_run_at_work_not_at_all() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let (long, other) = (head(1, flow(1), NOW, Some(NOW), 1_000), head(2, flow(1), NOW, None, 1));
+    let mut txn = Txn::new();
+    put(&store, &mut txn, &long, 5);
+    put(&store, &mut txn, &other, 5);
+    store.commit(txn).await.unwrap();
+    let mut deletion = Deletion::new(&store, TENANT);
+    assert!(matches!(deletion.take(&other).await, Err(DeleteError::Live)));
+    // What a list said a while ago does not matter: the transaction itself says that the run has ended.
+    let stale = RunHead { state: RunState::Succeeded, ..other.clone() };
+    deletion.take(&stale).await.unwrap();
+    deletion.take(&long).await.unwrap();
+    assert_eq!(store.check(true), Ok(vec![]), "what is left is a whole state at any time");
+    assert_eq!(deletion.finish().await.unwrap(), 1);
+    assert_eq!(kept(&store), [other.run]);
+    assert_eq!(store.check(true), Ok(vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_constant_load_the_file_stays_bounded_and_acknowledgements_quick() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&StoreOptions::in_dir(dir.path(), [7; 32])).unwrap();
+    let clock = Clock::demo();
+    let quota = 3 << 20;
+    let retention = retention(&store, &clock, quota);
+    let created = clock.now_ms() - 48 * HOUR;
+    let live = head(0, flow(1), created - HOUR, None, 1);
+    let mut txn = Txn::new();
+    put(&store, &mut txn, &live, 10);
+    store.commit(txn).await.unwrap();
+    let stop = CancellationToken::new();
+    let shrinking = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let mut gone = 0;
+            while !stop.is_cancelled() {
+                if retention.store.stored() >= part(quota, QUOTA_FROM) {
+                    gone += retention.shrink(part(quota, QUOTA_TO)).await.unwrap();
+                }
+                tokio::task::yield_now().await;
+            }
+            gone
+        }
+    });
+    let (mut sizes, mut took) = (Vec::new(), Vec::new());
+    for round in 0..150_u64 {
+        let mut receipts = Vec::new();
+        for number in 0..40 {
+            let finished = created + i64::try_from(round).unwrap();
+            let head = head(1 + round * 40 + number, flow(1), finished, Some(finished), 1);
+            let mut txn = Txn::new();
+            put(&store, &mut txn, &head, 2_000);
+            receipts.push(store.reserve().await.unwrap().submit(txn));
+        }
+        let began = Instant::now();
+        for receipt in receipts {
+            receipt.committed().await.unwrap();
+        }
+        took.push(began.elapsed());
+        sizes.push(store.bytes());
+        // A load that is faster than one thread can delete in a debug build is no constant load.
+        while store.stored() > quota {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.cancel();
+    let gone = shrinking.await.unwrap();
+    took.sort_unstable();
+    let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
+    println!(
+        "{gone} of 6000 runs deleted; file {} then {} bytes; a group took {median:?}, at most {worst:?}",
+        sizes[50], sizes[149]
+    );
+    assert!(gone > 4_000 && store.stored() <= quota, "{gone} deleted, {} stored", store.stored());
+    assert!(sizes[149] <= sizes[50] * 3 / 2, "the file grows: {} then {}", sizes[50], sizes[149]);
+    assert!(median < Duration::from_millis(50), "housekeeping holds up acknowledgements: {median:?}");
+    assert!(kept(&store).contains(&live.run), "a run in doubt is never deleted");
+    assert_eq!(store.check(true), Ok(vec![]));
+}
