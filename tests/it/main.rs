@@ -16,6 +16,7 @@ mod e2e_control;
 mod e2e_door;
 mod e2e_effects;
 mod e2e_flows;
+mod e2e_items;
 mod e2e_limits;
 mod e2e_start;
 mod e2e_tui;
