@@ -176,6 +176,8 @@ pub struct Step {
     pub note: String,
     /// Attempts and waits in their order.
     pub spans: Vec<Span>,
+    /// It was undone, or could not be; the note says which.
+    pub undone: bool,
     /// Of a map: items that ended well, and all of them.
     pub items: Option<(usize, usize)>,
 }
@@ -194,6 +196,7 @@ impl Step {
             handled: false,
             note: String::new(),
             spans: Vec::new(),
+            undone: false,
             items: None,
         }
     }
@@ -204,7 +207,7 @@ impl Step {
         match self.items {
             Some((done, all)) if self.state != StepState::Skipped => {
                 let gap = if self.note.is_empty() { "" } else { "; " };
-                format!("{done} of {all} items{gap}{}", self.note)
+                format!("{done} of {all} items done{gap}{}", self.note)
             }
             _ => self.note.clone(),
         }
@@ -293,6 +296,7 @@ impl Step {
                 }
             }
             Record::Compensated { error, .. } => {
+                self.undone = true;
                 self.note = match error {
                     None => "undone".to_owned(),
                     Some(error) => format!("could not be undone: {}", sentence(error)),

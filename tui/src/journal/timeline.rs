@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(
             rows(&parcels(), records),
             [
-                "0 parcels running 1 of 3 items",
+                "0 parcels running 1 of 3 items done",
                 "1 ship[A] succeeded",
                 "2 recall[A] succeeded",
                 "1 label[A] succeeded",
@@ -295,8 +295,8 @@ mod tests {
         assert_eq!(
             rows(&outline, records),
             [
-                "0 orders running 0 of 1 items",
-                "1 line[7] running 0 of 2 items",
+                "0 orders running 0 of 1 items done",
+                "1 line[7] running 0 of 2 items done",
                 "2 line[7][0] succeeded",
                 "2 line[7][1] succeeded",
             ]

@@ -25,7 +25,11 @@ pub fn current(detail: &RunDetail) -> String {
     let steps = journal::timeline(&detail.outline, &detail.journal);
     let of = |wanted: &[StepState]| steps.iter().rev().find(|step| wanted.contains(&step.state));
     let found = of(&[StepState::InDoubt])
-        .or_else(|| of(&[StepState::Running, StepState::Retrying, StepState::Waiting]))
+        .or_else(|| {
+            // What began last is what is at work inside of the others.
+            let active = [StepState::Running, StepState::Retrying, StepState::Waiting];
+            steps.iter().filter(|step| active.contains(&step.state)).max_by_key(|step| step.from_ms)
+        })
         .or_else(|| steps.iter().rev().find(|step| step.state == StepState::Failed && !step.handled))
         .or_else(|| steps.iter().filter(|step| step.state == StepState::Succeeded).max_by_key(|step| step.to_ms));
     found.map_or(String::new(), |step| step.id.clone())
@@ -46,13 +50,17 @@ enum Row<'a> {
 
 fn rows(steps: &[Step]) -> Vec<Row<'_>> {
     let mut rows = vec![Row::Trigger];
-    let mut scope = (0, "steps");
+    // The scope told last at each depth; deeper ones end where one less deep goes on.
+    let mut told: Vec<&str> = Vec::new();
     for step in steps {
-        let own = (step.depth, step.scope.as_str());
-        if own != scope && step.scope != "steps" && !step.scope.is_empty() {
+        let depth = usize::try_from(step.depth).unwrap_or(0);
+        told.truncate(depth + 1);
+        let known = told.len() > depth && told.last() == Some(&step.scope.as_str());
+        told.resize(depth, "");
+        told.push(&step.scope);
+        if !known && step.scope != "steps" && !step.scope.is_empty() {
             rows.push(Row::Scope(step));
         }
-        scope = own;
         rows.push(Row::Step(step));
         if step.spans.len() > 1 || step.spans.iter().any(|span| span.label == "wait") {
             rows.extend(step.spans.iter().map(|span| Row::Span(step, span)));
@@ -135,7 +143,7 @@ fn draw_row(look: &Look, detail: &RunDetail, now_ms: i64, buf: &mut Buffer, area
         }
         Row::Step(step) => {
             let mut kind = if step.kind.is_empty() { String::new() } else { format!("  {}", step.kind) };
-            if step.items.is_some() {
+            if step.items.is_some() || step.undone {
                 kind.push_str(&format!("  {}", step.told()));
             }
             let name = display(&format!("{}{kind}", step.id));
