@@ -3,103 +3,12 @@
 //! The one invariant: what is measured are the bytes that a terminal would get; [`vt100`] says what a
 //! person would see. `AURA_TUI_QUIET_SECONDS` shortens the silent window (default 30, as issue 2 says).
 
-use std::io::{Read, Write};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-
-use crate::support::{Daemon, LIMIT, assert_says, wait_until};
+use crate::support::{Daemon, LIMIT, Screen, assert_says, wait_until};
 
 /// Largest first frame in bytes at 100×30.
 const FRAME_MAX: usize = 8 * 1024;
-
-/// `aura` in a terminal.
-struct Screen {
-    child: Box<dyn Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
-    input: Box<dyn Write + Send>,
-    seen: Arc<Mutex<(vt100::Parser, Vec<u8>)>>,
-    _home: tempfile::TempDir,
-}
-
-impl Screen {
-    fn open(socket: &Path, columns: u16, rows: u16, environment: &[(&str, &str)]) -> Self {
-        let size = PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).expect("a terminal");
-        let home = tempfile::tempdir().expect("a home");
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_it-aura"));
-        command.env_clear();
-        for (name, value) in [("TERM", "xterm-256color"), ("LANG", "C.UTF-8"), ("TZ", "UTC")] {
-            command.env(name, value);
-        }
-        command.env("HOME", home.path());
-        for (name, value) in environment {
-            command.env(name, value);
-        }
-        command.arg("--socket");
-        command.arg(socket);
-        let child = pair.slave.spawn_command(command).expect("aura starts");
-        drop(pair.slave);
-        let parser = vt100::Parser::new(rows.try_into().expect("rows"), columns.try_into().expect("columns"), 0);
-        let seen = Arc::new(Mutex::new((parser, Vec::new())));
-        let mut reader = pair.master.try_clone_reader().expect("a reader");
-        let sink = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count) = reader.read(&mut piece) {
-                if count == 0 {
-                    return;
-                }
-                let mut seen = sink.lock().expect("the screen");
-                seen.0.process(&piece[..count]);
-                seen.1.extend_from_slice(&piece[..count]);
-            }
-        });
-        let input = pair.master.take_writer().expect("a writer");
-        Self { child, master: pair.master, input, seen, _home: home }
-    }
-
-    /// What a person sees.
-    fn text(&self) -> String {
-        self.seen.lock().expect("the screen").0.screen().contents()
-    }
-    /// Bytes written so far.
-    fn bytes(&self) -> Vec<u8> {
-        self.seen.lock().expect("the screen").1.clone()
-    }
-    fn type_keys(&mut self, keys: &str) {
-        self.input.write_all(keys.as_bytes()).and_then(|()| self.input.flush()).expect("typed keys");
-    }
-    fn wait(&self, what: &str, ask: impl Fn(&str) -> bool) {
-        let begin = Instant::now();
-        loop {
-            let text = self.text();
-            if ask(&text) {
-                return;
-            }
-            assert!(begin.elapsed() < LIMIT, "waited in vain for {what}; the screen shows:\n{text}");
-            crate::support::tick();
-        }
-    }
-    fn resize(&self, columns: u16, rows: u16) {
-        self.seen
-            .lock()
-            .expect("the screen")
-            .0
-            .screen_mut()
-            .set_size(rows.try_into().expect("rows"), columns.try_into().expect("columns"));
-        self.master.resize(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).expect("a new size");
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 const FLOW: &str = "aura: 1\nflow: shown\ntitle: Shown\ntriggers:\n  - { id: in, on: webhook, auth: none }\nsteps:\n  - id: first\n    set: { got: \"{{ trigger.body }}\" }\n  - id: rest\n    sleep: { for: 1h }\n";
 
@@ -174,7 +83,7 @@ fn a_daemon_that_dies_under_the_screen_comes_back_to_it() {
     screen.wait("caught up", |text| text.to_lowercase().contains("caught up"));
     screen.wait("four runs", |text| text.matches("shown").count() >= 4);
     screen.type_keys("Q");
-    wait_until("the client to end", LIMIT, || screen.child.try_wait().expect("its state").is_some());
+    wait_until("the client to end", LIMIT, || screen.ended().is_some());
 }
 
 #[test]
@@ -198,7 +107,7 @@ fn small_screens_and_resizing_are_survived() {
         if columns >= 60 {
             screen.wait("the runs", |text| text.contains("shown"));
         }
-        assert!(screen.child.try_wait().expect("its state").is_none(), "it ended at {columns}x{rows}");
+        assert!(screen.ended().is_none(), "it ended at {columns}x{rows}");
     }
     screen.wait("the runs", |text| text.matches("shown").count() >= 3);
 }

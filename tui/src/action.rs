@@ -1,11 +1,15 @@
 //! Actions as data: what keys lead to. Screens return them, [`crate::app`] carries them out.
 //!
 //! Invariant: a screen changes only itself; whatever reaches the daemon, the terminal or another screen is
-//! an action, so a test can read it.
+//! an action, so a test can read it. Every question has its twin on the command line.
 
-use aura_protocol::ids::RunId;
-use aura_protocol::rpc::PayloadQuery;
+use aura_protocol::Value;
+use aura_protocol::ids::{FlowId, RunId};
+use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery};
 use aura_protocol::run::Resolution;
+
+use crate::cli::output::json_line;
+use crate::target::quoted;
 
 /// A place to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +18,12 @@ pub enum Place {
     Runs,
     /// One run.
     Run(RunId),
+    /// All flows.
+    Flows,
+    /// One flow.
+    Flow(FlowId),
+    /// Events that were held, dropped or repeated.
+    Events,
 }
 
 /// A question to the daemon.
@@ -31,6 +41,71 @@ pub enum Request {
     Cancel(RunId),
     /// Decide about a step in doubt.
     Resolve(RunId, String, Resolution),
+    /// Read older runs.
+    Older(RunQuery),
+    /// Read all flows and what they did lately.
+    Flows,
+    /// Read one flow: text, endpoints, findings.
+    Flow(String),
+    /// Let a flow take events, or not.
+    Switch(String, bool),
+    /// Publish a flow's draft.
+    Publish(String),
+    /// Start a run by hand.
+    Start(String, Value),
+    /// Read a page of events.
+    Events(EventQuery),
+}
+
+impl Request {
+    /// The command that asks the same, without `aura`; nothing for what only a screen needs.
+    #[must_use]
+    pub fn twin(&self) -> Option<String> {
+        let json = |value: &Value| quoted(&json_line(value).unwrap_or_default());
+        Some(match self {
+            Self::Watch(_) | Self::Payload(_) => return None,
+            Self::Run(run) => format!("run show {run}"),
+            Self::Find(part) => format!("run show {}", quoted(part)),
+            Self::Cancel(run) => format!("run cancel {run} --reason 'cancelled on the screen'"),
+            Self::Resolve(run, step, how) => {
+                let how = match how {
+                    Resolution::Done(Value::Null) => "--done".to_owned(),
+                    Resolution::Done(output) => format!("--done --output {}", json(output)),
+                    Resolution::Retry => "--retry".to_owned(),
+                    Resolution::Fail => "--fail".to_owned(),
+                };
+                format!("run resolve {run} {} {how}", quoted(step))
+            }
+            Self::Older(query) => {
+                let mut line = format!("run list --limit {}", query.limit);
+                for state in &query.states {
+                    line.push_str(&format!(" --state {}", state.word().replace(' ', "_")));
+                }
+                if let Some(flow) = &query.flow {
+                    line.push_str(&format!(" --flow {}", quoted(flow)));
+                }
+                query.before.iter().for_each(|run| line.push_str(&format!(" --before {run}")));
+                line
+            }
+            Self::Flows => "flow list".to_owned(),
+            Self::Flow(name) => format!("flow show {}", quoted(name)),
+            Self::Switch(name, true) => format!("flow enable {}", quoted(name)),
+            Self::Switch(name, false) => format!("flow disable {}", quoted(name)),
+            Self::Publish(name) => format!("flow publish {}", quoted(name)),
+            Self::Start(name, Value::Null) => format!("flow run {}", quoted(name)),
+            Self::Start(name, input) => format!("flow run {} --input {}", quoted(name), json(input)),
+            Self::Events(query) => {
+                let before = query.before.map_or(String::new(), |event| format!(" --before {event}"));
+                format!("event list --limit {}{before}", query.limit)
+            }
+        })
+    }
+
+    /// It changes something.
+    #[must_use]
+    pub fn decides(&self) -> bool {
+        matches!(self, Self::Cancel(_) | Self::Resolve(..) | Self::Switch(..) | Self::Publish(_) | Self::Start(..))
+    }
 }
 
 /// What a key leads to.
@@ -40,6 +115,10 @@ pub enum Action {
     Draw,
     /// Go somewhere.
     Go(Place),
+    /// Go to the runs of a flow.
+    RunsOf(String),
+    /// Go to the events of a flow.
+    EventsOf(String),
     /// One step back.
     Back,
     /// Ask the daemon.
@@ -48,6 +127,14 @@ pub enum Action {
     Confirm(String, Vec<Request>),
     /// Ask the person how a step in doubt ended.
     ResolveDialog(RunId, String),
+    /// Ask the person for the input of a run by hand.
+    StartDialog(String),
+    /// Open a line with the beginning of a command and what may follow it.
+    Line(String, String),
+    /// Run a command of ours; its output is shown, or it gets the terminal.
+    Run(Vec<String>),
+    /// Do what a key does here.
+    Do(crate::keymap::Command),
     /// Put an id or constant on the clipboard.
     Copy(String),
     /// Say something in the status line.
@@ -58,4 +145,41 @@ pub enum Action {
     Redraw,
     /// Stop this process until the shell wakes it.
     Suspend,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_question_has_a_twin_that_the_command_line_understands() {
+        let run = crate::fixture::run(1);
+        let output = Value::object([("it's", Value::from("a b"))]);
+        let before = Some(run);
+        let states = vec![aura_protocol::run::RunState::InDoubt];
+        let all = [
+            Request::Run(run),
+            Request::Find("4XK2".into()),
+            Request::Cancel(run),
+            Request::Resolve(run, "charge".into(), Resolution::Done(output.clone())),
+            Request::Resolve(run, "charge".into(), Resolution::Retry),
+            Request::Resolve(run, "charge".into(), Resolution::Fail),
+            Request::Older(RunQuery { flow: Some("a".into()), states, before, limit: 500 }),
+            Request::Flows,
+            Request::Flow("a".into()),
+            Request::Switch("a".into(), true),
+            Request::Switch("a".into(), false),
+            Request::Publish("a".into()),
+            Request::Start("a".into(), Value::Null),
+            Request::Start("a".into(), output),
+            Request::Events(EventQuery { before: Some(crate::fixture::event(1)), limit: 100, ..EventQuery::default() }),
+        ];
+        for request in all {
+            let twin = request.twin().unwrap();
+            let words = crate::words::split(&twin).unwrap();
+            let line = std::iter::once("aura".to_owned()).chain(words);
+            let read = crate::cli::definition().try_get_matches_from(line);
+            assert!(read.is_ok(), "{twin}: {}", read.unwrap_err());
+        }
+    }
 }

@@ -1,37 +1,44 @@
-//! The screens' one loop: an inbox of events, a state, a frame when something shown has changed.
+//! The screens' state: events in, things to do out, a frame when something shown has changed.
 //!
-//! Invariant: nothing is written unless something changed; events are drained before a frame is drawn, and
-//! frames keep their distance (30 a second, 10 over ssh).
+//! Invariant: whatever a key does goes through [`Action`]; the loop around the terminal is in [`terminal`], the
+//! line on top of every screen in [`header`].
 
-use std::path::PathBuf;
+mod header;
+mod terminal;
+
 use std::time::Duration;
 
-use aura_protocol::text::display;
-use aura_protocol::{Code, WireError};
-use crossterm::event::{Event as Input, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use futures::StreamExt;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::action::{Action, Place, Request};
 use crate::event::Event;
-use crate::keymap::{self, Command, Context};
+use crate::keymap::{Command, Context, Keys};
 use crate::look::Look;
+use crate::screens::events::{self, EventsScreen};
+use crate::screens::flow::FlowScreen;
+use crate::screens::flows::Flows;
 use crate::screens::run::RunScreen;
 use crate::screens::runs::Runs;
 use crate::store::{Link, Store};
-use crate::term::{Canvas, Screen, Terminal, clipboard};
+use crate::term::clipboard;
 use crate::theme::Tone;
-use crate::times;
 use crate::widgets::foot;
 use crate::widgets::overlay::{Overlay, Then};
+use crate::widgets::palette::Around;
+
+#[cfg(test)]
+pub use terminal::Hands;
+#[cfg(test)]
+pub use terminal::run;
+pub use terminal::{Opening, open};
 
 /// Below this the screens show a plain list.
 const SMALLEST: (u16, u16) = (60, 16);
-/// Events taken before a frame is due.
-const DRAIN_MAX: usize = 512;
+/// What flows did is asked for again after this, when something happened.
+const FRESH: Duration = Duration::from_secs(2);
 /// Places remembered for going back.
 const BACK_MAX: usize = 50;
 
@@ -46,6 +53,10 @@ pub enum Todo {
     Redraw,
     /// Suspend this process.
     Suspend,
+    /// Run a command of ours and show what it says.
+    Run(Vec<String>),
+    /// Give the terminal to a command of ours until it ends.
+    Lend(Vec<String>),
     /// Leave.
     Quit,
 }
@@ -54,13 +65,24 @@ pub enum Todo {
 pub struct App {
     /// What we know.
     pub store: Store,
+    /// The table of keys.
+    pub keys: Keys,
+    /// The context's name, if one was chosen.
+    pub context_name: Option<String>,
+    /// It is marked as production.
+    pub production: bool,
     look: Look,
     place: Place,
     before: Vec<Place>,
     last: Option<Place>,
     runs: Runs,
     run: RunScreen,
+    flows: Flows,
+    flow: FlowScreen,
+    events: EventsScreen,
     overlay: Option<Overlay>,
+    show_log: bool,
+    asked_at: Option<Instant>,
     dirty: bool,
 }
 
@@ -70,13 +92,21 @@ impl App {
     pub fn new(look: Look) -> Self {
         Self {
             store: Store::default(),
+            keys: Keys::default(),
+            context_name: None,
+            production: false,
             look,
             place: Place::Runs,
             before: Vec::new(),
             last: None,
             runs: Runs::default(),
             run: RunScreen::default(),
+            flows: Flows::default(),
+            flow: FlowScreen::default(),
+            events: EventsScreen::default(),
             overlay: None,
+            show_log: false,
+            asked_at: None,
             dirty: true,
         }
     }
@@ -90,6 +120,32 @@ impl App {
         match self.place {
             Place::Runs => Context::Runs,
             Place::Run(_) => Context::Run,
+            Place::Flows => Context::Flows,
+            Place::Flow(_) => Context::Flow,
+            Place::Events => Context::Events,
+        }
+    }
+
+    /// The screen before which there is none.
+    fn first(&self) -> bool {
+        matches!(self.place, Place::Runs | Place::Flows | Place::Events)
+    }
+
+    fn typing(&self) -> bool {
+        match self.place {
+            Place::Runs => self.runs.typing(),
+            Place::Flows => self.flows.typing(),
+            Place::Events => self.events.typing(),
+            Place::Run(_) | Place::Flow(_) => false,
+        }
+    }
+
+    fn clear(&mut self) -> bool {
+        match self.place {
+            Place::Runs => self.runs.clear(),
+            Place::Flows => self.flows.clear(),
+            Place::Events => self.events.clear(),
+            Place::Run(_) | Place::Flow(_) => false,
         }
     }
 
@@ -101,7 +157,12 @@ impl App {
             Event::Paste(text) => {
                 match &mut self.overlay {
                     Some(overlay) => overlay.paste(&text),
-                    None => self.runs.paste(&text),
+                    None => match self.place {
+                        Place::Runs => self.runs.paste(&text),
+                        Place::Flows => self.flows.paste(&text),
+                        Place::Events => self.events.paste(&text),
+                        Place::Run(_) | Place::Flow(_) => {}
+                    },
                 }
                 self.dirty = true;
             }
@@ -118,32 +179,86 @@ impl App {
                     todos.push(Todo::Ask(Request::Run(run)));
                 }
             }
+            Event::Finished(finished) => {
+                let refused = finished.code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
+                self.store.twins.note(self.store.moment_ms(), &finished.line, true);
+                self.store.twins.settle(refused.as_deref());
+                self.overlay = Some(Overlay::output(&finished));
+                self.store.say("");
+                self.store.catalog.stale = true;
+                self.store.catalog.open_stale = true;
+                self.dirty = true;
+            }
             Event::Notice(line) => self.dirty |= self.store.tell(&line),
             Event::Stop => todos.push(Todo::Quit),
         }
-        if let Place::Run(_) = self.place
-            && let Some(request) = self.run.wants(&self.store)
-        {
-            todos.push(Todo::Ask(request));
-        }
+        self.wants(&mut todos);
         todos
+    }
+
+    /// What must be asked now so that the screen shows what is.
+    fn wants(&mut self, todos: &mut Vec<Todo>) {
+        match self.place {
+            Place::Run(_) => {
+                if let Some(request) = self.run.wants(&self.store) {
+                    todos.push(Todo::Ask(request));
+                }
+            }
+            Place::Flow(flow) if std::mem::take(&mut self.store.catalog.open_stale) => {
+                if let Some(row) = self.store.catalog.of(flow) {
+                    let name = row.flow.clone();
+                    self.ask(Request::Flow(name), todos);
+                }
+            }
+            _ => {}
+        }
+        let shown = matches!(self.place, Place::Flows | Place::Flow(_)) && self.store.link == Link::Up;
+        if shown && self.store.catalog.stale && self.asked_at.is_none_or(|at| at.elapsed() >= FRESH) {
+            self.store.catalog.stale = false;
+            self.asked_at = Some(Instant::now());
+            self.ask(Request::Flows, todos);
+        }
+    }
+
+    /// A command that had the terminal has ended.
+    pub fn lent(&mut self, words: &[String], said: &str) {
+        let line = words.join(" ");
+        self.store.twins.note(self.store.moment_ms(), &line, true);
+        self.store.twins.settle((!said.is_empty()).then_some(said));
+        let how = if said.is_empty() { "done" } else { said };
+        self.store.say(format!("aura {line}: {how}"));
+        self.store.catalog.stale = true;
+        self.store.catalog.open_stale = true;
+        self.dirty = true;
     }
 
     fn key(&mut self, key: KeyEvent, todos: &mut Vec<Todo>) {
         if let Some(overlay) = &mut self.overlay {
             self.dirty = true;
-            if let Then::Close(actions) = overlay.key(key, &self.store) {
+            let context = match self.place {
+                Place::Runs => Context::Runs,
+                Place::Run(_) => Context::Run,
+                Place::Flows => Context::Flows,
+                Place::Flow(_) => Context::Flow,
+                Place::Events => Context::Events,
+            };
+            let around = Around { store: &self.store, keys: &self.keys, context };
+            if let Then::Close(actions) = overlay.key(key, &around) {
                 self.overlay = None;
                 self.act(actions, todos);
             }
             return;
         }
         let stop = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-        if self.place == Place::Runs && self.runs.typing() && !stop {
-            let actions = self.runs.typed(key, &self.store);
+        if self.typing() && !stop {
+            let actions = match self.place {
+                Place::Flows => self.flows.typed(key, &self.store),
+                Place::Events => self.events.typed(key, &self.store),
+                _ => self.runs.typed(key, &self.store),
+            };
             return self.act(actions, todos);
         }
-        if let Some(command) = keymap::meaning(self.context(), key) {
+        if let Some(command) = self.keys.meaning(self.context(), key) {
             self.command(command, todos);
         }
     }
@@ -152,25 +267,31 @@ impl App {
         let leave = || Action::Confirm("Leave AURA?".to_owned(), Vec::new());
         let actions = match command {
             Command::Help => {
-                self.overlay = Some(Overlay::Help(self.context(), Default::default(), 0));
+                self.overlay = Some(Overlay::Help(Default::default(), 0));
                 vec![Action::Draw]
             }
             Command::Palette => {
                 self.overlay = Some(Overlay::Palette(Default::default(), 0));
                 vec![Action::Draw]
             }
-            Command::Back if self.place == Place::Runs => {
-                if self.runs.clear() {
-                    vec![Action::Draw]
-                } else {
-                    vec![leave()]
-                }
+            Command::GoRuns => vec![Action::Go(Place::Runs)],
+            Command::GoFlows => vec![Action::Go(Place::Flows)],
+            Command::GoEvents => vec![Action::Go(Place::Events)],
+            Command::ShowLog => {
+                self.show_log = !self.show_log;
+                vec![Action::Draw]
             }
+            Command::Back if self.first() => match (self.clear(), self.place) {
+                (true, _) => vec![Action::Draw],
+                (false, Place::Runs) => vec![leave()],
+                (false, _) if self.before.is_empty() => vec![Action::Go(Place::Runs)],
+                (false, _) => vec![Action::Back],
+            },
             Command::Back => vec![Action::Back],
             Command::Last => self.last.map(Action::Go).into_iter().collect(),
             Command::Leave => vec![Action::Quit],
             Command::Clear => {
-                if self.place == Place::Runs && self.runs.clear() {
+                if self.clear() {
                     vec![Action::Draw]
                 } else {
                     vec![leave()]
@@ -181,6 +302,9 @@ impl App {
             other => match self.place {
                 Place::Runs => self.runs.command(other, &self.store),
                 Place::Run(_) => self.run.command(other, &self.store),
+                Place::Flows => self.flows.command(other, &self.store),
+                Place::Flow(_) => self.flow.command(other, &self.store),
+                Place::Events => self.events.command(other, &self.store),
             },
         };
         self.act(actions, todos);
@@ -196,7 +320,29 @@ impl App {
                     let to = self.before.pop().unwrap_or(Place::Runs);
                     self.enter(to, todos);
                 }
-                Action::Ask(request) => todos.push(Todo::Ask(request)),
+                Action::Ask(request) => self.ask(request, todos),
+                Action::RunsOf(flow) => {
+                    self.runs.only(&flow);
+                    self.go(Place::Runs, todos);
+                }
+                Action::EventsOf(flow) => {
+                    self.events.only(&flow);
+                    self.go(Place::Events, todos);
+                }
+                Action::StartDialog(flow) => {
+                    self.overlay = Some(Overlay::Start(flow, Default::default(), String::new()));
+                }
+                Action::Line(text, usage) => {
+                    let mut field = crate::widgets::field::Field::default();
+                    field.paste(&text);
+                    self.overlay = Some(Overlay::Line(field, usage, String::new()));
+                }
+                Action::Run(words) if crate::cli::table::takes_terminal(&words) => todos.push(Todo::Lend(words)),
+                Action::Run(words) => {
+                    self.store.say(format!("aura {} …", words.join(" ")));
+                    todos.push(Todo::Run(words));
+                }
+                Action::Do(command) => self.command(command, todos),
                 Action::Confirm(question, requests) => {
                     let mut then: Vec<Action> = requests.into_iter().map(Action::Ask).collect();
                     if then.is_empty() {
@@ -222,6 +368,16 @@ impl App {
         }
     }
 
+    fn ask(&mut self, request: Request, todos: &mut Vec<Todo>) {
+        if let Request::Older(query) = &request {
+            self.store.ask_older(query);
+        }
+        if let Some(twin) = request.twin() {
+            self.store.twins.note(self.store.moment_ms(), &twin, request.decides());
+        }
+        todos.push(Todo::Ask(request));
+    }
+
     fn go(&mut self, place: Place, todos: &mut Vec<Todo>) {
         if place == self.place {
             return;
@@ -245,9 +401,27 @@ impl App {
             self.store.window = None;
             // First the watch, then the state: nothing falls between.
             todos.push(Todo::Ask(Request::Watch(Some(run))));
-            todos.push(Todo::Ask(Request::Run(run)));
-        } else {
+            self.ask(Request::Run(run), todos);
+            return;
+        }
+        if matches!(self.last, Some(Place::Run(_))) {
             todos.push(Todo::Ask(Request::Watch(None)));
+        }
+        match place {
+            Place::Flows => self.store.catalog.stale = true,
+            Place::Flow(flow) => {
+                self.flow.open(flow);
+                if self.store.catalog.open.as_ref().is_none_or(|view| view.detail.row.id != flow) {
+                    self.store.catalog.open = None;
+                }
+                self.store.catalog.open_stale = false;
+                if let Some(row) = self.store.catalog.of(flow) {
+                    let name = row.flow.clone();
+                    self.ask(Request::Flow(name), todos);
+                }
+            }
+            Place::Events => self.ask(events::newest(), todos),
+            Place::Runs | Place::Run(_) => {}
         }
     }
 
@@ -256,13 +430,19 @@ impl App {
     pub fn tick_at(&self) -> Option<Instant> {
         match &self.store.link {
             Link::Down(since, _) => Some(*since + Duration::from_secs(since.elapsed().as_secs() + 1)),
+            Link::Up if self.store.catalog.stale && matches!(self.place, Place::Flows | Place::Flow(_)) => {
+                self.asked_at.map(|at| at + FRESH)
+            }
             _ => None,
         }
     }
 
-    /// Marks the frame as changed without an event (the banner counts).
-    pub fn tick(&mut self) {
-        self.dirty = true;
+    /// Time went by without an event: the banner counts, what is old is asked for again.
+    pub fn tick(&mut self) -> Vec<Todo> {
+        self.dirty |= matches!(self.store.link, Link::Down(..));
+        let mut todos = Vec::new();
+        self.wants(&mut todos);
+        todos
     }
 
     /// Draws the whole frame.
@@ -284,200 +464,27 @@ impl App {
         if small {
             self.runs.draw_small(&self.look, &self.store, buf, body);
         } else {
+            let body = self.command_log(buf, body);
             match self.place {
                 Place::Runs => self.runs.draw(&self.look, &self.store, buf, body),
                 Place::Run(_) => self.run.draw(&self.look, &self.store, buf, body),
+                Place::Flows => self.flows.draw(&self.look, &self.store, buf, body),
+                Place::Flow(_) => self.flow.draw(&self.look, &self.store, buf, body),
+                Place::Events => self.events.draw(&self.look, &self.store, buf, body),
             }
             foot::draw(
                 &self.look,
                 buf,
                 Rect { y: area.y + area.height - 1 - keys, height: keys, ..area },
+                &self.keys,
                 self.context(),
             );
         }
         let status = Rect { y: area.y + area.height - 1, height: 1, ..area };
         self.look.put(buf, status, 1, 0, &self.store.notice, Tone::Plain);
         if let Some(overlay) = &self.overlay {
-            overlay.draw(&self.look, &self.store, buf, area);
-        }
-    }
-
-    fn header(&self, buf: &mut Buffer, area: Rect, small: bool) {
-        let look = &self.look;
-        let mut x = look.put(buf, area, 0, 0, " AURA ", Tone::Title);
-        let mut put = |text: &str, tone| x += look.put(buf, area, x, 0, text, tone);
-        let status = self.store.status.as_ref();
-        put(&format!(" {} ", status.map_or("-".to_owned(), |status| display(&status.profile))), Tone::Plain);
-        match &self.store.link {
-            Link::Down(since, why) => {
-                let secs = since.elapsed().as_secs();
-                put(&format!(" aurad not reachable {secs}s, retrying ({why})"), Tone::Bad);
-                return;
-            }
-            Link::Opening => return put(" connecting", Tone::Dim),
-            Link::Up if small => {
-                return put(&format!(" below {}x{}: a list only", SMALLEST.0, SMALLEST.1), Tone::Warn);
-            }
-            Link::Up => {}
-        }
-        let state = status.map_or(String::new(), |status| display(&status.state));
-        put(&state, if state.starts_with("ready") { Tone::Good } else { Tone::Warn });
-        if self.store.now_ms > 0 {
-            let now = self.store.now_ms;
-            let shown = if area.width < 100 { times::clock(now, &look.zone) } else { times::day(now, &look.zone) };
-            put(&format!("  {shown}"), Tone::Plain);
-        }
-        if let Place::Run(run) = self.place {
-            put(&format!("  runs {} ", look.glyphs.crumb), Tone::Dim);
-            // The whole id where it fits, its end otherwise.
-            return if area.width >= 80 { put(&run.to_string(), Tone::Title) } else { put(&run.short(), Tone::Title) };
-        }
-        use aura_protocol::run::RunState as S;
-        let counts: [(usize, &str, Tone); 5] = [
-            (self.store.held.len(), "held", Tone::Calm),
-            (self.store.count(|state| matches!(state, S::Running | S::Retrying | S::Queued)), "running", Tone::Busy),
-            (self.store.count(|state| matches!(state, S::Waiting | S::Paused)), "waiting", Tone::Calm),
-            (self.store.count(|state| state == S::InDoubt), "in doubt", Tone::Warn),
-            (self.store.count(|state| state == S::Failed), "failed", Tone::Bad),
-        ];
-        for (count, word, tone) in counts {
-            if count > 0 {
-                put(&format!("  {count} {word}"), tone);
-            }
-        }
-    }
-}
-
-/// Runs the loop until somebody leaves or the inbox closes.
-///
-/// # Errors
-/// If the terminal is gone.
-pub async fn run<S: Screen>(
-    app: &mut App,
-    inbox: &mut mpsc::Receiver<Event>,
-    requests: &mpsc::Sender<Request>,
-    screen: &mut S,
-    canvas: &mut Canvas,
-    pace: Duration,
-) -> std::io::Result<()> {
-    let mut due = Instant::now();
-    let mut dirty = true;
-    loop {
-        dirty |= app.take_dirty();
-        if dirty && Instant::now() >= due {
-            if let Some(bytes) = canvas.frame(screen.size(), |buf, area| app.draw(buf, area))? {
-                screen.write(&bytes)?;
-            }
-            dirty = false;
-            due = Instant::now() + pace;
-        }
-        let wake = if dirty { Some(due) } else { app.tick_at() };
-        let event = tokio::select! {
-            biased;
-            event = inbox.recv() => Some(event),
-            () = sleep_until(wake) => None,
-        };
-        let Some(event) = event else {
-            app.tick();
-            continue;
-        };
-        let Some(event) = event else { return Ok(()) };
-        let mut next = Some(event);
-        let mut taken = 0;
-        while let Some(event) = next {
-            for todo in app.handle(event) {
-                match todo {
-                    Todo::Ask(request) => {
-                        if requests.try_send(request).is_err() {
-                            app.store.say("too many questions wait for aurad; this one was not asked");
-                        }
-                    }
-                    Todo::Write(bytes) => screen.write(&bytes)?,
-                    Todo::Redraw => {
-                        canvas.forget();
-                        dirty = true;
-                    }
-                    Todo::Suspend => {
-                        screen.suspend()?;
-                        canvas.forget();
-                        dirty = true;
-                    }
-                    Todo::Quit => return Ok(()),
-                }
-            }
-            taken += 1;
-            next = if taken < DRAIN_MAX { inbox.try_recv().ok() } else { None };
-        }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Opens the screens on a socket until a person leaves; lines of `notices` go to the status line.
-///
-/// # Errors
-/// If there is no terminal, or it went away.
-pub async fn open(socket: PathBuf, notices: Option<mpsc::Receiver<String>>) -> Result<(), WireError> {
-    let gone = |error: std::io::Error| WireError::new(Code::Internal, format!("the terminal: {error}"));
-    let look = Look::from_env();
-    let pace = if std::env::var_os("SSH_CONNECTION").is_some() { 100 } else { 33 };
-    let (events, mut inbox) = mpsc::channel(1024);
-    let (requests, asked) = mpsc::channel(64);
-    let mut canvas = Canvas::new(look.glyphs.ascii);
-    let mut app = App::new(look);
-    let mut terminal = Terminal::take().map_err(gone)?;
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(crate::link::link(socket, asked, events.clone()));
-    tasks.spawn(keys(events.clone()));
-    tasks.spawn(signals(events.clone()));
-    if let Some(notices) = notices {
-        tasks.spawn(forward(notices, events.clone()));
-    }
-    drop(events);
-    let ended = run(&mut app, &mut inbox, &requests, &mut terminal, &mut canvas, Duration::from_millis(pace)).await;
-    tasks.abort_all();
-    drop(terminal);
-    ended.map_err(gone)
-}
-
-async fn keys(events: mpsc::Sender<Event>) {
-    let mut stream = EventStream::new();
-    while let Some(Ok(input)) = stream.next().await {
-        let event = match input {
-            Input::Key(key) if key.kind != KeyEventKind::Release => Event::Key(key),
-            Input::Paste(text) => Event::Paste(text),
-            Input::Resize(..) => Event::Resize,
-            _ => continue,
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
-    }
-    // The terminal is gone.
-    let _ = events.send(Event::Stop).await;
-}
-
-async fn signals(events: mpsc::Sender<Event>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) else {
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    let _ = events.send(Event::Stop).await;
-}
-
-async fn forward(mut notices: mpsc::Receiver<String>, events: mpsc::Sender<Event>) {
-    while let Some(line) = notices.recv().await {
-        if events.send(Event::Notice(line)).await.is_err() {
-            return;
+            let around = Around { store: &self.store, keys: &self.keys, context: self.context() };
+            overlay.draw(&self.look, &around, buf, area);
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The connection to a daemon: socket, handshake, calls that survive a lost link.
+//! The connection to a daemon: socket or ssh, handshake, calls that survive a lost link.
 //!
 //! The only file that knows tarpc. Invariant: one question of a person has one request id, however often
 //! it is sent, so a repeat after a lost link is answered and not redone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aura_protocol::rpc::{AuraClient, Call, Codec, HelloReply, HelloRequest, framing};
@@ -11,8 +12,12 @@ use aura_protocol::version::{BUILD, PROTOCOL};
 use aura_protocol::{Code, RequestId, TenantId, WireError};
 use tarpc::client::RpcError;
 use tarpc::context::Context;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio_util::codec::Framed;
+
+use crate::ssh::Tunnel;
+use crate::target::Target;
 
 /// How long one answer may take, unless the call itself waits.
 pub const ANSWER_MAX: Duration = Duration::from_secs(20);
@@ -25,6 +30,8 @@ pub struct Client {
     rpc: AuraClient,
     /// What it said about itself.
     pub hello: HelloReply,
+    /// What carries the link; it ends with the last of its clients.
+    _tunnel: Option<Arc<Tunnel>>,
 }
 
 impl Client {
@@ -33,29 +40,42 @@ impl Client {
     /// # Errors
     /// `Unreachable` if nobody listens, `Forbidden` if the socket may not be opened, `Protocol` if the two
     /// sides speak different numbers (the sentence says which is older).
-    pub async fn connect(socket: &Path) -> Result<Self, WireError> {
+    pub async fn connect(target: &Target) -> Result<Self, WireError> {
+        let socket = match target {
+            Target::Socket(socket) => socket,
+            Target::Ssh(ssh) => {
+                let (mut tunnel, streams) = Tunnel::open(ssh).await?;
+                return match shake(streams).await? {
+                    Some((rpc, hello)) => Ok(Self { rpc, hello, _tunnel: Some(Arc::new(tunnel)) }),
+                    None => Err(tunnel.failed("the handshake was not answered").await),
+                };
+            }
+        };
         let stream = match tokio::time::timeout(Duration::from_secs(5), UnixStream::connect(socket)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(no_stream(socket, &error)),
             Err(_) => return Err(unreachable(socket, "does not accept connections")),
         };
-        Self::over(stream, socket).await
+        match shake(stream).await? {
+            Some((rpc, hello)) => Ok(Self { rpc, hello, _tunnel: None }),
+            None => Err(unreachable(socket, "took the connection but did not answer the handshake")),
+        }
     }
+}
 
-    async fn over(stream: UnixStream, socket: &Path) -> Result<Self, WireError> {
-        let transport = tarpc::serde_transport::new(Framed::new(stream, framing()), Codec);
-        let rpc = AuraClient::new(tarpc::client::Config::default(), transport).spawn();
-        let request = HelloRequest { protocol: PROTOCOL, build: BUILD.to_owned() };
-        let hello = rpc.hello(context(Duration::from_secs(5)), new_call(), request).await;
-        let hello = match hello {
-            Ok(answer) => answer?,
-            Err(_) => {
-                return Err(unreachable(socket, "took the connection but did not answer the handshake"));
-            }
-        };
-        compare(PROTOCOL, &hello)?;
-        Ok(Self { rpc, hello })
-    }
+/// The handshake; nothing if the other side does not answer it.
+async fn shake(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<Option<(AuraClient, HelloReply)>, WireError> {
+    let transport = tarpc::serde_transport::new(Framed::new(stream, framing()), Codec);
+    let rpc = AuraClient::new(tarpc::client::Config::default(), transport).spawn();
+    let request = HelloRequest { protocol: PROTOCOL, build: BUILD.to_owned() };
+    let hello = match rpc.hello(context(Duration::from_secs(10)), new_call(), request).await {
+        Ok(answer) => answer?,
+        Err(_) => return Ok(None),
+    };
+    compare(PROTOCOL, &hello)?;
+    Ok(Some((rpc, hello)))
 }
 
 /// Refuses a daemon of another protocol with a sentence that names the older side.
@@ -77,7 +97,9 @@ pub fn compare(ours: u32, hello: &HelloReply) -> Result<(), WireError> {
     Err(WireError::new(Code::Protocol, format!("{sentence}: {older}")).hint(hint))
 }
 
-fn no_stream(socket: &Path, error: &std::io::Error) -> WireError {
+/// Why a socket cannot be opened, as a person hears it.
+#[must_use]
+pub fn no_stream(socket: &Path, error: &std::io::Error) -> WireError {
     match error.kind() {
         std::io::ErrorKind::NotFound => unreachable(socket, "is not there"),
         std::io::ErrorKind::ConnectionRefused => unreachable(socket, "is left over: nobody listens behind it"),
@@ -136,15 +158,15 @@ pub fn lost<T>(answer: Answer<T>) -> Result<Option<T>, WireError> {
 
 /// What a command talks through: connects at the first call and again when the link is lost.
 pub struct Session {
-    socket: PathBuf,
+    target: Target,
     client: Option<Client>,
 }
 
 impl Session {
     /// Nothing is opened yet.
     #[must_use]
-    pub fn new(socket: PathBuf) -> Self {
-        Self { socket, client: None }
+    pub fn new(target: impl Into<Target>) -> Self {
+        Self { target: target.into(), client: None }
     }
 
     /// The daemon, connected if need be.
@@ -154,7 +176,7 @@ impl Session {
     pub async fn client(&mut self) -> Result<&Client, WireError> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => Client::connect(&self.socket).await?,
+            None => Client::connect(&self.target).await?,
         };
         Ok(self.client.insert(client))
     }
@@ -201,7 +223,8 @@ impl Session {
                 pause = (pause * 2).min(Duration::from_secs(1));
             };
             if since.elapsed() > RELINK_MAX {
-                return Err(unreachable(&self.socket, "keeps closing the connection"));
+                let sentence = format!("no aurad at hand: {} keeps closing the connection", self.target);
+                return Err(WireError::new(Code::Unreachable, sentence).hint("see `aurad`'s log"));
             }
         }
     }
@@ -273,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_daemon_that_is_away_is_one_sentence_and_a_way_out() {
-        let error = Client::connect(Path::new("/nonexistent/aurad.sock")).await.err().unwrap();
+        let error = Client::connect(&PathBuf::from("/nonexistent/aurad.sock").into()).await.err().unwrap();
         assert_eq!(error.code, Code::Unreachable);
         assert!(error.message.contains("/nonexistent/aurad.sock") && error.hint.is_some(), "{error:?}");
     }

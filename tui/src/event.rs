@@ -4,10 +4,16 @@
 
 use aura_protocol::WireError;
 use aura_protocol::ids::RunId;
-use aura_protocol::rpc::{HelloReply, PayloadQuery, PayloadWindow, RunDetail, StatusReply};
+use aura_protocol::rpc::{
+    Activity, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery, PayloadWindow, RunDetail, RunPage, RunQuery,
+    StatusReply,
+};
 use aura_protocol::run::RunHead;
 use aura_protocol::watch::WatchReply;
 use crossterm::event::KeyEvent;
+
+use crate::catalog::FlowView;
+use crate::commands::Finished;
 
 /// Something happened.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub enum Event {
     Resize,
     /// The link to the daemon reports.
     Link(Box<Reply>),
+    /// A command that was run from here has ended.
+    Finished(Box<Finished>),
     /// A line from the demo, for the status line.
     Notice(String),
     /// The terminal or the process asks to end.
@@ -37,6 +45,18 @@ pub enum Reply {
     Status(StatusReply),
     /// The newest runs.
     Runs(Vec<RunHead>),
+    /// Older runs than those known, for this question.
+    Older(RunQuery, RunPage),
+    /// All flows and what they did lately.
+    Flows(Vec<FlowRow>, Activity),
+    /// One flow.
+    Flow(Box<FlowView>),
+    /// A page of events, for this question.
+    Events(EventQuery, EventPage),
+    /// A flow took a person's decision.
+    Changed(FlowRow, &'static str),
+    /// A run was started by hand.
+    Started(Box<RunHead>),
     /// A run with its journal.
     Run(Box<RunDetail>),
     /// A run was found by a part of its id.

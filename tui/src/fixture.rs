@@ -4,13 +4,17 @@
 
 use aura_protocol::Value;
 use aura_protocol::event::{Delivery, EventRow, EventState};
-use aura_protocol::flow::Effect;
+use aura_protocol::flow::{Effect, Finding, Severity};
 use aura_protocol::ids::{EventId, FlowId, RunId};
-use aura_protocol::rpc::{OutlineRow, RunDetail, StatusReply};
+use aura_protocol::rpc::{
+    Activity, EventPage, EventQuery, FlowActivity, FlowDetail, FlowRow, LastRun, OutlineRow, RunDetail, StatusReply,
+    Webhook,
+};
 use aura_protocol::run::{
     Blocked, ErrorClass, Record, RunHead, RunStarted, RunState, ScopeKind, StepError, Transition,
 };
 
+use crate::catalog::FlowView;
 use crate::event::Reply;
 use crate::glyphs::Glyphs;
 use crate::look::Look;
@@ -330,6 +334,107 @@ pub fn items() -> RunDetail {
         row("note", 0, "http", "finally"),
     ];
     detail
+}
+
+fn flow_row(number: u8, flow: &str, enabled: bool, published: bool, draft: bool) -> FlowRow {
+    FlowRow {
+        id: FlowId::from_parts(1, &[number; 10]),
+        flow: flow.to_owned(),
+        title: format!("Title of {flow}"),
+        enabled,
+        published: published.then(|| "5c1f0a9be2d3".to_owned()),
+        draft: draft.then(|| "77aa0a9be2d3".to_owned()),
+        triggers: vec!["abandoned: shopify.checkout_updated".to_owned(), "by_hand: manual".to_owned()],
+        next_ms: (number == 4).then_some(NOW + 600_000),
+        changed_ms: NOW - 900_000,
+    }
+}
+
+/// The text of the open flow's draft.
+const DRAFT: &str = "aura: 1
+flow: refund-sync
+triggers:
+  - id: abandoned
+    on: shopify.checkout_updated
+    connection: shop
+steps:
+  - id: post_refund
+    usess: http
+  - id: mark_done
+    stop: { ok: done }
+";
+
+/// The store with flows, one of them open, and events.
+pub fn catalog() -> Store {
+    let mut store = open();
+    let rows = vec![
+        flow_row(1, "monatsabschluss-größe-日本", true, true, false),
+        flow_row(2, "order-paid-fulfil", true, true, false),
+        flow_row(3, "refund-sync", true, true, true),
+        flow_row(4, "support-triage", false, true, false),
+        flow_row(5, "new-idea", false, false, true),
+        flow_row(6, "recover-abandoned-cart", true, true, false),
+    ];
+    let last = |number: u8, state: RunState, error: &str| {
+        Some(LastRun { run: run(number), state, created_ms: NOW - 60_000, finished_ms: None, error: error.to_owned() })
+    };
+    let activity = |flow: &str, last, runs, failed, held| FlowActivity {
+        flow: flow.to_owned(),
+        last,
+        runs,
+        failed,
+        held,
+        next_held_ms: (held > 0).then_some(NOW + 3_600_000),
+    };
+    let flows = vec![
+        activity("order-paid-fulfil", last(20, RunState::Running, ""), 1240, 0, 0),
+        activity("refund-sync", last(15, RunState::Failed, "429 Too many requests"), 31, 7, 0),
+        activity("recover-abandoned-cart", last(18, RunState::Waiting, ""), 12, 0, 3),
+    ];
+    store.apply(Reply::Flows(rows.clone(), Activity { flows, since_ms: NOW - 86_400_000 }));
+    let finding = |severity, line, message: &str, hint: Option<&str>| Finding {
+        severity,
+        line,
+        column: 5,
+        path: "steps[0]".to_owned(),
+        message: message.to_owned(),
+        hint: hint.map(str::to_owned),
+    };
+    store.apply(Reply::Flow(Box::new(FlowView {
+        detail: FlowDetail {
+            row: rows[2].clone(),
+            published: Some(DRAFT.replace("usess", "uses")),
+            draft: Some(DRAFT.to_owned()),
+        },
+        hooks: vec![Webhook {
+            flow: "refund-sync".to_owned(),
+            trigger: "abandoned".to_owned(),
+            on: "shopify.checkout_updated".to_owned(),
+            url: "http://127.0.0.1:8470/hooks/abcdefghjkmnpqrstvwxyz1234".to_owned(),
+            alias: None,
+            auth: "shopify_webhook".to_owned(),
+            secret_set: true,
+            enabled: true,
+            last_event: Some(event(15)),
+        }],
+        findings: vec![
+            finding(Severity::Error, 9, "`usess` is no key of a step", Some("did you mean `uses`?")),
+            finding(Severity::Warning, 0, "the flow has no title", None),
+        ],
+    })));
+    let mut dropped = held(41);
+    dropped.state = EventState::Dropped;
+    dropped.reason = "its trigger's filter is false".to_owned();
+    dropped.starts_at_ms = None;
+    let mut repeat = held(42);
+    repeat.state = EventState::Duplicate;
+    repeat.reason = format!("repeats event {}", event(40));
+    repeat.starts_at_ms = None;
+    repeat.run = Some(run(18));
+    let events = vec![repeat, dropped, held(40)];
+    store.apply(Reply::Events(EventQuery::default(), EventPage { events, next: Some(event(40)) }));
+    store.catalog.stale = false;
+    store
 }
 
 /// The store with the failed refund open.

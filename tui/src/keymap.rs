@@ -1,6 +1,10 @@
-//! The one table of keys: it drives what keys do, the footer, the help overlay and `docs/keys.md`.
+//! The one table of keys: it drives what keys do, the footer, the palette, the help overlay and `docs/keys.md`.
 //!
-//! Invariant: a key that is not in this table does nothing, and inside one context no key stands twice.
+//! Invariant: a key that is not in this table does nothing, and inside one context no key stands twice. A person's
+//! settings may give a command other keys; [`Keys`] is the table after that.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -13,9 +17,18 @@ pub enum Context {
     Runs,
     /// In one run.
     Run,
+    /// In the list of flows.
+    Flows,
+    /// In one flow.
+    Flow,
+    /// In the list of events.
+    Events,
 }
 
 impl Context {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events];
+
     /// Title in help and docs.
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -23,6 +36,9 @@ impl Context {
             Self::Everywhere => "Everywhere",
             Self::Runs => "Runs",
             Self::Run => "Run",
+            Self::Flows => "Flows",
+            Self::Flow => "Flow",
+            Self::Events => "Events",
         }
     }
 }
@@ -64,15 +80,26 @@ pub enum Command {
     Copy,
     CopyId,
     Wrap,
+    GoRuns,
+    GoFlows,
+    GoEvents,
+    ShowLog,
+    Edit,
+    Switch,
+    RunNow,
+    Publish,
+    RunsOf,
+    EventsOf,
+    CopyUrl,
 }
 
 /// A row of the table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Bind {
     /// Where.
     pub context: Context,
     /// Keys as people write them, between blanks.
-    pub keys: &'static str,
+    pub keys: Cow<'static, str>,
     /// What.
     pub command: Command,
     /// Word in the footer; empty: not in the footer.
@@ -82,11 +109,11 @@ pub struct Bind {
 }
 
 const fn bind(context: Context, keys: &'static str, command: Command, foot: &'static str, help: &'static str) -> Bind {
-    Bind { context, keys, command, foot, help }
+    Bind { context, keys: Cow::Borrowed(keys), command, foot, help }
 }
 
 use Command as C;
-use Context::{Everywhere, Run, Runs};
+use Context::{Events, Everywhere, Flow, Flows, Run, Runs};
 
 /// All keys.
 pub const TABLE: &[Bind] = &[
@@ -111,6 +138,41 @@ pub const TABLE: &[Bind] = &[
     bind(Run, "R", C::Resolve, "resolve", "Decide about a step in doubt: it happened, send again, it failed"),
     bind(Run, "y", C::Copy, "", "Copy the selected step's id"),
     bind(Run, "Y", C::CopyId, "copy id", "Copy the run's id"),
+    bind(Flows, "enter l right", C::Enter, "open", "Open the selected flow"),
+    bind(Flows, "/", C::Filter, "filter", "Filter: words, !word for without, state: trigger: for one column"),
+    bind(Flows, "e", C::Edit, "edit", "Edit the flow's text in your $EDITOR; it is checked and kept as draft"),
+    bind(Flows, "r", C::RunNow, "run", "Start a run by hand, with an input"),
+    bind(Flows, "s", C::Switch, "on/off", "Let the flow take events, or stop it, after a question"),
+    bind(Flows, "p", C::Publish, "publish", "Make the draft the published version, after a question"),
+    bind(Flows, "f", C::RunsOf, "its runs", "Show this flow's runs"),
+    bind(Flows, "v", C::EventsOf, "", "Show this flow's held, dropped and repeated events"),
+    bind(Flows, "y", C::Copy, "", "Copy the flow's name"),
+    bind(Flow, "tab", C::Pane, "pane", "Next pane: facts, text, findings"),
+    bind(Flow, "backtab", C::PaneBack, "", "Pane before"),
+    bind(Flow, "e", C::Edit, "edit", "Edit the flow's text in your $EDITOR; it is checked and kept as draft"),
+    bind(Flow, "r", C::RunNow, "run", "Start a run by hand, with an input"),
+    bind(Flow, "s", C::Switch, "on/off", "Let the flow take events, or stop it, after a question"),
+    bind(Flow, "p", C::Publish, "publish", "Make the draft the published version, after a question"),
+    bind(Flow, "d", C::Fold, "draft", "Show the draft's text, or the published one"),
+    bind(Flow, "f", C::RunsOf, "its runs", "Show this flow's runs"),
+    bind(Flow, "v", C::EventsOf, "events", "Show this flow's held, dropped and repeated events"),
+    bind(Flow, "z", C::Zoom, "zoom", "Show only this pane, or all"),
+    bind(Flow, "y", C::CopyUrl, "copy URL", "Copy the URL of the flow's endpoint"),
+    bind(Flow, "Y", C::CopyId, "", "Copy the flow's name"),
+    bind(
+        Events,
+        "enter l right",
+        C::Enter,
+        "open",
+        "Open the run that the event began or repeats, or the event's text",
+    ),
+    bind(Events, "/", C::Filter, "filter", "Filter: words, !word for without, state: flow: trigger: for one column"),
+    bind(Events, "tab", C::Pane, "pane", "The list, or what was delivered"),
+    bind(Events, "z", C::Zoom, "zoom", "Show only this pane, or both"),
+    bind(Events, "y", C::Copy, "copy id", "Copy the event's id"),
+    bind(Everywhere, "1", C::GoRuns, "", "Runs"),
+    bind(Everywhere, "2", C::GoFlows, "", "Flows"),
+    bind(Everywhere, "3", C::GoEvents, "", "Events that were held, dropped or repeated"),
     bind(Everywhere, "j down", C::Down, "", "Down"),
     bind(Everywhere, "k up", C::Up, "", "Up"),
     bind(Everywhere, "ctrl-d pgdn", C::HalfDown, "", "Half a page down"),
@@ -118,7 +180,14 @@ pub const TABLE: &[Bind] = &[
     bind(Everywhere, "g home", C::Top, "", "To the top"),
     bind(Everywhere, "G end", C::Bottom, "", "To the bottom"),
     bind(Everywhere, "?", C::Help, "keys", "These keys; type to search by word or key"),
-    bind(Everywhere, ":", C::Palette, "go to", "Go to: runs, the id of a run, quit"),
+    bind(
+        Everywhere,
+        ": ctrl-p",
+        C::Palette,
+        "all",
+        "Everything: screens, what can be done here, commands, flows, runs",
+    ),
+    bind(Everywhere, "@", C::ShowLog, "log", "The command line's twin of everything done here, or hide it"),
     bind(Everywhere, "-", C::Last, "", "The screen before this one"),
     bind(
         Everywhere,
@@ -133,14 +202,119 @@ pub const TABLE: &[Bind] = &[
     bind(Everywhere, "ctrl-z", C::Suspend, "", "Suspend; `fg` in the shell comes back"),
 ];
 
-/// What a key means on a screen.
-#[must_use]
-pub fn meaning(context: Context, key: KeyEvent) -> Option<Command> {
-    let name = name(key)?;
-    let of = |wanted: Context| {
-        TABLE.iter().find(|bind| bind.context == wanted && bind.keys.split(' ').any(|key| key == name))
-    };
-    of(context).or_else(|| of(Everywhere)).map(|bind| bind.command)
+/// The table after a person's settings.
+#[derive(Clone, Debug)]
+pub struct Keys(Vec<Bind>);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self(TABLE.to_vec())
+    }
+}
+
+impl Keys {
+    /// The table with other keys for some commands: `[keys.runs]`, `cancel = "x"`.
+    ///
+    /// # Errors
+    /// A sentence: no such screen or command, not a key, or a key that stands twice.
+    pub fn with(changes: &BTreeMap<String, BTreeMap<String, String>>) -> Result<Self, String> {
+        let mut table = TABLE.to_vec();
+        for (screen, commands) in changes {
+            let context = Context::ALL
+                .into_iter()
+                .find(|context| context.title().eq_ignore_ascii_case(screen))
+                .ok_or_else(|| format!("`keys.{screen}`: there is no such screen; say everywhere, runs, run, …"))?;
+            for (command, keys) in commands {
+                let place = table.iter_mut().find(|bind| bind.context == context && bind.command.word() == *command);
+                let bind = place.ok_or_else(|| format!("`keys.{screen}.{command}`: no such command on this screen"))?;
+                if keys.split(' ').any(|key| !is_key(key)) {
+                    return Err(format!(
+                        "`keys.{screen}.{command}`: `{keys}` is no key, write like x, X, ctrl-x or pgup"
+                    ));
+                }
+                bind.keys = Cow::Owned(keys.clone());
+            }
+        }
+        for context in Context::ALL {
+            let mut seen = std::collections::BTreeSet::new();
+            for key in table.iter().filter(|bind| bind.context == context).flat_map(|bind| bind.keys.split(' ')) {
+                if !seen.insert(key) {
+                    return Err(format!("`keys`: {key} stands twice on the screen {}", context.title().to_lowercase()));
+                }
+            }
+        }
+        Ok(Self(table))
+    }
+
+    /// What a key means on a screen.
+    #[must_use]
+    pub fn meaning(&self, context: Context, key: KeyEvent) -> Option<Command> {
+        let name = name(key)?;
+        let of = |wanted: Context| {
+            self.0.iter().find(|bind| bind.context == wanted && bind.keys.split(' ').any(|key| key == name))
+        };
+        of(context).or_else(|| of(Everywhere)).map(|bind| bind.command)
+    }
+
+    /// Rows of a screen, its own first, then those of every screen.
+    pub fn of(&self, context: Context) -> impl Iterator<Item = &Bind> {
+        let rows = move |wanted: Context| self.0.iter().filter(move |bind| bind.context == wanted);
+        rows(context).chain(rows(Everywhere))
+    }
+
+    /// Rows for a screen's footer: key and word.
+    pub fn foot(&self, context: Context) -> impl Iterator<Item = (&str, &'static str)> {
+        self.of(context)
+            .filter(|bind| !bind.foot.is_empty())
+            .map(|bind| (bind.keys.split(' ').next().unwrap_or_default(), bind.foot))
+    }
+
+    /// Rows of help for a screen that match a text by key or word.
+    pub fn help(&self, context: Context, search: &str) -> Vec<&Bind> {
+        let wanted = search.trim().to_lowercase();
+        let fits = |bind: &&Bind| {
+            wanted.is_empty()
+                || bind.keys.split(' ').any(|key| key == search.trim())
+                || bind.help.to_lowercase().contains(&wanted)
+        };
+        self.of(context).filter(fits).collect()
+    }
+}
+
+impl Command {
+    /// Its name in the settings file: `half-down` for `HalfDown`.
+    #[must_use]
+    pub fn word(self) -> String {
+        let mut out = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_uppercase() && !out.is_empty() {
+                out.push('-');
+            }
+            out.extend(letter.to_lowercase());
+        }
+        out
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    const NAMED: &[&str] = &[
+        "space",
+        "enter",
+        "esc",
+        "tab",
+        "backtab",
+        "up",
+        "down",
+        "left",
+        "right",
+        "pgup",
+        "pgdn",
+        "home",
+        "end",
+        "backspace",
+    ];
+    let single = |text: &str| text.chars().count() == 1 && !text.chars().any(char::is_whitespace);
+    NAMED.contains(&text) || single(text) || text.strip_prefix("ctrl-").is_some_and(single)
 }
 
 /// A key as people write it.
@@ -171,29 +345,6 @@ pub fn name(key: KeyEvent) -> Option<String> {
     })
 }
 
-/// Rows for a screen's footer: key and word.
-#[must_use]
-pub fn foot(context: Context) -> Vec<(&'static str, &'static str)> {
-    let shown = |wanted: Context| TABLE.iter().filter(move |bind| bind.context == wanted && !bind.foot.is_empty());
-    shown(context)
-        .chain(shown(Everywhere))
-        .map(|bind| (bind.keys.split(' ').next().unwrap_or_default(), bind.foot))
-        .collect()
-}
-
-/// Rows of help for a screen that match a text by key or word: own keys first.
-#[must_use]
-pub fn help(context: Context, search: &str) -> Vec<&'static Bind> {
-    let wanted = search.trim().to_lowercase();
-    let fits = |bind: &&Bind| {
-        wanted.is_empty()
-            || bind.keys.split(' ').any(|key| key == search.trim())
-            || bind.help.to_lowercase().contains(&wanted)
-    };
-    let of = |of: Context| TABLE.iter().filter(move |bind| bind.context == of);
-    of(context).chain(of(Everywhere)).filter(fits).collect()
-}
-
 /// `docs/keys.md`.
 #[cfg(test)]
 #[must_use]
@@ -201,7 +352,7 @@ pub fn page() -> String {
     let mut out = String::from(
         "# Keys\n\nGenerated from the key table of the client; a test keeps it true. `?` shows the same on screen.\n",
     );
-    for context in [Everywhere, Runs, Run] {
+    for context in Context::ALL {
         out.push_str(&format!("\n## {}\n\n| Keys | What they do |\n|---|---|\n", context.title()));
         for bind in TABLE.iter().filter(|bind| bind.context == context) {
             let keys: Vec<String> = bind.keys.split(' ').map(|key| format!("`{key}`")).collect();
@@ -213,32 +364,44 @@ pub fn page() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
+    fn changed(screen: &str, command: &str, keys: &str) -> Result<Keys, String> {
+        let commands = BTreeMap::from([(command.to_owned(), keys.to_owned())]);
+        Keys::with(&BTreeMap::from([(screen.to_owned(), commands)]))
+    }
+
     #[test]
-    fn no_key_stands_twice_in_a_context() {
-        for context in [Everywhere, Runs, Run] {
-            let mut seen = BTreeSet::new();
-            for bind in TABLE.iter().filter(|bind| bind.context == context) {
-                for key in bind.keys.split(' ') {
-                    assert!(seen.insert(key), "`{key}` stands twice in {context:?}");
-                }
-            }
+    fn no_key_stands_twice_in_a_context_and_every_key_is_one() {
+        Keys::with(&BTreeMap::new()).unwrap();
+        for bind in TABLE {
+            assert!(bind.keys.split(' ').all(is_key), "{bind:?}");
         }
+    }
+
+    #[test]
+    fn a_person_may_give_a_command_other_keys_but_no_key_two_commands() {
+        let keys = changed("runs", "cancel", "x ctrl-k").unwrap();
+        let press = |letter| KeyEvent::new(KeyCode::Char(letter), KeyModifiers::NONE);
+        assert_eq!(keys.meaning(Runs, press('x')), Some(Command::Cancel));
+        assert_eq!(keys.meaning(Runs, press('c')), None);
+        assert_eq!(keys.meaning(Run, press('c')), Some(Command::Cancel));
+        assert!(changed("runs", "cancel", "y").unwrap_err().contains("y stands twice on the screen runs"));
+        assert!(changed("runs", "cancel", "hyper-x").unwrap_err().contains("is no key"));
+        assert!(changed("runs", "cancel", "").unwrap_err().contains("is no key"));
+        assert_eq!(Command::HalfDown.word(), "half-down");
     }
 
     #[test]
     fn help_finds_by_word_and_by_key() {
         let check = |search: &str, expected: Command| {
-            let found: Vec<Command> = help(Runs, search).iter().map(|bind| bind.command).collect();
+            let found: Vec<Command> = Keys::default().help(Runs, search).iter().map(|bind| bind.command).collect();
             assert!(found.contains(&expected), "{search}: {found:?}");
         };
         check("suspend", Command::Suspend);
         check("ctrl-z", Command::Suspend);
         check("/", Command::Filter);
-        assert!(help(Runs, "no such thing").is_empty());
+        assert!(Keys::default().help(Runs, "no such thing").is_empty());
     }
 
     #[test]

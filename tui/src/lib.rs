@@ -5,20 +5,28 @@
 
 mod action;
 mod app;
+mod catalog;
 mod cli;
 mod client;
+mod commands;
 mod event;
+mod events;
 mod glyphs;
 mod journal;
 mod keymap;
 mod link;
 mod look;
 mod screens;
+mod settings;
+mod ssh;
 mod store;
+mod target;
 mod term;
 mod theme;
 mod times;
+mod twins;
 mod widgets;
+mod words;
 
 #[cfg(test)]
 mod fake;

@@ -4,23 +4,26 @@
 //! decision keeps its request id until it is answered.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aura_protocol::ids::RunId;
-use aura_protocol::rpc::{AuraClient, Call, RunCancel, RunQuery, RunRef, RunResolve};
+use aura_protocol::rpc::{AuraClient, Call, FlowEnable, FlowRun, RunCancel, RunPage, RunQuery, RunRef, RunResolve};
 use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
 use aura_protocol::{Code, WireError};
 use tokio::sync::mpsc;
 
 use crate::action::Request;
+use crate::catalog::FlowView;
 use crate::client::{ANSWER_MAX, Answer, Client, context, lost, new_call, rpc};
 use crate::event::{Event, Reply};
+use crate::target::Target;
 
 /// News from before the screens opened, so that held events are seen: commits looked back.
 const LOOK_BACK: u64 = 2000;
 /// Runs read for the list.
 const RUNS_READ: u32 = 500;
+/// The status is asked for again after this, when there are other news.
+const STATUS_AGE: Duration = Duration::from_secs(10);
 /// Questions that wait for a link.
 const WAITING_MAX: usize = 64;
 
@@ -31,11 +34,20 @@ enum Loss {
 }
 
 /// Connects, reports and asks until the screens are gone.
-pub async fn link(socket: PathBuf, requests: mpsc::Receiver<Request>, events: mpsc::Sender<Event>) {
-    let mut link = Link { events, requests, cursor: None, run: None, waiting: VecDeque::new() };
+pub async fn link(target: Target, requests: mpsc::Receiver<Request>, events: mpsc::Sender<Event>) {
+    let target = target.quiet();
+    let mut link = Link {
+        events,
+        requests,
+        cursor: None,
+        run: None,
+        waiting: VecDeque::new(),
+        status_at: Instant::now(),
+        paged: false,
+    };
     let mut pause = Duration::from_millis(100);
     loop {
-        match Client::connect(&socket).await {
+        match Client::connect(&target).await {
             Ok(client) => {
                 pause = Duration::from_millis(100);
                 match link.serve(&client).await {
@@ -65,6 +77,9 @@ struct Link {
     cursor: Option<u64>,
     run: Option<RunId>,
     waiting: VecDeque<(Request, Call)>,
+    status_at: Instant,
+    /// Where older runs begin was said.
+    paged: bool,
 }
 
 impl Link {
@@ -153,12 +168,15 @@ impl Link {
                     Some(news) => self.news(rpc, news, true).await?,
                     None => tokio::time::sleep(Duration::from_secs(1)).await,
                 }
+                if self.status_at.elapsed() >= STATUS_AGE {
+                    self.status(rpc).await?;
+                }
             }
         }
     }
 
     fn watch_request(&self, wait_ms: u32) -> WatchRequest {
-        let mut subscriptions = vec![Subscription::Runs, Subscription::Events];
+        let mut subscriptions = vec![Subscription::Runs, Subscription::Events, Subscription::Catalog];
         subscriptions.extend(self.run.map(Subscription::Run));
         WatchRequest { subscriptions, cursor: self.cursor, max_items: 1000, max_bytes: BYTES_MAX, wait_ms }
     }
@@ -179,6 +197,7 @@ impl Link {
     async fn status(&mut self, rpc: &AuraClient) -> Result<Option<u64>, Loss> {
         let status = self.handed(rpc.status(context(ANSWER_MAX), new_call(), ()).await).await?;
         let cursor = status.as_ref().map(|status| status.cursor);
+        self.status_at = Instant::now();
         if let Some(status) = status {
             self.tell(Reply::Status(status)).await?;
         }
@@ -187,8 +206,13 @@ impl Link {
 
     async fn runs(&mut self, rpc: &AuraClient) -> Result<(), Loss> {
         let query = RunQuery { limit: RUNS_READ, ..RunQuery::default() };
-        if let Some(runs) = self.handed(rpc.run_list(context(ANSWER_MAX), new_call(), query).await).await? {
+        let answer = rpc.run_page(context(ANSWER_MAX), new_call(), query).await;
+        if let Some(RunPage { runs, next }) = self.handed(answer).await? {
             self.tell(Reply::Runs(runs)).await?;
+            if !self.paged {
+                self.paged = true;
+                self.tell(Reply::Older(RunQuery::default(), RunPage { runs: Vec::new(), next })).await?;
+            }
         }
         Ok(())
     }
@@ -205,6 +229,23 @@ impl Link {
         }
     }
 
+    /// A flow with its endpoints and what is wrong in its text.
+    async fn flow(&self, rpc: &AuraClient, name: String) -> Result<Option<FlowView>, Loss> {
+        let answer = rpc.flow_show(context(ANSWER_MAX), new_call(), name).await;
+        let Some(detail) = self.handed(answer).await? else { return Ok(None) };
+        let hooks = self.handed(rpc.webhook_list(context(ANSWER_MAX), new_call(), ()).await).await?;
+        let mut hooks = hooks.unwrap_or_default();
+        hooks.retain(|hook| hook.flow == detail.row.flow);
+        let text = detail.draft.clone().or_else(|| detail.published.clone()).unwrap_or_default();
+        let answer = rpc.flow_check(context(ANSWER_MAX), new_call(), text).await;
+        let findings = match lost(answer) {
+            Ok(Some(findings)) => findings,
+            Ok(None) => return Err(Loss::Link),
+            Err(error) => error.findings,
+        };
+        Ok(Some(FlowView { detail, hooks, findings }))
+    }
+
     async fn ask(&mut self, rpc: &AuraClient, (request, call): &(Request, Call)) -> Result<(), Loss> {
         let (context, call) = (context(ANSWER_MAX), call.clone());
         let reply = match request.clone() {
@@ -215,6 +256,36 @@ impl Link {
             Request::Run(run) => {
                 let answer = rpc.run_show(context, call, RunRef(run.to_string())).await;
                 self.handed(answer).await?.map(|detail| Reply::Run(Box::new(detail)))
+            }
+            Request::Older(query) => {
+                let answer = rpc.run_page(context, call, query.clone()).await;
+                self.handed(answer).await?.map(|page| Reply::Older(query, page))
+            }
+            Request::Flows => {
+                let rows = self.handed(rpc.flow_list(context, call, ()).await).await?;
+                let activity = rpc.flow_activity(self::context(ANSWER_MAX), new_call(), ()).await;
+                match (rows, self.handed(activity).await?) {
+                    (Some(rows), Some(activity)) => Some(Reply::Flows(rows, activity)),
+                    _ => None,
+                }
+            }
+            Request::Flow(name) => self.flow(rpc, name).await?.map(|view| Reply::Flow(Box::new(view))),
+            Request::Switch(flow, enabled) => {
+                let answer = rpc.flow_enable(context, call, FlowEnable { flow, enabled }).await;
+                let what = if enabled { "takes events" } else { "takes no events; its live runs go on" };
+                self.handed(answer).await?.map(|row| Reply::Changed(row, what))
+            }
+            Request::Publish(flow) => {
+                let answer = rpc.flow_publish(context, call, flow).await;
+                self.handed(answer).await?.map(|row| Reply::Changed(row, "published"))
+            }
+            Request::Start(flow, input) => {
+                let answer = rpc.flow_run(context, call, FlowRun { flow, input }).await;
+                self.handed(answer).await?.map(|head| Reply::Started(Box::new(head)))
+            }
+            Request::Events(query) => {
+                let answer = rpc.event_list(context, call, query.clone()).await;
+                self.handed(answer).await?.map(|page| Reply::Events(query, page))
             }
             Request::Find(part) => {
                 let answer = rpc.run_show(context, call, RunRef(part)).await;

@@ -11,6 +11,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use crate::glyphs::Glyphs;
+use crate::settings::Settings;
 use crate::theme::{Theme, Tone};
 
 /// Theme, signs and zone.
@@ -25,11 +26,17 @@ pub struct Look {
 }
 
 impl Look {
-    /// From this process's environment.
+    /// From this process's environment and the settings.
     #[must_use]
-    pub fn from_env() -> Self {
+    pub fn from_env(settings: &Settings) -> Self {
         let get = |name: &str| std::env::var(name).ok();
-        Self { theme: Theme::from_env(get), glyphs: Glyphs::from_env(get), zone: TimeZone::system() }
+        // The environment speaks for this terminal, the file for its owner.
+        let theme = match (Theme::from_env(get), settings.theme.as_deref().and_then(Theme::named)) {
+            (Theme::Sixteen, Some(wanted)) if get("AURA_COLOR").is_none() => wanted,
+            (theme, _) => theme,
+        };
+        let glyphs = if settings.ascii == Some(true) { Glyphs::ASCII } else { Glyphs::from_env(get) };
+        Self { theme, glyphs, zone: TimeZone::system() }
     }
 
     /// How a tone looks.
@@ -111,6 +118,25 @@ impl Look {
     }
 }
 
+/// A line in pieces of at most a width, divided between graphemes; an empty line stays one.
+#[must_use]
+pub fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut used = 0;
+    for grapheme in line.graphemes(true) {
+        let wide = grapheme.width();
+        if used + wide > width && used > 0 {
+            out.push(String::new());
+            used = 0;
+        }
+        used += wide;
+        if let Some(last) = out.last_mut() {
+            last.push_str(grapheme);
+        }
+    }
+    out
+}
+
 /// The tone of a run's state.
 #[must_use]
 pub fn run_tone(state: RunState) -> Tone {
@@ -156,6 +182,13 @@ mod tests {
         check("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…");
         check("👩‍👩‍👧‍👦👩‍👩‍👧‍👦", 3, "👩‍👩‍👧‍👦…");
         check("abc", 0, "");
+    }
+
+    #[test]
+    fn a_long_line_goes_on_below() {
+        assert_eq!(wrapped("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(wrapped("日本語", 5), ["日本", "語"]);
+        assert_eq!(wrapped("", 4), [""]);
     }
 
     proptest! {

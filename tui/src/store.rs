@@ -7,17 +7,20 @@ use std::collections::{BTreeMap, VecDeque};
 use aura_protocol::WireError;
 use aura_protocol::event::{EventRow, EventState};
 use aura_protocol::ids::{EventId, RunId};
-use aura_protocol::rpc::{PayloadQuery, RunDetail, StatusReply};
+use aura_protocol::rpc::{PayloadQuery, RunDetail, RunQuery, StatusReply};
 use aura_protocol::run::{RunHead, RunState};
 use aura_protocol::text::display;
 use aura_protocol::watch::{Item, WatchReply};
 use tokio::time::Instant;
 
+use crate::catalog::Catalog;
 use crate::event::Reply;
+use crate::events::Events;
 use crate::times;
+use crate::twins::Twins;
 
 /// Most runs kept; the oldest ended ones go first.
-const RUNS_MAX: usize = 5000;
+pub const RUNS_MAX: usize = 20_000;
 /// Most held events kept.
 const HELD_MAX: usize = 1000;
 /// Most transitions kept of the open run.
@@ -49,6 +52,15 @@ pub enum Link {
     Down(Instant, String),
 }
 
+/// Where the list of runs goes on, for one question (all runs, or those of a flow or state).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Older {
+    /// The next page begins before this run; `None`: there are no older ones.
+    pub next: Option<RunId>,
+    /// Asked, no answer yet.
+    pub asked: bool,
+}
+
 /// What we know.
 pub struct Store {
     /// The link.
@@ -77,6 +89,14 @@ pub struct Store {
     pub detail_stale: bool,
     /// A run was found by a part of its id.
     pub found: Option<RunId>,
+    /// Where older runs begin, by question; the empty one is of all runs.
+    pub older: BTreeMap<String, Older>,
+    /// Flows.
+    pub catalog: Catalog,
+    /// Held, dropped and repeated events.
+    pub events: Events,
+    /// What was done, as commands.
+    pub twins: Twins,
 }
 
 impl Default for Store {
@@ -96,6 +116,10 @@ impl Default for Store {
             version: 0,
             detail_stale: false,
             found: None,
+            older: BTreeMap::new(),
+            catalog: Catalog::default(),
+            events: Events::default(),
+            twins: Twins::default(),
         }
     }
 }
@@ -113,16 +137,51 @@ impl Store {
                 true
             }
             Reply::Down(error) => self.lost(&error),
-            Reply::Status(status) => {
-                self.clock(status.now_ms);
-                self.now_ms = status.now_ms;
-                self.status = Some(status);
-                true
-            }
+            Reply::Status(status) => self.status(status),
             Reply::Runs(runs) => {
                 for head in runs {
                     self.head(head);
                 }
+                true
+            }
+            Reply::Older(query, page) => {
+                let was = self.runs.len();
+                let oldest = page.runs.last().map(|head| head.run);
+                for head in page.runs {
+                    self.head(head);
+                }
+                // What did not fit any more would be asked for again and again.
+                let kept = oldest.is_none_or(|run| self.runs.contains_key(&run));
+                let older = self.older.entry(question(&query)).or_default();
+                *older = Older { next: page.next.filter(|_| kept), asked: false };
+                if !kept {
+                    self.say(format!("{RUNS_MAX} runs are loaded: filter, or see `aura run list --before`"));
+                }
+                was != self.runs.len() || !kept
+            }
+            Reply::Flows(rows, activity) => {
+                self.catalog.take(rows, activity);
+                true
+            }
+            Reply::Flow(view) => {
+                self.catalog.open = Some(*view);
+                true
+            }
+            Reply::Events(query, page) => {
+                self.events.take(page, query.before.is_none());
+                true
+            }
+            Reply::Changed(row, what) => {
+                self.twins.settle(None);
+                self.say(format!("{} {what}", row.flow));
+                self.catalog.put(row);
+                true
+            }
+            Reply::Started(head) => {
+                self.twins.settle(None);
+                self.say(format!("{} started by hand: {}", head.run.short(), head.state.word()));
+                self.found = Some(head.run);
+                self.head(*head);
                 true
             }
             Reply::Run(detail) => {
@@ -146,15 +205,40 @@ impl Store {
                 true
             }
             Reply::Took(head, what) => {
+                self.twins.settle(None);
                 self.say(format!("{} {what}: {}", head.run.short(), head.state.word()));
                 self.head(*head);
                 true
             }
             Reply::Refused(error) => {
+                self.twins.settle(Some(&error.message));
+                self.older.values_mut().for_each(|older| older.asked = false);
                 let hint = error.hint.map_or(String::new(), |hint| format!(" - {hint}"));
                 self.say(format!("{}{hint} [{}]", error.message, error.code.text()))
             }
         }
+    }
+
+    /// The status at connect, and now and then after it. What nobody sees changes nothing on screen.
+    fn status(&mut self, status: StatusReply) -> bool {
+        let shown = |status: &StatusReply| {
+            let StatusReply { profile, state, listen, .. } = status.clone();
+            (profile, state, listen)
+        };
+        let same = self.status.as_ref().is_some_and(|known| shown(known) == shown(&status));
+        let jumped = self.clock(status.now_ms);
+        if self.status.is_none() || jumped {
+            self.now_ms = status.now_ms;
+        }
+        self.status = Some(status);
+        jumped || !same
+    }
+
+    /// The daemon's clock by now, as far as it is known.
+    #[must_use]
+    pub fn moment_ms(&self) -> i64 {
+        let here = i64::try_from(self.now_at.elapsed().as_millis()).unwrap_or(0);
+        self.known_ms.map_or(0, |known| known.saturating_add(here))
     }
 
     /// Puts a line into the status line; true if it is another one than before.
@@ -202,9 +286,13 @@ impl Store {
                 Item::Run(head) => self.head(*head),
                 Item::Event(row) => self.event(*row, fresh),
                 Item::Transition(run, transition) => self.transition(run, transition),
-                Item::Changed(_) => {}
+                Item::Changed(_) => {
+                    self.catalog.stale = true;
+                    self.catalog.open_stale = true;
+                }
             }
         }
+        self.catalog.stale |= shown && fresh;
         shown
     }
 
@@ -250,6 +338,7 @@ impl Store {
 
     fn event(&mut self, row: EventRow, fresh: bool) {
         self.version += 1;
+        self.events.put(row.clone());
         let what = match row.state {
             EventState::Held => {
                 let words = if row.reason.is_empty() { "held".to_owned() } else { row.reason.clone() };
@@ -295,9 +384,29 @@ impl Store {
         }
     }
 
+    /// Where older runs of a question begin: its own place, else where all runs end.
+    #[must_use]
+    pub fn older_of(&self, query: &RunQuery) -> Older {
+        self.older.get(&question(query)).or_else(|| self.older.get("")).cloned().unwrap_or_default()
+    }
+
+    /// Notes that older runs of a question were asked for.
+    pub fn ask_older(&mut self, query: &RunQuery) {
+        let known = self.older_of(query);
+        self.older.insert(question(query), Older { asked: true, ..known });
+    }
+
     /// Runs in a state.
     #[must_use]
     pub fn count(&self, wanted: impl Fn(RunState) -> bool) -> usize {
         self.runs.values().filter(|head| wanted(head.state)).count()
     }
+}
+
+/// What a question about runs is told from others by; empty for all runs.
+fn question(query: &RunQuery) -> String {
+    let mut words: Vec<&str> = query.states.iter().map(|state| state.word()).collect();
+    words.sort_unstable();
+    let flow = query.flow.as_deref().unwrap_or_default();
+    if words.is_empty() && flow.is_empty() { String::new() } else { format!("{flow}/{}", words.join(",")) }
 }

@@ -31,6 +31,11 @@ pub trait Screen {
     /// # Errors
     /// If the terminal cannot be given or taken.
     fn suspend(&mut self) -> io::Result<()>;
+    /// Gives the terminal to another program, or takes it again.
+    ///
+    /// # Errors
+    /// If the terminal cannot be given or taken.
+    fn lend(&mut self, away: bool) -> io::Result<()>;
     /// Columns and rows.
     fn size(&self) -> (u16, u16);
 }
@@ -92,6 +97,14 @@ impl Screen for Terminal {
     fn suspend(&mut self) -> io::Result<()> {
         give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        enter()
+    }
+
+    fn lend(&mut self, away: bool) -> io::Result<()> {
+        if away {
+            give_back();
+            return Ok(());
+        }
         enter()
     }
 

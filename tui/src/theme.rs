@@ -11,6 +11,8 @@ pub enum Theme {
     Sixteen,
     /// Bold, dim and reverse only.
     Mono,
+    /// Bright colours only, nothing dim.
+    High,
 }
 
 /// What a piece of text is; the theme says how that looks.
@@ -41,12 +43,24 @@ pub enum Tone {
 }
 
 impl Theme {
+    /// The theme of a name in the settings file.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "16" => Some(Self::Sixteen),
+            "mono" => Some(Self::Mono),
+            "high-contrast" => Some(Self::High),
+            _ => None,
+        }
+    }
+
     /// From the environment: `AURA_COLOR=none|16` first, then `NO_COLOR`, then a dumb terminal.
     #[must_use]
     pub fn from_env(get: impl Fn(&str) -> Option<String>) -> Self {
         match get("AURA_COLOR").as_deref() {
             Some("none") => Self::Mono,
             Some("16" | "256" | "true") => Self::Sixteen,
+            Some("high-contrast") => Self::High,
             _ if get("NO_COLOR").is_some_and(|value| !value.is_empty()) => Self::Mono,
             _ if get("TERM").is_some_and(|term| term == "dumb" || term.starts_with("vt")) => Self::Mono,
             _ => Self::Sixteen,
@@ -63,6 +77,12 @@ impl Theme {
             (Tone::Title, _) => plain.add_modifier(Modifier::BOLD),
             (Tone::Dim | Tone::Frame, Self::Mono) => plain.add_modifier(Modifier::DIM),
             (Tone::Dim | Tone::Frame, Self::Sixteen) => plain.fg(Color::DarkGray),
+            (Tone::Dim | Tone::Frame, Self::High) => plain,
+            (Tone::Key | Tone::Busy, Self::High) => plain.fg(Color::LightCyan).add_modifier(Modifier::BOLD),
+            (Tone::Good, Self::High) => plain.fg(Color::LightGreen).add_modifier(Modifier::BOLD),
+            (Tone::Calm, Self::High) => plain.fg(Color::LightBlue).add_modifier(Modifier::BOLD),
+            (Tone::Warn, Self::High) => plain.fg(Color::LightYellow).add_modifier(Modifier::BOLD),
+            (Tone::Bad, Self::High) => plain.fg(Color::LightRed).add_modifier(Modifier::BOLD),
             (Tone::Key | Tone::Warn | Tone::Bad, Self::Mono) => plain.add_modifier(Modifier::BOLD),
             (_, Self::Mono) => plain,
             (Tone::Key, _) => plain.fg(Color::Cyan),

@@ -5,6 +5,7 @@ use aura_protocol::text::display;
 use aura_protocol::{Code, TenantId, WireError, version};
 use aura_storage::{Key, Table};
 
+use crate::room::Tight;
 use crate::rpc::Shared;
 
 /// Compares protocol numbers.
@@ -42,11 +43,10 @@ pub fn hello(actor: &Actor, request: &HelloRequest) -> Result<HelloReply, WireEr
 /// What `aura status` shows.
 #[must_use]
 pub fn status(shared: &Shared) -> StatusReply {
-    let closing = shared.tasks.closing.is_cancelled();
     StatusReply {
         build: version::BUILD.to_owned(),
         pid: std::process::id(),
-        state: if closing { "closing" } else { "ready" }.to_owned(),
+        state: state(shared),
         profile: shared.profile.clone(),
         listen: shared.listen.clone(),
         data_dir: shared.data_dir.display().to_string(),
@@ -73,6 +73,21 @@ fn room(shared: &Shared) -> RoomStatus {
         disk_free: look.free,
         disk_reserve: look.reserve,
         tight: look.tight.map(|why| why.word().to_owned()),
+    }
+}
+
+/// `ready`, or what keeps the daemon from taking events, in a few words for the first line of every screen.
+fn state(shared: &Shared) -> String {
+    if shared.tasks.closing.is_cancelled() {
+        return "closing".to_owned();
+    }
+    if let Ok(Some(_)) = shared.store.paused() {
+        return "paused: restored, nothing starts before `aura resume`".to_owned();
+    }
+    match shared.room.tight() {
+        Some(Tight::Disk) => "disk low: no event is taken".to_owned(),
+        Some(Tight::Quota) => "quota reached: no event is taken".to_owned(),
+        None => "ready".to_owned(),
     }
 }
 

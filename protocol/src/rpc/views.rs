@@ -68,9 +68,6 @@ pub struct FlowActivity {
     /// When the next of them begins a run.
     #[serde(default)]
     pub next_held_ms: Option<i64>,
-    /// When its next schedule is due.
-    #[serde(default)]
-    pub next_schedule_ms: Option<i64>,
 }
 
 /// The newest run of a flow.

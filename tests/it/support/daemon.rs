@@ -468,6 +468,14 @@ pub fn aura_at(socket: &Path, arguments: &[&str]) -> Said {
     run_aura(Command::new(env!("CARGO_BIN_EXE_it-aura")).arg("--socket").arg(socket), arguments)
 }
 
+/// Runs `aura` with an environment of its own, in a home that the caller keeps.
+pub fn aura_in(home: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_it-aura"));
+    isolate(&mut command, home);
+    command.envs(environment.iter().copied()).args(arguments).stdin(Stdio::null());
+    command.output().expect("it-aura starts").into()
+}
+
 fn run_aura(command: &mut Command, arguments: &[&str]) -> Said {
     let home = tempfile::tempdir().expect("a temporary home");
     // isolate() clears the environment, not the arguments given so far.

@@ -7,14 +7,16 @@
 pub mod client;
 pub mod daemon;
 pub mod receiver;
+pub mod screen;
 pub mod sender;
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, block_on};
-pub use daemon::{Daemon, Setup, aura, aura_at, run_of};
+pub use daemon::{Daemon, Said, Setup, aura, aura_at, aura_in, run_of};
 pub use receiver::{Answer, Receiver, Request};
+pub use screen::Screen;
 pub use sender::{Hook, Reply};
 
 /// Long enough for a slow machine, short enough to notice.

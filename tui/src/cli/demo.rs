@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::Ended;
 use super::output::{Output, note};
+use crate::app::Opening;
 
 /// The whole story without a terminal.
 const STORY_MAX: Duration = Duration::from_secs(60);
@@ -141,7 +142,7 @@ async fn watch(child: &mut Child, mut lines: Lines<BufReader<ChildStdout>>, sock
             }
         }
     });
-    let shown = crate::app::open(socket, Some(inbox)).await;
+    let shown = crate::app::open(&Opening::at(socket), Some(inbox)).await;
     forward.abort();
     stop(child).await;
     if shown.is_err() {

@@ -3,7 +3,8 @@
 //! Invariant: a text that the daemon refuses changes nothing there, and its findings are printed as
 //! `aura flow check` prints them.
 
-mod check;
+pub mod check;
+mod edit;
 mod template;
 
 use std::io::Write;
@@ -35,6 +36,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         file: Option<String>,
     },
+    /// Edit a flow's draft in $VISUAL or $EDITOR: checked, then stored; a refused text is kept
+    #[command(after_help = "Example: aura flow edit order-paid --publish")]
+    Edit(edit::Args),
     /// Print a flow's published text
     #[command(after_help = "Example: aura flow show order-paid > order-paid.yaml")]
     Show {
@@ -104,6 +108,7 @@ pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> 
     match command {
         Command::List => list(session, out).await,
         Command::New { name, file } => new(&name, file, out),
+        Command::Edit(args) => edit::edit(&args, session, out).await,
         Command::Show { name, draft } => show(name, draft, session, out).await,
         Command::Schema => schema(out),
         Command::Check { files } => check::check(&files, session, out).await,

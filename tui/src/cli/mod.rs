@@ -3,16 +3,23 @@
 //! Invariant: every command prints either text for people or, with `--json`, JSON for scripts, and ends
 //! with the exit code of `Code::exit_code`. Names of commands are fixed by the design.
 
+pub mod completions;
+mod config;
 mod connection;
 mod demo;
 mod doctor;
+pub mod event;
 mod files;
-mod flow;
-mod output;
+pub mod flow;
+mod man;
+pub mod output;
 mod prompt;
 mod run;
 mod run_delete;
 mod status;
+mod stdio;
+mod support;
+pub mod table;
 mod tail;
 mod webhook;
 
@@ -23,7 +30,9 @@ use std::process::ExitCode;
 use aura_protocol::{Code, WireError};
 use clap::{Parser, Subcommand};
 
-use crate::client::{Session, socket_path};
+use crate::app::Opening;
+use crate::client::Session;
+use crate::settings::{self, Wanted};
 use output::Output;
 
 /// What a command ends with: an exit code, or an error that `main` prints.
@@ -33,9 +42,15 @@ type Ended = Result<u8, WireError>;
 #[derive(Parser, Debug)]
 #[command(name = "aura", version, max_term_width = 100, after_help = AFTER)]
 pub struct Args {
-    /// Socket of the daemon (default: $XDG_RUNTIME_DIR/aura/aurad.sock, else /run/aura/aurad.sock)
-    #[arg(long, short = 'S', global = true, env = "AURA_SOCKET", value_name = "PATH")]
+    /// Socket of the daemon (default: $AURA_SOCKET, the context, $XDG_RUNTIME_DIR/aura/aurad.sock, /run/aura/aurad.sock)
+    #[arg(long, short = 'S', global = true, value_name = "PATH", conflicts_with = "host")]
     socket: Option<PathBuf>,
+    /// A daemon on another machine: ssh://[user@]host[:port][/socket]; runs `aura stdio` there
+    #[arg(long, short = 'H', global = true, value_name = "SSH")]
+    host: Option<String>,
+    /// A daemon by its name in ~/.config/aura/config.toml
+    #[arg(long, short = 'C', global = true, value_name = "NAME", conflicts_with_all = ["host", "socket"])]
+    context: Option<String>,
     /// Print JSON, one value a line
     #[arg(long, global = true)]
     json: bool,
@@ -49,6 +64,7 @@ const AFTER: &str = "Exit codes: 0 done, 1 fault or failed run, 2 usage or bad i
 Examples:
   aura                          open the live screens
   aura demo                     see a whole story in a minute
+  aura -H ssh://ops@shop-01     the screens of a daemon on another machine
   aura flow check shop.yaml     check a flow file, no daemon needed
   aura run list --state failed  what went wrong";
 
@@ -82,6 +98,28 @@ enum Command {
     /// Connections to providers and named secrets
     #[command(subcommand)]
     Connection(connection::Command),
+    /// Events that were held, dropped or repeated
+    #[command(subcommand)]
+    Event(event::Command),
+    /// Settings of client and daemon, with what decided each
+    #[command(subcommand)]
+    Config(config::Command),
+    /// What helps somebody who helps you
+    #[command(subcommand)]
+    Support(support::Command),
+    /// Print what a shell needs to complete commands
+    #[command(after_help = "Example: aura completions bash > ~/.local/share/bash-completion/completions/aura")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: completions::Shell,
+    },
+    /// Manual pages: one on standard output, or all into a directory
+    #[command(after_help = "Example: aura man flow edit | man -l -\n         aura man --dir ~/.local/share/man/man1")]
+    Man(man::Args),
+    /// Bridge standard input and output to the daemon's socket, for `aura --host`
+    #[command(after_help = "Example: ssh ops@shop-01 aura stdio   # what `aura -H ssh://ops@shop-01` runs")]
+    Stdio,
 }
 
 /// Runs the process's command line.
@@ -123,14 +161,29 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(args: Args) -> Ended {
-    let socket = socket_path(args.socket, std::env::var_os("XDG_RUNTIME_DIR").map(Into::into), |path| path.exists());
+    let get = |name: &str| std::env::var(name).ok();
+    let wanted = Wanted { host: args.host, socket: args.socket, context: args.context };
+    let read = settings::load(&settings::path(get));
+    let chosen = read.clone().and_then(|loaded| loaded.choose(&wanted, get, |path| path.exists()));
     let mut out = Output::new(args.json);
-    let mut session = Session::new(socket.clone());
+    // What needs no daemon works with wrong settings too.
+    match &args.command {
+        Some(Command::Demo) => return demo::demo(&mut out).await,
+        Some(Command::Completions { shell }) => return completions::completions(*shell, &mut out),
+        Some(Command::Man(args)) => return man::man(args, &mut out),
+        Some(Command::Config(command)) => return config::config(command, read, chosen, &mut out).await,
+        _ => {}
+    }
+    let (loaded, chosen) = (read?, chosen?);
+    let mut session = Session::new(chosen.target.clone());
     match args.command {
-        None => screens(socket).await,
-        Some(Command::Demo) => demo::demo(&mut out).await,
+        None => screens(Opening { chosen, settings: loaded.settings }).await,
+        Some(Command::Demo | Command::Completions { .. } | Command::Man(_) | Command::Config(_)) => Ok(0),
+        Some(Command::Stdio) => stdio::stdio(&chosen.target).await,
+        Some(Command::Event(command)) => event::event(command, &mut session, &mut out).await,
+        Some(Command::Support(command)) => support::support(command, &loaded, &chosen, &mut session, &mut out).await,
         Some(Command::Status) => status::status(&mut session, &mut out).await,
-        Some(Command::Doctor { deep }) => doctor::doctor(&mut session, &mut out, deep).await,
+        Some(Command::Doctor { deep }) => doctor::doctor(&loaded, &chosen, &mut session, &mut out, deep).await,
         Some(Command::Flow(command)) => flow::flow(command, &mut session, &mut out).await,
         Some(Command::Run(command)) => run::run(command, &mut session, &mut out).await,
         Some(Command::Tail(args)) => tail::tail(&args, &mut session, &mut out).await,
@@ -139,20 +192,25 @@ async fn dispatch(args: Args) -> Ended {
     }
 }
 
-async fn screens(socket: PathBuf) -> Ended {
+async fn screens(opening: Opening) -> Ended {
     if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
         return Err(WireError::new(Code::Invalid, "the screens need a terminal for input and output")
             .hint("every screen has a command: try `aura run list` or `aura --help`"));
     }
     // A daemon that was never there is a sentence, not an empty screen.
-    crate::client::Client::connect(&socket).await?;
-    crate::app::open(socket, None).await.map(|()| 0)
+    crate::client::Client::connect(&opening.chosen.target).await?;
+    crate::app::open(&opening, None).await.map(|()| 0)
+}
+
+/// The whole definition of the command line, as help, completions, manual pages and the palette read it.
+#[must_use]
+pub fn definition() -> clap::Command {
+    <Args as clap::CommandFactory>::command()
 }
 
 /// `docs/cli.md`, from the definitions above.
 #[cfg(test)]
 fn page() -> String {
-    use clap::CommandFactory;
     fn add(command: &clap::Command, path: &str, out: &mut String) {
         let path =
             if path.is_empty() { command.get_name().to_owned() } else { format!("{path} {}", command.get_name()) };
@@ -161,10 +219,9 @@ fn page() -> String {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
             out.push_str(&format!("\n## {path}\n\n{about}.\n\n"));
             let before = out.len();
-            for arg in command
-                .get_arguments()
-                .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version" | "socket" | "json"))
-            {
+            for arg in command.get_arguments().filter(|arg| {
+                !matches!(arg.get_id().as_str(), "help" | "version" | "socket" | "host" | "context" | "json")
+            }) {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
                 out.push_str(&format!("- `{arg}`: {help}\n"));
             }
@@ -180,11 +237,13 @@ fn page() -> String {
     }
     let mut out = String::from(
         "# Commands\n\nGenerated from the definitions in the client; a test keeps this page true. Every command takes \
-         `--json` (one value a line) and `--socket PATH` (default: `$AURA_SOCKET`, else `$XDG_RUNTIME_DIR/aura/aurad.sock`, \
-         else `/run/aura/aurad.sock`). `aura` without a command opens the screens (see keys.md).\n\n",
+         `--json` (one value a line) and says with which daemon it speaks: `--host ssh://[user@]host[:port][/socket]`, \
+         `--socket PATH` or `--context NAME`; without them `$AURA_SOCKET`, `$AURA_CONTEXT`, the settings' `default`, else \
+         `$XDG_RUNTIME_DIR/aura/aurad.sock` or `/run/aura/aurad.sock` (see client.md). `aura` without a command opens \
+         the screens (see keys.md).\n\n",
     );
     out.push_str(&format!("```text\n{AFTER}\n```\n"));
-    let mut whole = Args::command();
+    let mut whole = definition();
     whole.build();
     add(&whole, "", &mut out);
     out
@@ -238,6 +297,10 @@ mod tests {
         check("aura tail --from 12 --json", "Some(12)");
         check("aura webhook verify --cases cases.json", "cases.json");
         check("aura connection add shop shopify shop=x access_token=@file", "access_token=@file");
+        check("aura flow edit shop --publish", "publish: true");
+        check("aura event list --state dropped --limit 5", "Dropped");
+        check("aura -H ssh://a -S /b status", "cannot be used");
+        check("aura support bundle --yes", "yes: true");
         check("aura nonsense", "subcommand");
     }
 

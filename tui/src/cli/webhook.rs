@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing here prints a secret; a `curl` line names the header that the caller has to fill.
 
+mod test;
+
 use aura_protocol::rpc::Webhook;
 use aura_protocol::text::display;
 use aura_protocol::{Code, WireError};
@@ -24,6 +26,11 @@ pub enum Command {
         /// Only of this flow, or FLOW/TRIGGER
         flow: Option<String>,
     },
+    /// Send a signed sample delivery through the door and print the answer
+    #[command(
+        after_help = "Example: aura webhook test order-paid/paid --body @order.json   # exit code 1 unless taken"
+    )]
+    Test(test::Args),
     /// Check signatures of a case file; needs no daemon
     #[command(after_help = "Example: aura webhook verify --cases signatures.json   # one JSON line per case")]
     Verify {
@@ -77,6 +84,7 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
             }
             Ok(0)
         }
+        Command::Test(args) => test::test(args, session, out).await,
         Command::Verify { cases } => verify(&cases, out),
     }
 }
@@ -147,7 +155,7 @@ fn verify(path: &str, out: &mut Output) -> Ended {
 }
 
 #[cfg(test)]
-mod tests {
+mod checks {
     use super::*;
 
     #[test]

@@ -3,5 +3,18 @@
 //! Invariant: a screen reads the store and returns actions; it never asks the daemon. To add one: a folder
 //! here, a line below, a place in [`crate::action::Place`] and its keys in [`crate::keymap`].
 
+pub mod events;
+pub mod flow;
+pub mod flows;
 pub mod run;
 pub mod runs;
+
+/// The screens' names in a title, with the one that is shown in brackets.
+#[must_use]
+pub fn tabs(shown: &str) -> String {
+    let names = [("1", "runs"), ("2", "flows"), ("3", "events")];
+    let tab = |(key, name): &(&str, &str)| {
+        if *name == shown { format!("[{key} {name}]") } else { format!("{key} {name}") }
+    };
+    names.iter().map(tab).collect::<Vec<_>>().join(" ")
+}

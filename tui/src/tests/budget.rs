@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{app, key};
 use crate::action::Request;
-use crate::app::run;
+use crate::app::{Hands, run};
 use crate::event::{Event, Reply};
 use crate::fixture;
 use crate::term::{Canvas, Screen};
@@ -33,6 +33,9 @@ impl Screen for Counter {
     fn suspend(&mut self) -> io::Result<()> {
         Ok(())
     }
+    fn lend(&mut self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
     fn size(&self) -> (u16, u16) {
         (100, 30)
     }
@@ -47,7 +50,8 @@ fn started() -> (mpsc::Sender<Event>, mpsc::Receiver<Request>, Counter, tokio::t
     let task = tokio::task::spawn_local(async move {
         let mut app = app(fixture::store());
         let mut canvas = Canvas::new(false);
-        run(&mut app, &mut inbox, &requests, &mut screen, &mut canvas, Duration::from_millis(33)).await
+        let mut hands = Hands::new(requests, std::path::PathBuf::from("/nowhere").into());
+        run(&mut app, &mut inbox, &mut hands, &mut screen, &mut canvas, Duration::from_millis(33)).await
     });
     (events, asked, counter, task)
 }

@@ -70,6 +70,58 @@ fn frames() -> Vec<Vec<u8>> {
         press(&mut app, keys);
         shoot(&mut app);
     }
+    let mut rows: Vec<_> = fixture::catalog().catalog.rows.into_values().collect();
+    let mut view = fixture::catalog().catalog.open.unwrap();
+    let mut activity = aura_protocol::rpc::Activity::default();
+    for row in &mut rows {
+        row.title = EVIL.into();
+        row.triggers = vec![EVIL.into()];
+        activity.flows.push(aura_protocol::rpc::FlowActivity {
+            flow: row.flow.clone(),
+            last: Some(aura_protocol::rpc::LastRun {
+                run: fixture::run(1),
+                state: RunState::Failed,
+                created_ms: fixture::NOW,
+                finished_ms: None,
+                error: EVIL.into(),
+            }),
+            ..Default::default()
+        });
+    }
+    view.detail.draft = Some(format!("aura: 1\n{EVIL}\n"));
+    view.detail.row.title = EVIL.into();
+    view.hooks[0].url = EVIL.into();
+    view.hooks[0].auth = EVIL.into();
+    view.findings[0].message = EVIL.into();
+    view.findings[0].hint = Some(EVIL.into());
+    view.findings[0].line = 2;
+    let mut event = fixture::held(61);
+    event.flow = EVIL.into();
+    event.reason = EVIL.into();
+    event.delivery.query = EVIL.into();
+    event.delivery.headers = vec![(EVIL.into(), EVIL.into())];
+    event.delivery.body = EVIL.as_bytes().to_vec();
+    app.handle(Event::Link(Box::new(Reply::Flows(rows, activity))));
+    let page = aura_protocol::rpc::EventPage { events: vec![event], next: None };
+    app.handle(Event::Link(Box::new(Reply::Events(Default::default(), page))));
+    app.handle(Event::Link(Box::new(Reply::Flow(Box::new(view)))));
+    let said = crate::commands::Finished { line: EVIL.into(), code: None, output: EVIL.into() };
+    app.context_name = Some(EVIL.into());
+    for size in [(80, 24), (200, 60)] {
+        let mut shoot = |app: &mut crate::app::App| {
+            canvas.forget();
+            frames.extend(canvas.frame(size, |buf, area| app.draw(buf, area)).unwrap());
+        };
+        for keys in ["2", "j j j j", "enter", "tab z", "z", "r", "esc", "3", "tab", "z", "z tab", "@", ":", "esc"] {
+            press(&mut app, keys);
+            shoot(&mut app);
+        }
+        app.handle(Event::Finished(Box::new(said.clone())));
+        shoot(&mut app);
+        app.handle(Event::Link(Box::new(Reply::Refused(aura_protocol::WireError::internal(EVIL)))));
+        press(&mut app, "esc @");
+        shoot(&mut app);
+    }
     frames
 }
 

@@ -105,6 +105,53 @@ fn items_losers_and_what_is_undone_are_told_apart() {
 }
 
 #[test]
+fn flows_flow_and_events_at_all_sizes() {
+    for (width, height) in SIZES {
+        for (name, open) in SCREENS {
+            let mut app = app(fixture::catalog());
+            open(&mut app);
+            insta::assert_snapshot!(format!("{name}-{width}x{height}"), text(&mut app, width, height));
+        }
+    }
+}
+
+/// The newer screens, and how to get there.
+const SCREENS: [(&str, fn(&mut App)); 3] = [
+    ("flows", |app| drop(press(app, "2 j j j j"))),
+    ("flow", |app| drop(press(app, "2 j j j j enter"))),
+    ("events", |app| drop(press(app, "3 j"))),
+];
+
+#[test]
+fn the_newer_screens_in_colour_mono_and_ascii() {
+    let dresses = [
+        ("colour", Theme::Sixteen, Glyphs::BOX),
+        ("mono", Theme::Mono, Glyphs::BOX),
+        ("ascii", Theme::Mono, Glyphs::ASCII),
+    ];
+    for (name, theme, glyphs) in dresses {
+        for (screen, open) in SCREENS {
+            let mut app = dressed(fixture::catalog(), theme, glyphs);
+            open(&mut app);
+            insta::assert_snapshot!(format!("{screen}-{name}"), with_styles(&mut app));
+        }
+    }
+}
+
+#[test]
+fn the_command_log_shows_twins_and_their_outcome() {
+    let mut app = app(fixture::catalog());
+    press(&mut app, "@ 2 j j s y");
+    let row = app.store.catalog.rows.values().nth(2).unwrap().clone();
+    app.handle(crate::event::Event::Link(Box::new(crate::event::Reply::Changed(row, "takes no events"))));
+    press(&mut app, "3");
+    insta::assert_snapshot!("command-log-80x24", text(&mut app, 80, 24));
+    assert!(!text(&mut app, 60, 16).contains("command log"), "a small screen keeps its rows");
+    press(&mut app, "@");
+    assert!(!text(&mut app, 80, 24).contains("command log"));
+}
+
+#[test]
 fn both_in_colour_mono_and_ascii() {
     let dresses = [
         ("colour", Theme::Sixteen, Glyphs::BOX),
@@ -143,6 +190,15 @@ fn no_size_breaks_the_layout() {
             text(&mut app, width, height);
             press(&mut app, "tab ? z");
             text(&mut app, width, height);
+            press(&mut app, "esc");
+            app.store = fixture::catalog();
+            for keys in ["2", "enter", "tab z", "3 @", "tab", "z", ":", "esc"] {
+                press(&mut app, keys);
+                text(&mut app, width, height);
+            }
+            let said = crate::commands::Finished { line: "x".into(), code: Some(1), output: "a\nb".repeat(40) };
+            app.handle(crate::event::Event::Finished(Box::new(said)));
+            text(&mut app, width, height);
         }
     }
 }
@@ -167,4 +223,20 @@ fn overlays() {
     press(&mut palette, ":");
     super::write(&mut palette, "refund");
     insta::assert_snapshot!("palette-80x24", text(&mut palette, 80, 24));
+    let mut start = app(fixture::catalog());
+    press(&mut start, "2 j j r");
+    super::write(&mut start, "{\"id\": 7}");
+    insta::assert_snapshot!("start-80x24", text(&mut start, 80, 24));
+    let mut line = app(fixture::catalog());
+    press(&mut line, ":");
+    super::write(&mut line, "flow publish");
+    press(&mut line, "enter");
+    insta::assert_snapshot!("line-80x24", text(&mut line, 80, 24));
+    let said = crate::commands::Finished {
+        line: "doctor".into(),
+        code: Some(1),
+        output: "fail  disk: \u{1b}[31mfull\nok    clock: it is noon\n".into(),
+    };
+    line.handle(crate::event::Event::Finished(Box::new(said)));
+    insta::assert_snapshot!("output-80x24", text(&mut line, 80, 24));
 }

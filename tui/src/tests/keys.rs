@@ -207,3 +207,118 @@ fn ctrl_z_and_ctrl_l_reach_the_loop() {
     let mut app = app(fixture::store());
     assert_eq!(press(&mut app, "ctrl-z ctrl-l"), [Todo::Suspend, Todo::Redraw]);
 }
+
+#[test]
+fn flows_are_switched_published_and_run_only_after_a_question() {
+    let mut app = app(fixture::catalog());
+    assert_eq!(asked(press(&mut app, "2")), [Request::Flows]);
+    press(&mut app, "j j j j");
+    assert_eq!(asked(press(&mut app, "s n")), []);
+    assert_eq!(asked(press(&mut app, "s y")), [Request::Switch("refund-sync".into(), false)]);
+    assert_eq!(asked(press(&mut app, "p y")), [Request::Publish("refund-sync".into())]);
+    assert_eq!(asked(press(&mut app, "r { enter")), [], "broken JSON is not sent");
+    assert!(text(&mut app, 80, 24).contains("line 1"));
+    assert_eq!(asked(press(&mut app, "backspace 7 enter")), [Request::Start("refund-sync".into(), Value::Int(7))]);
+    assert_eq!(press(&mut app, "e"), [Todo::Lend(vec!["flow".into(), "edit".into(), "refund-sync".into()])]);
+    press(&mut app, "g");
+    press(&mut app, "j");
+    assert_eq!(press(&mut app, "r"), []);
+    assert!(text(&mut app, 80, 24).contains("no published version yet"));
+}
+
+#[test]
+fn a_flow_leads_to_its_runs_and_events() {
+    let mut app = app(fixture::catalog());
+    press(&mut app, "2 j j j j enter");
+    assert!(text(&mut app, 120, 40).contains("did you mean `uses`?"));
+    press(&mut app, "f");
+    let shown = text(&mut app, 120, 40);
+    assert!(shown.contains("[1 runs]") && shown.contains("filter: flow:refund-sync  3 of 11"), "{shown}");
+    press(&mut app, "- v");
+    assert!(text(&mut app, 120, 40).contains("filter: flow:refund-sync  0 of 3"));
+    press(&mut app, "esc j j enter");
+    assert!(text(&mut app, 120, 40).contains("\"email\""), "a held event has no run: its delivery is shown");
+    press(&mut app, "tab g");
+    assert_eq!(asked(press(&mut app, "enter")).last(), Some(&Request::Run(fixture::run(18))));
+}
+
+#[test]
+fn what_flows_did_is_asked_again_only_when_something_happened() {
+    let mut app = app(fixture::catalog());
+    press(&mut app, "2");
+    let news = |items| {
+        let news = aura_protocol::watch::WatchReply { cursor: 1, items, cut: false, more: false, now_ms: fixture::NOW };
+        Event::Link(Box::new(Reply::News(news, true)))
+    };
+    assert_eq!(asked(app.handle(news(Vec::new()))), []);
+    let changed = || vec![aura_protocol::watch::Item::Changed("refund-sync".into())];
+    assert_eq!(asked(app.handle(news(changed()))), [], "not twice within two seconds");
+    assert!(app.tick_at().is_some(), "but soon");
+    press(&mut app, "1");
+    assert!(app.tick_at().is_none(), "and not for a screen that nobody sees");
+}
+
+#[test]
+fn older_runs_are_asked_for_at_the_end_of_the_list_and_once() {
+    let mut store = fixture::store();
+    let query = aura_protocol::rpc::RunQuery::default();
+    let page = |runs, next| Reply::Older(query.clone(), aura_protocol::rpc::RunPage { runs, next });
+    store.apply(page(Vec::new(), Some(fixture::run(11))));
+    let mut app = app(store);
+    assert!(text(&mut app, 80, 24).contains("11+ shown"));
+    let [Request::Older(older)] = &asked(press(&mut app, "G"))[..] else { panic!("older ones") };
+    assert_eq!((older.before, older.limit), (Some(fixture::run(11)), 500));
+    assert_eq!(asked(press(&mut app, "G")), [], "asked already");
+    let older = fixture::head(10, "ancient", RunState::Succeeded);
+    app.handle(Event::Link(Box::new(page(vec![older], None))));
+    let shown = text(&mut app, 80, 24);
+    assert!(shown.contains("ancient") && shown.contains(" 12 shown"), "{shown}");
+    assert_eq!(asked(press(&mut app, "G")), [], "there are no older ones");
+}
+
+#[test]
+fn the_daemon_looks_for_older_runs_of_a_filter() {
+    let mut store = fixture::catalog();
+    let page = aura_protocol::rpc::RunPage { runs: Vec::new(), next: Some(fixture::run(11)) };
+    store.apply(Reply::Older(Default::default(), page));
+    let mut app = app(store);
+    press(&mut app, "/");
+    write(&mut app, "s:failed flow:refund-sync");
+    let [Request::Older(older)] = &asked(press(&mut app, "enter"))[..] else { panic!("older ones") };
+    assert_eq!((older.states.as_slice(), older.flow.as_deref()), (&[RunState::Failed][..], Some("refund-sync")));
+    assert_eq!(older.before, Some(fixture::run(11)));
+}
+
+#[test]
+fn commands_of_the_palette_run_beside_the_screens_or_get_the_terminal() {
+    let mut app = app(fixture::store());
+    press(&mut app, ":");
+    write(&mut app, "aura status");
+    assert_eq!(press(&mut app, "enter"), [Todo::Run(vec!["status".into()])]);
+    press(&mut app, "ctrl-p");
+    write(&mut app, "flow publish");
+    press(&mut app, "enter");
+    write(&mut app, "'x y");
+    assert_eq!(press(&mut app, "enter"), [], "an open quote is not run");
+    write(&mut app, "'");
+    assert_eq!(press(&mut app, "enter"), [Todo::Run(vec!["flow".into(), "publish".into(), "x y".into()])]);
+    press(&mut app, ":");
+    write(&mut app, "aura tail");
+    assert_eq!(press(&mut app, "enter"), [Todo::Lend(vec!["tail".into()])]);
+    let said = crate::commands::Finished { line: "status".into(), code: Some(0), output: "all is well".into() };
+    app.handle(Event::Finished(Box::new(said)));
+    assert!(text(&mut app, 80, 24).contains("all is well"));
+    press(&mut app, "esc @");
+    assert!(text(&mut app, 80, 24).contains("+ aura status"));
+}
+
+#[test]
+fn a_daemon_that_is_not_simply_ready_says_so_on_every_screen() {
+    let mut store = fixture::catalog();
+    store.status.as_mut().unwrap().state = "paused: restored from a backup, `aura resume` goes on".into();
+    let mut app = app(store);
+    for keys in ["1", "2", "3"] {
+        press(&mut app, keys);
+        assert!(text(&mut app, 120, 40).lines().next().unwrap().contains("paused: restored"), "{keys}");
+    }
+}

@@ -27,7 +27,7 @@ fn bench() -> Bench {
     let socket = dir.path().join("aurad.sock");
     let (events, replies) = mpsc::channel(64);
     let (requests, asked) = mpsc::channel(64);
-    tokio::spawn(crate::link::link(socket.clone(), asked, events));
+    tokio::spawn(crate::link::link(socket.clone().into(), asked, events));
     Bench { _dir: dir, socket, store: Store::default(), replies, requests }
 }
 
@@ -125,7 +125,7 @@ async fn another_protocol_is_refused_with_the_older_side_named() {
     let socket = dir.path().join("aurad.sock");
     let fake = Fake::new(Script { protocol: 2, ..Script::default() });
     let _running = fake.listen(&socket);
-    let error = crate::client::Client::connect(&socket).await.err().unwrap();
+    let error = crate::client::Client::connect(&socket.into()).await.err().unwrap();
     assert!(error.message.ends_with("aura is older"), "{error}");
 }
 

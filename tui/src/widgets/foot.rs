@@ -6,14 +6,14 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr;
 
-use crate::keymap::{self, Context};
+use crate::keymap::{Context, Keys};
 use crate::look::Look;
 use crate::theme::Tone;
 
 /// Draws as many pairs as fit.
-pub fn draw(look: &Look, buf: &mut Buffer, area: Rect, context: Context) {
+pub fn draw(look: &Look, buf: &mut Buffer, area: Rect, keys: &Keys, context: Context) {
     let (mut x, mut y) = (1, 0);
-    for (key, word) in keymap::foot(context) {
+    for (key, word) in keys.foot(context) {
         let wide = u16::try_from(key.width() + 1 + word.width()).unwrap_or(u16::MAX);
         if x + wide > area.width {
             (x, y) = (1, y + 1);

@@ -4,4 +4,6 @@
 
 pub mod field;
 pub mod foot;
+pub mod list;
 pub mod overlay;
+pub mod palette;

@@ -1,37 +1,47 @@
-//! What lies over a screen and takes its keys: help, go-to, a question, the way out of doubt.
+//! What lies over a screen and takes its keys: help, palette, a question, a line to type, what a command said.
 //!
 //! Invariant: `esc` always closes an overlay without doing anything.
 
 use aura_protocol::Value;
 use aura_protocol::ids::RunId;
 use aura_protocol::run::Resolution;
-use aura_protocol::text::display;
+use aura_protocol::text::{display, display_lines};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Clear, Widget};
+use unicode_width::UnicodeWidthStr;
 
 use super::field::Field;
-use crate::action::{Action, Place, Request};
-use crate::keymap::{self, Context};
+use super::palette::{Around, OFFERS_MAX, offers};
+use crate::action::{Action, Request};
+use crate::commands::Finished;
 use crate::look::Look;
-use crate::store::Store;
+use crate::screens::flows::start;
 use crate::theme::Tone;
 
-/// Rows that go-to offers.
-const OFFERS_MAX: usize = 12;
+/// Rows of the palette.
+const PALETTE_ROWS: u16 = 14;
+/// Most lines of a command's output that are kept.
+const OUTPUT_LINES: usize = 5_000;
 
 /// An overlay.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Overlay {
     /// The keys of the screen below, searched by typing.
-    Help(Context, Field, usize),
-    /// Go to a screen or a run.
+    Help(Field, usize),
+    /// Everything: screens, what can be done here, commands, flows, runs.
     Palette(Field, usize),
     /// A question that only `y` answers with yes.
     Confirm(String, Vec<Action>),
     /// Three ways out of doubt; the field holds the output of `it happened`.
     Resolve(RunId, String, Option<Field>, String),
+    /// The input of a run by hand: flow, JSON, what is wrong with it.
+    Start(String, Field, String),
+    /// A command line: what was typed, what may follow, what is wrong with it.
+    Line(Field, String, String),
+    /// What a command said: title, lines, first line shown.
+    Output(String, Vec<String>, usize),
 }
 
 /// What a key did to an overlay.
@@ -44,10 +54,30 @@ pub enum Then {
 }
 
 impl Overlay {
+    /// What a command said.
+    #[must_use]
+    pub fn output(finished: &Finished) -> Self {
+        let code = match finished.code {
+            Some(0) => "done".to_owned(),
+            Some(code) => format!("exit code {code}"),
+            None => "stopped".to_owned(),
+        };
+        let mut lines: Vec<String> =
+            display_lines(&finished.output).lines().take(OUTPUT_LINES).map(str::to_owned).collect();
+        if lines.is_empty() {
+            lines.push("(it said nothing)".to_owned());
+        }
+        Self::Output(display(&format!("aura {}  {code}", finished.line)), lines, 0)
+    }
+
     /// Pasted text goes into the field, if there is one.
     pub fn paste(&mut self, text: &str) {
         match self {
-            Self::Help(_, field, _) | Self::Palette(field, _) | Self::Resolve(_, _, Some(field), _) => {
+            Self::Help(field, _)
+            | Self::Palette(field, _)
+            | Self::Resolve(_, _, Some(field), _)
+            | Self::Start(_, field, _)
+            | Self::Line(field, ..) => {
                 field.paste(text);
             }
             _ => {}
@@ -55,14 +85,14 @@ impl Overlay {
     }
 
     /// Takes a key.
-    pub fn key(&mut self, key: KeyEvent, store: &Store) -> Then {
+    pub fn key(&mut self, key: KeyEvent, around: &Around<'_>) -> Then {
         let close = || Then::Close(Vec::new());
         let stop = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
         if key.code == KeyCode::Esc {
             return close();
         }
         match self {
-            Self::Help(_, field, top) => {
+            Self::Help(field, top) => {
                 match key.code {
                     KeyCode::Down | KeyCode::PageDown => *top = top.saturating_add(1),
                     KeyCode::Up | KeyCode::PageUp => *top = top.saturating_sub(1),
@@ -83,8 +113,8 @@ impl Overlay {
                     KeyCode::Down => *chosen = (*chosen + 1).min(OFFERS_MAX - 1),
                     KeyCode::Up => *chosen = chosen.saturating_sub(1),
                     KeyCode::Enter => {
-                        let offer = offers(&field.text, store).into_iter().nth(*chosen);
-                        return Then::Close(offer.map(|offer| offer.1).into_iter().collect());
+                        let offer = offers(&field.text, around).into_iter().nth(*chosen);
+                        return Then::Close(offer.map(|offer| offer.action).into_iter().collect());
                     }
                     _ if stop && field.text.is_empty() => return close(),
                     _ if stop => field.text.clear(),
@@ -94,6 +124,52 @@ impl Overlay {
                         }
                     }
                 }
+                Then::Stay
+            }
+            Self::Start(flow, field, problem) => {
+                match key.code {
+                    KeyCode::Enter => match start(flow, &field.text) {
+                        Ok(request) => return Then::Close(vec![Action::Ask(request)]),
+                        Err(error) => *problem = error,
+                    },
+                    _ if stop && field.text.is_empty() => return close(),
+                    _ if stop => field.text.clear(),
+                    _ => {
+                        if field.key(key) {
+                            problem.clear();
+                        }
+                    }
+                }
+                Then::Stay
+            }
+            Self::Line(field, _, problem) => {
+                match key.code {
+                    KeyCode::Enter => match crate::words::split(&field.text) {
+                        Ok(words) if words.is_empty() => return close(),
+                        Ok(words) => return Then::Close(vec![Action::Run(words)]),
+                        Err(error) => *problem = error,
+                    },
+                    _ if stop && field.text.is_empty() => return close(),
+                    _ if stop => field.text.clear(),
+                    _ => {
+                        if field.key(key) {
+                            problem.clear();
+                        }
+                    }
+                }
+                Then::Stay
+            }
+            Self::Output(_, lines, top) => {
+                let last = lines.len().saturating_sub(1);
+                *top = match key.code {
+                    KeyCode::Char('j') | KeyCode::Down => (*top + 1).min(last),
+                    KeyCode::Char('k') | KeyCode::Up => top.saturating_sub(1),
+                    KeyCode::PageDown | KeyCode::Char(' ') => (*top + 10).min(last),
+                    KeyCode::PageUp => top.saturating_sub(10),
+                    KeyCode::Home | KeyCode::Char('g') => 0,
+                    KeyCode::End | KeyCode::Char('G') => last,
+                    _ => return close(),
+                };
                 Then::Stay
             }
             Self::Confirm(_, actions) => match key.code {
@@ -138,10 +214,11 @@ impl Overlay {
     }
 
     /// Draws the overlay over an area.
-    pub fn draw(&self, look: &Look, store: &Store, buf: &mut Buffer, area: Rect) {
+    pub fn draw(&self, look: &Look, around: &Around<'_>, buf: &mut Buffer, area: Rect) {
         match self {
-            Self::Help(context, field, top) => {
-                let rows = keymap::help(*context, &field.text);
+            Self::Help(field, top) => {
+                let context = around.context;
+                let rows = around.keys.help(context, &field.text);
                 let high = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(3).max(5);
                 let title = format!("keys: {}", context.title());
                 let inside = boxed(look, buf, area, &title, 76, high);
@@ -149,7 +226,7 @@ impl Overlay {
                 let list = below(inside, 1);
                 let most = rows.len().saturating_sub(usize::from(list.height));
                 for (y, bind) in (0..list.height).zip(rows.iter().skip((*top).min(most))) {
-                    look.put(buf, list, 1, y, bind.keys, Tone::Key);
+                    look.put(buf, list, 1, y, &bind.keys, Tone::Key);
                     look.put(buf, list, 17, y, bind.help, Tone::Plain);
                 }
                 if rows.is_empty() {
@@ -157,19 +234,61 @@ impl Overlay {
                 }
             }
             Self::Palette(field, chosen) => {
-                let rows = offers(&field.text, store);
-                let inside = boxed(look, buf, area, "go to", 76, u16::try_from(OFFERS_MAX).unwrap_or(12) + 3);
-                search(look, buf, inside, field, "a screen, a flow, or the start or end of a run's id");
+                let rows = offers(&field.text, around);
+                let inside = boxed(look, buf, area, "everything", 100, PALETTE_ROWS + 3);
+                search(look, buf, inside, field, "what to do, a screen, a command, a flow, a run's id");
                 let list = below(inside, 1);
-                for (y, (words, _)) in (0..list.height).zip(&rows) {
-                    look.put(buf, list, 1, y, words, Tone::Plain);
-                    if usize::from(y) == (*chosen).min(rows.len().saturating_sub(1)) {
+                let chosen = (*chosen).min(rows.len().saturating_sub(1));
+                let first = (chosen + 1).saturating_sub(usize::from(list.height));
+                for (y, (at, offer)) in (0..list.height).zip(rows.iter().enumerate().skip(first)) {
+                    let side = look.fit(&offer.side, 10);
+                    let room = usize::from(list.width).saturating_sub(13);
+                    look.put(buf, list, 1, y, &look.fit(&offer.text, room), Tone::Plain);
+                    let wide = u16::try_from(unicode_width::UnicodeWidthStr::width(side.as_str())).unwrap_or(0);
+                    look.put(buf, list, list.width.saturating_sub(wide + 1), y, &side, Tone::Key);
+                    if at == chosen {
                         look.select(buf, list, y);
                     }
                 }
+                if rows.is_empty() {
+                    look.put(buf, list, 1, 0, "nothing fits", Tone::Dim);
+                }
+            }
+            Self::Start(flow, field, problem) => {
+                let inside = boxed(look, buf, area, &format!("start a run of {}", display(flow)), 76, 7);
+                look.put(buf, inside, 1, 0, "input as JSON (empty: null), enter starts it, esc does not", Tone::Plain);
+                typed(look, buf, below(inside, 2), "> ", field);
+                look.put(buf, below(inside, 3), 1, 0, &display(problem), Tone::Bad);
+            }
+            Self::Line(field, usage, problem) => {
+                let inside = boxed(look, buf, area, "command", 90, 7);
+                look.put(buf, inside, 1, 0, &display(usage), Tone::Dim);
+                typed(look, buf, below(inside, 2), "aura ", field);
+                look.put(buf, below(inside, 3), 1, 0, &display(problem), Tone::Bad);
+            }
+            Self::Output(title, lines, top) => {
+                let wide = usize::from(area.width.saturating_sub(8)).max(1);
+                let rows: usize = lines.iter().map(|line| line.width().div_ceil(wide).max(1)).sum();
+                let high = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(4);
+                let inside = boxed(
+                    look,
+                    buf,
+                    area,
+                    title,
+                    area.width.saturating_sub(4),
+                    high.min(area.height.saturating_sub(2)),
+                );
+                let list = Rect { height: inside.height.saturating_sub(1), ..inside };
+                let wide = usize::from(list.width.saturating_sub(2)).max(1);
+                let lines: Vec<String> = lines.iter().flat_map(|line| crate::look::wrapped(line, wide)).collect();
+                let most = lines.len().saturating_sub(usize::from(list.height));
+                for (y, line) in (0..list.height).zip(lines.iter().skip((*top).min(most))) {
+                    look.put(buf, list, 1, y, line, Tone::Plain);
+                }
+                look.put(buf, below(inside, list.height), 1, 0, "j k space move, any other key closes", Tone::Dim);
             }
             Self::Confirm(question, _) => {
-                let inside = boxed(look, buf, area, "sure?", 60, 5);
+                let inside = boxed(look, buf, area, "sure?", 76, 5);
                 look.put(buf, inside, 1, 0, question, Tone::Plain);
                 look.pieces(
                     buf,
@@ -209,6 +328,12 @@ pub fn cursor(look: &Look) -> &'static str {
     if look.glyphs.ascii { "_" } else { "▏" }
 }
 
+fn typed(look: &Look, buf: &mut Buffer, row: Rect, lead: &str, field: &Field) {
+    let used = look.put(buf, row, 1, 0, lead, Tone::Key);
+    let shown = field.shown(usize::from(row.width.saturating_sub(used + 2)), cursor(look));
+    look.put(buf, row, used + 1, 0, &shown, Tone::Title);
+}
+
 fn search(look: &Look, buf: &mut Buffer, inside: Rect, field: &Field, hint: &str) {
     let used = look.put(buf, inside, 1, 0, "> ", Tone::Key);
     if field.text.is_empty() {
@@ -230,44 +355,4 @@ fn boxed(look: &Look, buf: &mut Buffer, area: Rect, title: &str, wide: u16, high
 fn below(area: Rect, rows: u16) -> Rect {
     let rows = rows.min(area.height);
     Rect { y: area.y + rows, height: area.height - rows, ..area }
-}
-
-/// What go-to offers for a text, best first.
-fn offers(text: &str, store: &Store) -> Vec<(String, Action)> {
-    let wanted = text.trim().to_lowercase();
-    let mut rows: Vec<(String, Action)> = Vec::new();
-    let screens = [("runs", Action::Go(Place::Runs)), ("quit", Action::Quit), ("redraw", Action::Redraw)];
-    // `:q` leaves, as in editors.
-    if wanted == "q" {
-        rows.push(("quit".to_owned(), Action::Quit));
-    }
-    for (name, action) in screens {
-        if fuzzy(name, &wanted) && !rows.iter().any(|(known, _)| known == name) {
-            rows.push((name.to_owned(), action));
-        }
-    }
-    let words: Vec<&str> = wanted.split_whitespace().collect();
-    for head in store.runs.values().rev() {
-        if rows.len() >= OFFERS_MAX {
-            break;
-        }
-        let line = format!("{}  {}  {}", head.run, display(&head.flow), head.state.word());
-        let lower = line.to_lowercase();
-        if words.iter().all(|word| lower.contains(word)) {
-            rows.push((line, Action::Go(Place::Run(head.run))));
-        }
-    }
-    if rows.is_empty() && wanted.len() >= 4 {
-        rows.push((
-            format!("look for run {}", display(text.trim())),
-            Action::Ask(Request::Find(text.trim().to_owned())),
-        ));
-    }
-    rows
-}
-
-/// The letters of `wanted` occur in `name` in their order.
-fn fuzzy(name: &str, wanted: &str) -> bool {
-    let mut letters = name.chars();
-    wanted.chars().all(|wanted| letters.any(|letter| letter == wanted))
 }

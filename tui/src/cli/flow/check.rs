@@ -61,7 +61,9 @@ pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) ->
     Ok(if errors == 0 { 0 } else { Code::FlowRefused.exit_code() })
 }
 
-fn alone(text: &str) -> Vec<Finding> {
+/// What can be said without a daemon.
+#[must_use]
+pub fn alone(text: &str) -> Vec<Finding> {
     match aura_protocol::flow::read(text) {
         Ok(document) => aura_protocol::flow::check(&document, None),
         Err(findings) => findings,
@@ -69,7 +71,8 @@ fn alone(text: &str) -> Vec<Finding> {
 }
 
 /// By place, without what both sides found.
-fn in_order(mut found: Vec<Finding>) -> Vec<Finding> {
+#[must_use]
+pub fn in_order(mut found: Vec<Finding>) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     found.retain(|finding| seen.insert((finding.line, finding.column, finding.message.clone())));
     found.sort_by_key(|finding| (finding.line, finding.column));

@@ -2,7 +2,25 @@
 //!
 //! Invariant: reading never fails; an unknown key is an ordinary word.
 
+use aura_protocol::rpc::RunQuery;
+use aura_protocol::run::RunState;
+
 use super::Row;
+
+/// Older runs read at a time.
+const PAGE: u32 = 500;
+/// All states.
+const STATES: &[RunState] = &[
+    RunState::Queued,
+    RunState::Running,
+    RunState::Waiting,
+    RunState::Retrying,
+    RunState::Paused,
+    RunState::InDoubt,
+    RunState::Succeeded,
+    RunState::Failed,
+    RunState::Cancelled,
+];
 
 enum Of {
     Any,
@@ -27,6 +45,23 @@ impl Filter {
     #[must_use]
     pub fn read(text: &str) -> Self {
         Self(text.split_whitespace().map(term).filter(|term| !term.text.is_empty()).collect())
+    }
+
+    /// What of it the daemon can look for by itself, to find older runs.
+    #[must_use]
+    pub fn query(&self, flows: &dyn Fn(&str) -> bool) -> RunQuery {
+        let mut query = RunQuery { limit: PAGE, ..RunQuery::default() };
+        for term in self.0.iter().filter(|term| !term.not) {
+            match term.of {
+                Of::State if query.states.is_empty() => {
+                    let word = |state: &RunState| state.word().replace(' ', "_");
+                    query.states = STATES.iter().copied().filter(|state| word(state).contains(&term.text)).collect();
+                }
+                Of::Flow if flows(&term.text) => query.flow = Some(term.text.clone()),
+                _ => {}
+            }
+        }
+        query
     }
 
     /// Whether a row passes all terms.
@@ -79,6 +114,18 @@ fn term(word: &str) -> Term {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_daemon_is_asked_for_what_it_can_look_for() {
+        let check = |text: &str, states: &[RunState], flow: Option<&str>| {
+            let query = Filter::read(text).query(&|name| name == "shop");
+            assert_eq!((query.states.as_slice(), query.flow.as_deref()), (states, flow), "{text}");
+        };
+        check("", &[], None);
+        check("s:failed flow:shop mail", &[RunState::Failed], Some("shop"));
+        check("!s:failed flow:sho", &[], None);
+        check("state:in_doubt", &[RunState::InDoubt], None);
+    }
 
     #[test]
     fn terms_are_joined_by_and() {

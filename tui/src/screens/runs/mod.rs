@@ -83,6 +83,25 @@ impl Runs {
             .unwrap_or_else(|| self.offset.min(rows.len().saturating_sub(1)))
     }
 
+    /// Shows the runs of a flow only.
+    pub fn only(&mut self, flow: &str) {
+        self.filter.text = format!("flow:{flow}");
+        self.editing = false;
+        self.selected = None;
+    }
+
+    /// The question for older runs, if the end of what is known is near and there may be more.
+    fn older(&self, store: &Store) -> Option<Action> {
+        let rows = self.rows(store);
+        if self.frozen.is_some() || self.index(&rows) + self.page.max(1) < rows.len() {
+            return None;
+        }
+        let mut query = Filter::read(&self.filter.text).query(&|name| store.catalog.rows.contains_key(name));
+        let older = store.older_of(&query);
+        query.before = Some(older.next.filter(|_| !older.asked)?);
+        Some(Action::Ask(Request::Older(query)))
+    }
+
     /// The field takes all keys while it is open.
     #[must_use]
     pub fn typing(&self) -> bool {
@@ -99,7 +118,10 @@ impl Runs {
     /// A key while the filter is typed.
     pub fn typed(&mut self, key: KeyEvent, store: &Store) -> Vec<Action> {
         match key.code {
-            KeyCode::Enter => self.editing = false,
+            KeyCode::Enter => {
+                self.editing = false;
+                return std::iter::once(Action::Draw).chain(self.older(store)).collect();
+            }
             KeyCode::Esc => {
                 self.editing = false;
                 self.filter.text.clear();
@@ -127,10 +149,10 @@ impl Runs {
         let index = to(self.index(&rows), last).min(last);
         let key = rows.get(index).map(Row::key).filter(|_| index > 0);
         if key == self.selected && index > 0 {
-            return Vec::new();
+            return self.older(store).into_iter().collect();
         }
         self.selected = key;
-        vec![Action::Draw]
+        std::iter::once(Action::Draw).chain(self.older(store)).collect()
     }
 
     /// What a command does here.

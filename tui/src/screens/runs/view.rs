@@ -7,7 +7,7 @@ use aura_protocol::text::display;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::{Key, Row, Runs};
+use super::{Filter, Key, Row, Runs};
 use crate::look::{Look, run_tone};
 use crate::store::Store;
 use crate::theme::Tone;
@@ -107,12 +107,13 @@ impl Runs {
             Some(frozen) => frozen.runs.len() + frozen.held.len(),
             None => store.runs.len() + store.held.len(),
         };
+        let more = self.more(store);
         let mut title = match &self.frozen {
-            None => "runs  live".to_owned(),
+            None => "live".to_owned(),
             Some(frozen) => match store.version - frozen.version {
-                0 => "runs  frozen".to_owned(),
-                1 => "runs  frozen, 1 change hidden".to_owned(),
-                hidden => format!("runs  frozen, {hidden} changes hidden"),
+                0 => "frozen".to_owned(),
+                1 => "frozen, 1 change hidden".to_owned(),
+                hidden => format!("frozen, {hidden} changes hidden"),
             },
         };
         if self.editing {
@@ -121,14 +122,20 @@ impl Runs {
             title.push_str(&format!("  filter: {}", display(&self.filter.text)));
         }
         if rows.len() == all {
-            title.push_str(&format!("  {all} shown"));
+            title.push_str(&format!("  {all}{more} shown"));
         } else {
-            title.push_str(&format!("  {} of {all} shown", rows.len()));
+            title.push_str(&format!("  {} of {all}{more} shown", rows.len()));
         }
         if !self.marks.is_empty() {
             title.push_str(&format!("  {} marked", self.marks.len()));
         }
-        title
+        format!("{}  {title}", crate::screens::tabs("runs"))
+    }
+
+    /// `+` where older ones can be loaded.
+    fn more(&self, store: &Store) -> &'static str {
+        let query = Filter::read(&self.filter.text).query(&|name| store.catalog.rows.contains_key(name));
+        if store.older_of(&query).next.is_some() { "+" } else { "" }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one place to draw, one row, one width table")]

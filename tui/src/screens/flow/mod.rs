@@ -1,0 +1,90 @@
+//! One flow: facts, endpoints, what it did, and its text with what is wrong beside the line.
+//!
+//! Invariant: the text is shown as it is stored; findings stand below their line and are never part of it.
+
+mod view;
+
+use aura_protocol::ids::FlowId;
+
+use super::flows::decide;
+use crate::action::Action;
+use crate::catalog::FlowView;
+use crate::keymap::Command;
+use crate::store::Store;
+
+/// A pane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pane {
+    #[default]
+    Text,
+    Facts,
+}
+
+/// State of the screen for one flow.
+#[derive(Default)]
+pub struct FlowScreen {
+    flow: Option<FlowId>,
+    pane: Pane,
+    zoom: bool,
+    published: bool,
+    top: usize,
+    lines: usize,
+    page: usize,
+}
+
+impl FlowScreen {
+    /// Opens a flow.
+    pub fn open(&mut self, flow: FlowId) {
+        if self.flow != Some(flow) {
+            *self = Self { flow: Some(flow), ..Self::default() };
+        }
+    }
+
+    fn view<'a>(&self, store: &'a Store) -> Option<&'a FlowView> {
+        store.catalog.open.as_ref().filter(|view| Some(view.detail.row.id) == self.flow)
+    }
+
+    /// What a command does here.
+    pub fn command(&mut self, command: Command, store: &Store) -> Vec<Action> {
+        let Some(view) = self.view(store) else { return Vec::new() };
+        let half = self.page.max(2) / 2;
+        let last = self.lines.saturating_sub(self.page.max(1));
+        let to = match command {
+            Command::Down => self.top + 1,
+            Command::Up => self.top.saturating_sub(1),
+            Command::HalfDown => self.top + half,
+            Command::HalfUp => self.top.saturating_sub(half),
+            Command::Top => 0,
+            Command::Bottom => last,
+            Command::Pane | Command::PaneBack => {
+                self.pane = if self.pane == Pane::Text { Pane::Facts } else { Pane::Text };
+                return vec![Action::Draw];
+            }
+            Command::Zoom => {
+                self.zoom = !self.zoom;
+                return vec![Action::Draw];
+            }
+            Command::Fold => {
+                let detail = &view.detail;
+                if detail.draft.is_none() || detail.published.is_none() {
+                    return vec![Action::Say(
+                        "there is only one text: draft and published version are the same".to_owned(),
+                    )];
+                }
+                self.published = !self.published;
+                self.top = 0;
+                return vec![Action::Draw];
+            }
+            Command::CopyUrl => {
+                return match view.hooks.first() {
+                    Some(hook) => vec![Action::Copy(hook.url.clone())],
+                    None => vec![Action::Say("this flow has no endpoint in a published version".to_owned())],
+                };
+            }
+            Command::CopyId => return vec![Action::Copy(view.detail.row.flow.clone())],
+            other => return decide(other, &view.detail.row),
+        };
+        self.top = to.min(last);
+        vec![Action::Draw]
+    }
+}

@@ -1,0 +1,159 @@
+//! Flows: what is there, whether it works, what it does next; live.
+//!
+//! Invariant: a failing flow explains itself on the last line without being opened; whatever changes a flow is
+//! a question to the person first.
+
+mod view;
+
+use aura_protocol::Value;
+use aura_protocol::rpc::FlowRow;
+use crossterm::event::{KeyCode, KeyEvent};
+
+use crate::action::{Action, Place, Request};
+use crate::keymap::Command;
+use crate::store::Store;
+use crate::widgets::field::Field;
+use crate::widgets::list::List;
+
+/// State of the screen; it survives leaving it.
+#[derive(Default)]
+pub struct Flows {
+    filter: Field,
+    editing: bool,
+    list: List<String>,
+}
+
+/// `on`, `off` or `draft`.
+#[must_use]
+pub fn state(row: &FlowRow) -> &'static str {
+    match (&row.published, row.enabled) {
+        (None, _) => "draft",
+        (Some(_), true) => "on",
+        (Some(_), false) => "off",
+    }
+}
+
+impl Flows {
+    fn rows<'a>(&self, store: &'a Store) -> Vec<&'a FlowRow> {
+        let terms: Vec<String> = self.filter.text.split_whitespace().map(str::to_lowercase).collect();
+        store.catalog.rows.values().filter(|row| terms.iter().all(|term| takes(row, term))).collect()
+    }
+
+    fn keys(&self, store: &Store) -> Vec<String> {
+        self.rows(store).into_iter().map(|row| row.flow.clone()).collect()
+    }
+
+    /// The field takes all keys while it is open.
+    #[must_use]
+    pub fn typing(&self) -> bool {
+        self.editing
+    }
+
+    /// Pasted text goes into the open field only.
+    pub fn paste(&mut self, text: &str) {
+        if self.editing {
+            self.filter.paste(text);
+        }
+    }
+
+    /// A key while the filter is typed.
+    pub fn typed(&mut self, key: KeyEvent, store: &Store) -> Vec<Action> {
+        match key.code {
+            KeyCode::Enter => self.editing = false,
+            KeyCode::Esc => drop(self.clear()),
+            KeyCode::Down => return self.command(Command::Down, store),
+            KeyCode::Up => return self.command(Command::Up, store),
+            _ => drop(self.filter.key(key)),
+        }
+        vec![Action::Draw]
+    }
+
+    /// Clears an open or filled filter; false if there was none.
+    pub fn clear(&mut self) -> bool {
+        let was = self.editing || !self.filter.text.is_empty();
+        self.editing = false;
+        self.filter.text.clear();
+        was
+    }
+
+    /// What a command does here.
+    pub fn command(&mut self, command: Command, store: &Store) -> Vec<Action> {
+        let keys = self.keys(store);
+        if self.list.go(command, &keys) {
+            return vec![Action::Draw];
+        }
+        if command == Command::Filter {
+            self.editing = true;
+            return vec![Action::Draw];
+        }
+        let chosen = self.list.chosen(&keys).and_then(|name| store.catalog.rows.get(&name));
+        let Some(row) = chosen else { return Vec::new() };
+        match command {
+            Command::Enter => vec![Action::Go(Place::Flow(row.id))],
+            Command::Copy => vec![Action::Copy(row.flow.clone())],
+            other => decide(other, row),
+        }
+    }
+}
+
+/// What can be done with a flow, from the list and from its own screen.
+#[must_use]
+pub fn decide(command: Command, row: &FlowRow) -> Vec<Action> {
+    let name = row.flow.clone();
+    match command {
+        Command::Edit => vec![Action::Run(vec!["flow".to_owned(), "edit".to_owned(), name])],
+        Command::RunNow if row.published.is_none() => {
+            vec![Action::Say(format!("{name} has no published version yet: p publishes its draft"))]
+        }
+        Command::RunNow => vec![Action::StartDialog(name)],
+        Command::Switch if row.published.is_none() => {
+            vec![Action::Say(format!("{name} has no published version yet, so it takes no events"))]
+        }
+        Command::Switch => {
+            let question = if row.enabled {
+                format!("Stop {name} from taking events? Its live runs go on.")
+            } else {
+                format!("Let {name} take events?")
+            };
+            vec![Action::Confirm(question, vec![Request::Switch(name, !row.enabled)])]
+        }
+        Command::Publish if row.draft.is_none() => {
+            vec![Action::Say(format!("{name} has no draft that differs from its published version"))]
+        }
+        Command::Publish => {
+            vec![Action::Confirm(format!("Publish the draft of {name}?"), vec![Request::Publish(name)])]
+        }
+        Command::RunsOf => vec![Action::RunsOf(name)],
+        Command::EventsOf => vec![Action::EventsOf(name)],
+        _ => Vec::new(),
+    }
+}
+
+/// The question that starts a run with an input as it was typed.
+///
+/// # Errors
+/// Why the input is no JSON.
+pub fn start(name: &str, input: &str) -> Result<Request, String> {
+    let input = input.trim();
+    if input.is_empty() {
+        return Ok(Request::Start(name.to_owned(), Value::Null));
+    }
+    let value = Value::from_json(input.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(Request::Start(name.to_owned(), value))
+}
+
+fn takes(row: &FlowRow, term: &str) -> bool {
+    let (not, term) = term.strip_prefix('!').map_or((false, term), |rest| (true, rest));
+    let triggers = || row.triggers.join(" ").to_lowercase();
+    let found = match term.split_once(':') {
+        Some(("state" | "s", text)) => state(row).contains(text),
+        Some(("trigger" | "t", text)) => triggers().contains(text),
+        _ => {
+            row.flow.contains(term)
+                || row.title.to_lowercase().contains(term)
+                || triggers().contains(term)
+                || state(row) == term
+        }
+    };
+    found != not
+}
