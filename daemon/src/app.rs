@@ -115,6 +115,7 @@ impl App {
             key_file: key.file,
             started: Instant::now(),
             watched: watch::Sender::new(0),
+            pace: crate::rpc::watch::Pace::default(),
             room: room.clone(),
             quota: bounds.quota,
             settings,

@@ -70,6 +70,8 @@ pub struct Shared {
     pub quota: u64,
     /// Number of `watch` calls so far.
     pub watched: channel::Sender<u64>,
+    /// Turns of watchers.
+    pub pace: watch::Pace,
     /// The settings as people see them.
     pub settings: aura_protocol::rpc::Settings,
 }

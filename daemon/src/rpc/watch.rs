@@ -4,6 +4,7 @@
 //! on; the last group may exceed the asked-for bytes, then its payloads are cut harder to fit a frame.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aura_protocol::event::EventRow;
@@ -56,7 +57,9 @@ pub async fn news(service: &Service, request: WatchRequest) -> Result<WatchReply
         }
         if cursor < now {
             let wanted = request.clone();
+            let turn = service.pace.turn().await;
             let batch = service.read(move |shared| batch(shared, cursor, &wanted)).await?;
+            turn.done();
             cursor = batch.cursor;
             if !batch.items.is_empty() || batch.cut {
                 return Ok(reply(service, cursor, batch));
@@ -74,6 +77,63 @@ pub async fn news(service: &Service, request: WatchRequest) -> Result<WatchReply
             () = tokio::time::sleep_until(until) => return Ok(reply(service, cursor, Batch::default())),
             () = service.tasks.closing.cancelled() => return Ok(reply(service, cursor, Batch::default())),
         }
+    }
+}
+
+/// Watchers take turns, and after each turn all rest: as long as it took, times those who wait. However many watch,
+/// runs keep their speed, and a watcher is late in place of the work. A lone event costs each of them a fraction of a
+/// millisecond, so nobody notices while there is no load.
+#[derive(Debug)]
+pub struct Pace {
+    free: tokio::sync::Mutex<Instant>,
+    waiting: AtomicU32,
+}
+
+/// Those who wait count for at most this much.
+const REST_TIMES: u32 = 19;
+/// Longest rest.
+const REST_MAX: Duration = Duration::from_millis(250);
+
+/// A watcher's turn.
+#[derive(Debug)]
+struct Turn<'a> {
+    free: tokio::sync::MutexGuard<'a, Instant>,
+    begin: Instant,
+    waiting: &'a AtomicU32,
+}
+
+/// One who waits for a turn, counted also if it gives up.
+struct Waits<'a>(&'a AtomicU32);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { free: tokio::sync::Mutex::new(Instant::now()), waiting: AtomicU32::new(0) }
+    }
+}
+
+impl Pace {
+    /// Waits for a turn; first come, first served.
+    async fn turn(&self) -> Turn<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.waiting);
+        let free = self.free.lock().await;
+        tokio::time::sleep_until(*free).await;
+        Turn { free, begin: Instant::now(), waiting: &self.waiting }
+    }
+}
+
+impl Turn<'_> {
+    /// The others rest now.
+    fn done(mut self) {
+        let now = Instant::now();
+        let times = self.waiting.load(Ordering::Relaxed).clamp(1, REST_TIMES);
+        *self.free = now + ((now - self.begin) * times).min(REST_MAX);
     }
 }
 
