@@ -16,7 +16,7 @@ use aura_protocol::run::{ErrorClass, RunHead, RunStarted, StepError};
 use aura_protocol::{EventId, RunId, TenantId, Value, version::SEMANTICS};
 use aura_storage::rows::InboxRow;
 use aura_storage::{DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::core::plan::{Plan, PlanTrigger};
 use super::core::scope::DoorScope;
@@ -106,7 +106,14 @@ enum Decided {
 
 impl Driver {
     /// Accepts a delivery whose place in the writer's queue is reserved.
-    pub(crate) async fn accept(self: &Arc<Self>, intake: Intake, permit: Permit) -> Result<Answer, Refusal> {
+    ///
+    /// `place` is given back once the answer is durable: who waits for a reply of the flow takes none away.
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        intake: Intake,
+        permit: Permit,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Answer, Refusal> {
         let moment = self.moment();
         let failed = |error: EngineError| Refusal::Store(error.to_string());
         let plan = self.plan(intake.tenant, intake.flow.id, &intake.flow.version).map_err(failed)?;
@@ -117,6 +124,7 @@ impl Driver {
         match decided {
             Decided::Duplicate(first, barrier) => {
                 barrier.committed().await.map_err(|error| failed(error.into()))?;
+                drop(place);
                 let ack =
                     Ack { event_id: first.event, run_id: first.run, state: EventState::Duplicate, starts_at: None };
                 let answer = match (reply, first.run) {
@@ -137,6 +145,7 @@ impl Driver {
                     _ => None,
                 };
                 self.settle(tenant, submitted).await.map_err(failed)?;
+                drop(place);
                 let reply = match waiting {
                     Some((run, wait, receiver)) => self.waited(run, wait, receiver).await,
                     None => None,

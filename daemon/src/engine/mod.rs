@@ -207,9 +207,11 @@ impl Engine {
         if let Some(why) = self.0.deps.room.tight() {
             return Err(Refusal::NoRoom(why));
         }
-        let Some(permit) = driver.deps.store.try_reserve() else { return Err(Refusal::Busy { retry_after_s: 1 }) };
+        let busy = Refusal::Busy { retry_after_s: 1 };
+        let Ok(place) = Arc::clone(&driver.deciding).try_acquire_owned() else { return Err(busy) };
+        let Some(permit) = driver.deps.store.try_reserve() else { return Err(busy) };
         let tasks = driver.tasks.clone();
-        let accepted = tasks.spawn(async move { driver.accept(intake, permit).await });
+        let accepted = tasks.spawn(async move { driver.accept(intake, permit, place).await });
         accepted.await.unwrap_or_else(|_| Err(Refusal::Store("the event could not be accepted".to_owned())))
     }
 
