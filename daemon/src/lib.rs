@@ -35,6 +35,9 @@ use crate::stop::Stop;
 /// Entry point of `aurad`: reads arguments, runs, and ends with one sentence and a stable exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // The allocator asks for pages of 2 MiB; most of them stay half empty here and cost 10 MB. An old kernel that
+    // does not know this is no reason to end.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -112,7 +112,6 @@ impl Catalog {
             };
         };
         let (flow, _) = self.checked(&text).map_err(|findings| refused("the draft was refused", findings))?;
-        let flow = Arc::new(flow);
         let mut record = entry.record.clone();
         for trigger in &flow.triggers {
             let Some(proof) = Proof::of(trigger, &self.0.registry) else { continue };
@@ -142,7 +141,7 @@ impl Catalog {
         record.published = Some(version.version.clone());
         record.draft = None;
         record.changed_ms = now_ms;
-        let published = Version { record: version, flow };
+        let published = Version::of(version, flow);
         self.commit_flow(actor.tenant, Entry::of(record, Some(published.clone())), Some(published), false).await
     }
 

@@ -40,7 +40,7 @@ const TITLE_MAX: usize = 200;
 const TRIGGERS_SHOWN: usize = 8;
 /// Longest trigger in a list, in bytes.
 const TRIGGER_MAX: usize = 130;
-/// Versions of the past kept read in memory.
+/// Versions kept read in memory, steps included.
 const VERSIONS_KEPT: usize = 256;
 
 /// Flows and connections. Cheap to clone.
@@ -82,8 +82,16 @@ pub struct Entry {
 pub struct Version {
     /// As stored.
     pub record: VersionRecord,
-    /// Its definition.
+    /// Its definition without its steps: a thousand flows lie here, and only runs need their steps, which
+    /// [`Flows::version`] reads.
     pub flow: Arc<Flow>,
+}
+
+impl Version {
+    fn of(record: VersionRecord, flow: Flow) -> Self {
+        let front = Flow { steps: Vec::new(), on_error: Vec::new(), finally: Vec::new(), ..flow };
+        Self { record, flow: Arc::new(front) }
+    }
 }
 
 impl Entry {
@@ -257,7 +265,9 @@ fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State
         store.scan(tenant, Table::Flows, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
     for (_, record) in flows {
         let published = match &record.published {
-            Some(version) => load_version(store, tenant, record.id, version)?,
+            Some(version) => {
+                load_version(store, tenant, record.id, version)?.map(|(record, flow)| Version::of(record, flow))
+            }
             None => None,
         };
         state.insert(Entry::of(record, published));
@@ -271,7 +281,12 @@ fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State
     Ok(state)
 }
 
-fn load_version(store: &Store, tenant: TenantId, flow: FlowId, version: &str) -> Result<Option<Version>, WireError> {
+fn load_version(
+    store: &Store,
+    tenant: TenantId,
+    flow: FlowId,
+    version: &str,
+) -> Result<Option<(VersionRecord, Flow)>, WireError> {
     let key = version_key(store, tenant, flow, version);
     let stored: Option<VersionRecord> = store.get(tenant, Table::Versions, &key).map_err(|error| unreadable(&error))?;
     let Some(record) = stored else {
@@ -279,7 +294,7 @@ fn load_version(store: &Store, tenant: TenantId, flow: FlowId, version: &str) ->
         return Ok(None);
     };
     match definition::read(&record.text) {
-        Ok(flow) => Ok(Some(Version { record, flow: Arc::new(flow) })),
+        Ok(flow) => Ok(Some((record, flow))),
         Err(_) => {
             tracing::error!(%flow, version, "a published version is not readable by this build; its flow takes no events");
             Ok(None)
@@ -334,16 +349,11 @@ impl Flows for Catalog {
         if tenant != TenantId::DEFAULT {
             return None;
         }
-        if let Some(current) = self.now().flows.get(&flow).and_then(|entry| entry.published.as_ref())
-            && current.record.version == version
-        {
-            return Some(Arc::clone(&current.flow));
-        }
         let key = (flow, version.to_owned());
         if let Some(known) = self.0.versions.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Some(Arc::clone(known));
         }
-        let loaded = load_version(&self.0.store, tenant, flow, version).ok().flatten()?.flow;
+        let loaded = Arc::new(load_version(&self.0.store, tenant, flow, version).ok().flatten()?.1);
         let mut kept = self.0.versions.write().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= VERSIONS_KEPT {
             kept.clear();
