@@ -40,6 +40,28 @@ pub struct Plan {
     pub replies: bool,
     /// The first broken connection ends the load (for kills).
     pub stop_at_error: bool,
+    /// Latency counts from the moment of sending also at a fixed rate: for overload, where nobody could send all
+    /// that is due.
+    pub from_sending: bool,
+}
+
+impl Plan {
+    /// A closed loop on a server, to be changed with `..`.
+    #[must_use]
+    pub fn closed(served: &crate::served::Served, tag: &str, connections: usize, length: Duration) -> Self {
+        Self {
+            address: served.address,
+            path: served.path.clone(),
+            tag: tag.to_owned(),
+            connections,
+            length,
+            rate: None,
+            most: None,
+            replies: false,
+            stop_at_error: false,
+            from_sending: false,
+        }
+    }
 }
 
 /// A request that was acknowledged.
@@ -209,6 +231,7 @@ async fn worker(shared: Arc<Shared>) -> Outcome {
                 }
             },
         };
+        let due = if plan.from_sending { Instant::now() } else { due };
         let request = post(&plan.address, &plan.path, &payload::payload(&plan.tag, number));
         match open.call(&request).await {
             Ok(answer) => {

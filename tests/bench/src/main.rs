@@ -3,7 +3,11 @@
 //! This file knows the command line only. Every command prints a table for people and, with `--json FILE`,
 //! writes everything that was measured.
 
+mod overload;
+mod peers;
 mod run;
+mod stored;
+mod tails;
 
 use std::process::ExitCode;
 
@@ -21,6 +25,16 @@ struct Arguments {
 enum Command {
     /// Limit programs and flows in interleaved rounds: closed loop, one connection, fixed rates.
     Run(run::Settings),
+    /// What it costs to keep 1,000 flows and many runs: memory, start, lists, and the start after a kill.
+    Stored(stored::Settings),
+    /// Ten times the measured capacity: who is refused, how late the others are, and what is left afterwards.
+    Overload(overload::Settings),
+    /// Throughput with 50 clients that watch, of which 10 never read.
+    Tails(tails::Settings),
+    /// The same flows in another engine in the same session, and what a kill loses.
+    Peers(peers::Settings),
+    /// Watches until it is killed (used by `tails`).
+    Watch(tails::Watching),
     /// Serves as one limit program until it is killed (used by the other commands).
     Limit(aura_bench::limits::Settings),
 }
@@ -28,6 +42,11 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(settings) => run::run(&settings),
+        Command::Stored(settings) => stored::run(&settings),
+        Command::Overload(settings) => overload::run(&settings),
+        Command::Tails(settings) => tails::run(&settings),
+        Command::Peers(settings) => peers::run(&settings),
+        Command::Watch(settings) => tails::watch(&settings),
         Command::Limit(settings) => aura_bench::limits::serve(&settings),
     };
     match done {

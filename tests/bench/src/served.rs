@@ -67,10 +67,30 @@ pub struct Served {
 }
 
 impl Served {
+    /// A process that listens there and keeps its files in a folder.
+    #[must_use]
+    pub fn of(process: Child, address: SocketAddr, folder: &Path) -> Self {
+        Self { process, address, path: String::new(), folder: folder.to_owned() }
+    }
+
     /// Its process number.
     #[must_use]
     pub fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Asks it to end, as systemd does, and waits for its end.
+    ///
+    /// # Errors
+    /// It does not end in time.
+    pub fn terminate(&mut self) -> Result<()> {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.process), rustix::process::Signal::TERM)?;
+        let begin = Instant::now();
+        while self.process.try_wait()?.is_none() {
+            ensure!(begin.elapsed() < READY, "the server did not end within {READY:?}");
+            pause(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Kills it at once and waits for its end.
@@ -262,7 +282,7 @@ fn is_ready(address: SocketAddr) -> bool {
 }
 
 /// Waits without a condition, between two looks at one.
-pub(crate) fn pause(time: Duration) {
+pub fn pause(time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]
     std::thread::sleep(time);
 }

@@ -75,17 +75,7 @@ fn what_is_lost_and_what_is_wrong_is_said() {
     let folder = folder();
     let sink = Sink::start(([127, 0, 0, 1], 0).into()).expect("a sink");
     let echo = served::limit(programs(), aura_bench::limits::Limit::L1, folder.path(), sink.address).expect("L1");
-    let plan = Plan {
-        address: echo.address,
-        path: echo.path.clone(),
-        tag: "lost".to_owned(),
-        connections: 2,
-        length: Duration::from_secs(60),
-        rate: None,
-        most: Some(25),
-        replies: true,
-        stop_at_error: false,
-    };
+    let plan = Plan { most: Some(25), replies: true, ..Plan::closed(&echo, "lost", 2, Duration::from_secs(60)) };
     sink.begin(&plan.tag);
     // The echo is no answer of W1.
     let outcome = load::run(&plan).expect("a load");
@@ -107,17 +97,8 @@ fn a_daemon_that_was_killed_goes_on_with_what_it_acknowledged() {
     let place = Place::new(programs(), folder.path()).expect("a place");
     let (mut served, _) = place.start().expect("a daemon");
     served.path = place.publish("w2", &served::w2(sink.address)).expect("a flow");
-    let plan = Plan {
-        address: served.address,
-        path: served.path.clone(),
-        tag: "kill".to_owned(),
-        connections: 8,
-        length: Duration::from_secs(60),
-        rate: None,
-        most: Some(64),
-        replies: false,
-        stop_at_error: true,
-    };
+    let plan =
+        Plan { most: Some(64), stop_at_error: true, ..Plan::closed(&served, "kill", 8, Duration::from_secs(60)) };
     sink.begin(&plan.tag);
     let outcome = load::run(&plan).expect("a load");
     served.kill().expect("a kill");
