@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aura_bench::figures::{Ratio, SPREAD_MAX, table};
 use aura_bench::meter;
 use aura_bench::rounds::{Bench, Part, Phase, Program, Sample};
@@ -50,6 +50,9 @@ pub struct Settings {
     /// Folder for all data (default: a temporary one). It must lie on the disk that is to be measured.
     #[arg(long, value_name = "D")]
     data_dir: Option<PathBuf>,
+    /// Ends with 1 if a bar (not an aim) was missed.
+    #[arg(long)]
+    judge: bool,
     /// Writes everything that was measured.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -82,6 +85,9 @@ pub fn run(settings: &Settings) -> Result<()> {
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
     drop(own);
+    let missed = bars.iter().filter(|bar| bar.verdict == MISSED && !bar.what.starts_with("aim"));
+    let missed: Vec<&str> = missed.map(|bar| bar.what).collect();
+    ensure!(!settings.judge || missed.is_empty(), "missed: {}", missed.join(", "));
     Ok(())
 }
 
@@ -129,6 +135,9 @@ fn parts(settings: &Settings, bench: &mut Bench, wanted: &[Program]) -> Result<V
     Ok(parts)
 }
 
+/// The verdict that fails a judged run.
+const MISSED: &str = "MISSED";
+
 /// A promise with its figure.
 struct Bar {
     what: &'static str,
@@ -154,13 +163,13 @@ impl Bar {
         let verdict = match (ratio.0.spread() <= SPREAD_MAX, good(ratio.0.median)) {
             (false, _) => "not measured",
             (true, true) => "reached",
-            (true, false) => "MISSED",
+            (true, false) => MISSED,
         };
         Some(Self { what, bar, found: ratio.to_string(), verdict })
     }
     fn value(what: &'static str, bar: f64, unit: &str, found: Option<f64>) -> Option<Self> {
         let found = found?;
-        let verdict = if found <= bar { "reached" } else { "MISSED" };
+        let verdict = if found <= bar { "reached" } else { MISSED };
         Some(Self { what, bar: format!("<= {bar} {unit}"), found: format!("{found:.3} {unit}"), verdict })
     }
 }

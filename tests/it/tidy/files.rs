@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("integrations/src/shopify/connector.toml", "node", "the field of a list in Shopify's GraphQL"),
     ("integrations/src/shopify/fake.rs", "node", "the field of a list in Shopify's GraphQL"),
     ("systemd/aurad.service", "credential", "the name of systemd's setting"),
+    ("docs/benchmarks.md", "node", "the name of a peer"),
     ("tests/bench/src/peers.rs", "node", "the name of a peer"),
     ("tests/it/tidy/files.rs", "node", "the list of words itself"),
     ("tests/it/tidy/files.rs", "credential", "the list of words itself"),
