@@ -15,6 +15,7 @@ mod e2e_client;
 mod e2e_control;
 mod e2e_door;
 mod e2e_effects;
+mod e2e_escapes;
 mod e2e_flows;
 mod e2e_items;
 mod e2e_limits;

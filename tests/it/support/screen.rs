@@ -75,6 +75,17 @@ impl Screen {
     pub fn ended(&mut self) -> Option<u32> {
         self.child.try_wait().expect("its state").map(|status| status.exit_code())
     }
+    /// Waits until nothing more is written.
+    pub fn drained(&self) {
+        let (mut before, mut since) = (self.bytes().len(), Instant::now());
+        while since.elapsed() < std::time::Duration::from_millis(60) {
+            tick();
+            let now = self.bytes().len();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+    }
     /// Types keys.
     pub fn type_keys(&mut self, keys: &str) {
         self.input.write_all(keys.as_bytes()).and_then(|()| self.input.flush()).expect("typed keys");

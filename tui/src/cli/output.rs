@@ -101,27 +101,39 @@ pub fn json_line<T: Serialize>(value: &T) -> Result<String, WireError> {
     Ok(escape(&text))
 }
 
+/// Combining marks kept on one letter as they are.
+const MARKS_MAX: usize = 8;
+
 /// Control, bidirectional and invisible characters of a JSON text as `\u` escapes; they occur only in its strings.
+/// So are runs of variation selectors and of combining marks, after the first and the eighth of them.
 #[must_use]
 pub fn escape(json: &str) -> String {
-    let risky = |c: char| {
-        matches!(c, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-    };
-    if !json.contains(risky) {
+    if json.is_ascii() && !json.contains('\u{7f}') {
         return json.to_owned();
     }
     let mut out = String::with_capacity(json.len() + 16);
+    let (mut marks, mut selector) = (0, false);
     for c in json.chars() {
-        if risky(c) {
+        let mark = matches!(c, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
+            | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}');
+        let selects =
+            matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' | '\u{180b}'..='\u{180d}' | '\u{180f}');
+        marks = if mark { marks + 1 } else { 0 };
+        if risky(c) || marks > MARKS_MAX || (selects && selector) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 out.push_str(&format!("\\u{unit:04x}"));
             }
         } else {
             out.push(c);
         }
+        selector = selects;
     }
     out
+}
+
+fn risky(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// What scripts read of an error; `docs/errors.md` states it.
@@ -174,6 +186,12 @@ mod tests {
         let line = json_line(&evil).unwrap();
         assert!(line.is_ascii(), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), evil);
+        let heaps = format!("e{}x\u{fe0f}\u{fe0e}\u{180e}\u{fffb}", "\u{301}".repeat(12));
+        let line = json_line(&heaps).unwrap();
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), heaps);
+        assert_eq!(line.matches('\u{301}').count(), 8, "{line}");
+        assert!(!line.contains(['\u{fe0e}', '\u{180e}', '\u{fffb}']), "{line}");
+        assert_eq!(escape("\"Grüße ❤\u{fe0f} e\u{301}\""), "\"Grüße ❤\u{fe0f} e\u{301}\"");
     }
 
     #[test]
