@@ -14,6 +14,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
 use crate::engine::{Deps, Engine};
+use crate::hold::Hold;
 use crate::http::{Door, Limits};
 use crate::keys::MasterKey;
 use crate::retention::Retention;
@@ -21,6 +22,7 @@ use crate::room::Room;
 use crate::rpc::{Service, Shared, socket};
 use crate::stop::Stop;
 use crate::tasks::{self, Tasks};
+use crate::upkeep::{Upkeep, scrub};
 use crate::{http, keys};
 
 /// A daemon that serves.
@@ -95,6 +97,7 @@ impl App {
             http: Arc::new(http),
             calls_max: options.calls_max,
             room: room.clone(),
+            hold: Hold::default(),
         })
         .await
         .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;
@@ -114,6 +117,7 @@ impl App {
             socket: options.socket,
             key_file: key.file,
             started: Instant::now(),
+            upkeep: Upkeep::default(),
             watched: watch::Sender::new(0),
             pace: crate::rpc::watch::Pace::default(),
             room: room.clone(),
@@ -129,7 +133,15 @@ impl App {
             usual_ms: i64::try_from(options.retention_days).unwrap_or(3_650) * 24 * 3_600_000,
             quota: bounds.quota,
         };
-        tasks.spawn(retention.work(tasks.closing.clone()));
+        let (hold, closing) = (service.engine.hold().clone(), tasks.closing.clone());
+        tasks.spawn(async move {
+            // Nothing of a restored store goes before a person has looked at it.
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = hold.released() => retention.work(closing.clone()).await,
+            }
+        });
+        tasks.spawn(scrub::nightly(service.clone(), options.scrub_hours));
         tasks.spawn(door.serve(listener));
         tasks.spawn(socket::serve(bound, service.clone()));
         Ok(Self { service, http: address, tasks, failed })
@@ -180,6 +192,7 @@ async fn open_store(options: &Options, key: &MasterKey) -> Result<Store, Stop> {
         queue_max: options.queue_max,
         ballast_bytes: options.ballast_mib * 1024 * 1024,
         reserve_bytes: options.disk_reserve_mib * 1024 * 1024,
+        record_from: if options.quick_restart { 0 } else { StoreOptions::RECORD_FROM },
     };
     tokio::task::spawn_blocking(move || Store::open(&options))
         .await

@@ -42,6 +42,20 @@ pub enum Command {
         #[arg(long)]
         print_default: bool,
     },
+    /// Makes a store of a backup in an empty data directory; it starts paused. Use `aura restore`.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
+    /// Reads a backup whole and says what it holds. Use `aura backup --verify`.
+    VerifyBackup {
+        /// The backup.
+        file: PathBuf,
+    },
+    /// Gives unused space of a store that no daemon serves back. With a daemon: `aura compact`.
+    Compact,
+    /// Brings a store to this program's layout, also after tries that came to no end.
+    Migrate,
     /// Plays the cart recovery flow against built-in fakes in a temporary directory.
     #[cfg(feature = "fakes")]
     Demo {

@@ -120,6 +120,11 @@ options! {
         /// Hosts that flows may call whatever their address, as in `["erp.intern"]`; in the environment with
         /// commas between them.
         egress_hosts: Vec<String> = Vec::new();
+        /// Every commit also records which pages of the store are free, so that a start after a kill or power cut
+        /// needs no walk through the whole file (1 to 2.6 s per GiB); costs about a third of the throughput.
+        quick_restart: bool = false;
+        /// Hours between two scrubs, which open every stored value at low priority; 0: never.
+        scrub_hours: u64 = 24;
         /// How long calls at work may take when the daemon is asked to end.
         grace_seconds: u64 = 20;
     }

@@ -35,6 +35,7 @@ pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     clock(shared.clock.now_ms(), &mut out);
     triggers(shared, &mut out);
     store(shared, deep, &mut out);
+    upkeep(shared, &mut out);
     out
 }
 
@@ -158,6 +159,30 @@ fn store(shared: &Shared, deep: bool, out: &mut Vec<DoctorFinding>) {
             if damaged == 0 {
                 out.push(finding("ok", "store", format!("{what} was checked and is whole"), None));
             }
+        }
+    }
+}
+
+/// Whether things may start, and what the last scrub found.
+fn upkeep(shared: &Shared, out: &mut Vec<DoctorFinding>) {
+    if let Some(why) = shared.engine.hold().why() {
+        let hint = why.restored_ms.is_some().then_some("look at the runs in doubt, then run `aura resume`");
+        out.push(finding("warn", "state", why.text(), hint));
+    }
+    match shared.store.scrubbed() {
+        Err(error) => out.push(finding("fail", "scrub", format!("what the last scrub found is lost: {error}"), None)),
+        Ok(None) => out.push(finding("ok", "scrub", "there was no scrub yet; the first one comes within a day", None)),
+        Ok(Some(seen)) => {
+            let at = aura_protocol::event::timestamp(seen.at_ms);
+            out.push(match seen.damaged {
+                0 => finding("ok", "scrub", format!("all {} values opened at {at}", seen.rows), None),
+                damaged => finding(
+                    "fail",
+                    "scrub",
+                    format!("{damaged} of {} values did not open at {at}", seen.rows),
+                    Some("`aura doctor --deep` names them; restore a backup made before"),
+                ),
+            });
         }
     }
 }

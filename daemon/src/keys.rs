@@ -62,24 +62,46 @@ pub fn copied_mark(key: &Path, credentials: Option<&Path>) -> PathBuf {
     }
 }
 
+/// Finds the master key of a store or a backup that exists: none is ever made.
+///
+/// # Errors
+/// As [`find`], or there is none.
+pub fn existing(options: &Options) -> Result<MasterKey, Stop> {
+    if let Some(key) = given(options)? {
+        return Ok(key);
+    }
+    let file = paths::config_dir().join("master.key");
+    Err(Stop::Key(format!(
+        "there is no master key at {}: put the copy of the key there, or name its file with `--master-key`",
+        file.display()
+    )))
+}
+
+/// The key that the settings name, that systemd hands out, or that lies in its usual place.
+fn given(options: &Options) -> Result<Option<MasterKey>, Stop> {
+    if !options.master_key.as_os_str().is_empty() {
+        let handed_out = handed_out(&options.master_key, credentials().as_deref());
+        return read(&options.master_key, handed_out).map(Some);
+    }
+    if let Some(dir) = credentials() {
+        let file = dir.join("master.key");
+        if file.exists() {
+            return read(&file, true).map(Some);
+        }
+    }
+    let file = paths::config_dir().join("master.key");
+    if file.exists() { read(&file, false).map(Some) } else { Ok(None) }
+}
+
 /// Finds the master key, or makes it in user mode.
 ///
 /// # Errors
 /// Missing for a service, wrong length, or readable by others: a sentence that says what to do.
 pub fn find(options: &Options) -> Result<MasterKey, Stop> {
-    if !options.master_key.as_os_str().is_empty() {
-        return read(&options.master_key, handed_out(&options.master_key, credentials().as_deref()));
-    }
-    if let Some(dir) = credentials() {
-        let file = dir.join("master.key");
-        if file.exists() {
-            return read(&file, true);
-        }
+    if let Some(key) = given(options)? {
+        return Ok(key);
     }
     let file = paths::config_dir().join("master.key");
-    if file.exists() {
-        return read(&file, false);
-    }
     if paths::is_service() {
         return Err(Stop::Key(format!(
             "there is no master key: give the service the credential `master.key` or make one with `head -c 32 /dev/urandom | sudo install -m 0400 -o aura /dev/stdin {}`",

@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod engine;
+pub mod hold;
 pub mod http;
 pub mod keys;
 pub mod paths;
@@ -23,6 +24,7 @@ pub mod settings;
 pub mod stop;
 pub mod tasks;
 pub mod telemetry;
+pub mod upkeep;
 
 use std::process::ExitCode;
 
@@ -66,8 +68,13 @@ fn run(args: Args) -> Result<(), Stop> {
         return runtime()?.block_on(demo::run(args.socket, paced));
     }
     let options = config::load(&args)?;
-    if args.command.is_some() {
-        return config::report(&options);
+    match &args.command {
+        Some(Command::Restore { file }) => return upkeep::offline::restore(&options, file),
+        Some(Command::VerifyBackup { file }) => return upkeep::offline::verify(&options, file),
+        Some(Command::Compact) => return upkeep::offline::compact(&options),
+        Some(Command::Migrate) => return upkeep::offline::migrate(&options),
+        Some(_) => return config::report(&options),
+        None => {}
     }
     telemetry::start(&options.log, options.log_json)?;
     let settings = settings::shown(&options, Some(&args));

@@ -16,6 +16,7 @@ pub mod rpc;
 pub mod run;
 pub mod signature;
 pub mod text;
+pub mod upkeep;
 pub mod value;
 pub mod version;
 pub mod watch;

@@ -19,6 +19,7 @@ use crate::event::EventRow;
 use crate::flow::Finding;
 use crate::ids::{ConnectionId, EventId, FlowId, RequestId, RunId, TenantId};
 use crate::run::{Resolution, RunHead, RunState, Transition};
+use crate::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
 use crate::value::Value;
 use crate::watch::{WatchReply, WatchRequest};
 
@@ -175,6 +176,18 @@ service! {
     config_show / ConfigShow(()) -> Settings: Operator;
     /// The newest lines of the daemon's log, at most this many, oldest first.
     log_recent / LogRecent(u32) -> Vec<String>: Operator;
+    /// Makes a backup in the background.
+    backup / Backup(BackupRequest) -> Job: Owner;
+    /// Gives unused space of the store back, in the background; deliveries are answered 503 meanwhile.
+    compact / Compact(()) -> Job: Owner;
+    /// Counts in the background what takes room.
+    du / Du(()) -> Job: Viewer;
+    /// News of such work.
+    job / JobNews(JobQuery) -> Job: Viewer;
+    /// Lets a restored store go on.
+    resume / Resume(()) -> Resumed: Owner;
+    /// A window of flows, runs and events as lines of JSON.
+    export / Export(ExportQuery) -> ExportPage: Viewer;
     /// Moves the demo's clock (only a demo daemon has one).
     demo_advance / DemoAdvance(u64) -> i64: Operator;
 }
@@ -210,7 +223,7 @@ pub struct StatusReply {
     pub build: String,
     /// Process id.
     pub pid: u32,
-    /// `ready` or `locked`, with the reason.
+    /// `ready`, `closing`, `paused` or `compacting`, with the reason.
     pub state: String,
     /// Name of this daemon on screen (`demo` for a demo).
     pub profile: String,

@@ -132,6 +132,7 @@ pub(crate) fn directory(dir: &Path, options: &StoreOptions, limits: Limits) -> R
         create(&path, options, &name)?;
     }
     let backend = Redb::open(File(path), options.cache_bytes).map_err(|fault| OpenError::of(&name, fault))?;
+    let backend = backend.recording_from(options.record_from);
     start(Arc::new(backend), &name, options, limits, Some(lock))
 }
 

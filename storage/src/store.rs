@@ -47,6 +47,9 @@ pub struct StoreOptions {
     pub ballast_bytes: u64,
     /// The ballast is made only if so many bytes stay free beside it.
     pub reserve_bytes: u64,
+    /// File size in bytes from which every commit also records which pages are free, so that a start after a kill
+    /// needs no walk through the whole file. See docs/storage.md for what it costs.
+    pub record_from: u64,
 }
 
 impl StoreOptions {
@@ -54,6 +57,8 @@ impl StoreOptions {
     pub const CACHE_BYTES: usize = 32 * 1024 * 1024;
     /// Longest queue unless said otherwise.
     pub const QUEUE_MAX: usize = 4_096;
+    /// File size from which commits record free pages unless said otherwise: never.
+    pub const RECORD_FROM: u64 = u64::MAX;
 
     /// A store in a directory.
     #[must_use]
@@ -71,6 +76,7 @@ impl StoreOptions {
             queue_max: Self::QUEUE_MAX,
             ballast_bytes: 0,
             reserve_bytes: 0,
+            record_from: Self::RECORD_FROM,
         }
     }
 }

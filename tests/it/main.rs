@@ -11,6 +11,7 @@
 )]
 #![allow(missing_docs, reason = "test functions say what they test by their names")]
 
+mod e2e_backup;
 mod e2e_client;
 mod e2e_control;
 mod e2e_door;

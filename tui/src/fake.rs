@@ -12,6 +12,7 @@ use aura_protocol::flow::Finding;
 use aura_protocol::ids::{EventId, RequestId};
 use aura_protocol::rpc::*;
 use aura_protocol::run::{RunHead, RunState};
+use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
 use aura_protocol::version::PROTOCOL;
 use aura_protocol::watch::{Item, WatchReply, WatchRequest};
 use aura_protocol::{Code, WireError};
@@ -235,6 +236,24 @@ impl Handler for Fake {
         unscripted()
     }
     async fn connector_list(&self, _: Actor, (): ()) -> Result<Vec<Connector>, WireError> {
+        unscripted()
+    }
+    async fn backup(&self, _: Actor, _: BackupRequest) -> Result<Job, WireError> {
+        unscripted()
+    }
+    async fn compact(&self, _: Actor, (): ()) -> Result<Job, WireError> {
+        unscripted()
+    }
+    async fn du(&self, _: Actor, (): ()) -> Result<Job, WireError> {
+        unscripted()
+    }
+    async fn job(&self, _: Actor, _: JobQuery) -> Result<Job, WireError> {
+        unscripted()
+    }
+    async fn resume(&self, _: Actor, (): ()) -> Result<Resumed, WireError> {
+        unscripted()
+    }
+    async fn export(&self, _: Actor, _: ExportQuery) -> Result<ExportPage, WireError> {
         unscripted()
     }
     async fn demo_advance(&self, _: Actor, _: u64) -> Result<i64, WireError> {

@@ -100,9 +100,20 @@ impl Driver {
         self.report(tenant, run, &path, attempt, outcome).await
     }
 
-    /// A place for a call, once there is room for what it will bring.
+    /// Waits until something may start: there is room for what it will bring, and nothing holds it back.
+    pub(crate) async fn may_start(&self) {
+        loop {
+            self.deps.room.on_disk().await;
+            if !self.deps.hold.held() {
+                return;
+            }
+            self.deps.hold.released().await;
+        }
+    }
+
+    /// A place for a call, once it may be made.
     async fn ready(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
-        self.deps.room.on_disk().await;
+        self.may_start().await;
         Arc::clone(&self.slots).acquire_owned().await
     }
 

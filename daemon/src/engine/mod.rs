@@ -27,6 +27,7 @@ use aura_storage::Store;
 use aura_storage::rows::ConnectionRecord;
 
 use crate::clock::Clock;
+use crate::hold::Hold;
 use crate::room::{Room, Tight};
 use core::Input;
 use driver::{Driver, EngineError};
@@ -73,6 +74,8 @@ pub struct Deps {
     pub calls_max: usize,
     /// Whether there is room for more.
     pub room: Room,
+    /// Whether anything may start.
+    pub hold: Hold,
 }
 
 /// A delivery that passed the door: verified, bounded, not yet accepted.
@@ -118,6 +121,12 @@ pub enum Refusal {
     /// The writer's queue is full, or too many events are held: 503 or 429 with `Retry-After`.
     #[error("the daemon is busy; send again in {retry_after_s} s")]
     Busy {
+        /// Seconds.
+        retry_after_s: u32,
+    },
+    /// Nothing may start now: 503 with `Retry-After`.
+    #[error("no events are taken right now; send again in {retry_after_s} s")]
+    Held {
         /// Seconds.
         retry_after_s: u32,
     },
@@ -190,6 +199,25 @@ impl Engine {
         Ok(())
     }
 
+    /// A restored store goes on: what waited is delivered, started and armed.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written: it stays paused.
+    pub async fn go_on(&self) -> Result<(), WireError> {
+        let driver = self.driver();
+        driver.deps.store.resume().await.map_err(EngineError::from)?;
+        self.0.deps.hold.restored(None);
+        driver.go_on(TenantId::DEFAULT).await?;
+        driver.wake.notify_one();
+        Ok(())
+    }
+
+    /// Whether anything may start.
+    #[must_use]
+    pub fn hold(&self) -> &Hold {
+        &self.0.deps.hold
+    }
+
     /// Accepts a delivery: returns after the commit (and after `respond`, if the trigger replies so).
     ///
     /// What was begun goes on if the caller stops waiting.
@@ -200,6 +228,9 @@ impl Engine {
         let driver = self.driver();
         if driver.stopping.is_cancelled() {
             return Err(Refusal::Busy { retry_after_s: 2 });
+        }
+        if let Some(why) = self.0.deps.hold.why() {
+            return Err(Refusal::Held { retry_after_s: why.retry_after_s() });
         }
         if !intake.flow.enabled {
             return Err(Refusal::Disabled);
@@ -227,6 +258,10 @@ impl Engine {
     /// As the wire says.
     pub async fn run(&self, actor: &Actor, flow: Published, input: Value) -> Result<RunHead, WireError> {
         self.0.deps.room.wanted()?;
+        if let Some(why) = self.0.deps.hold.why() {
+            let error = WireError::new(aura_protocol::Code::Conflict, format!("no run can start now: {}", why.text()));
+            return Err(error.hint("`aura status` says when it can"));
+        }
         let (tenant, request, by) = (actor.tenant, actor.request.bytes(), actor.name.clone());
         self.detached(|driver| async move { driver.run_by_hand(tenant, flow, input, request, &by).await }).await
     }
@@ -309,11 +344,15 @@ impl Engine {
 /// A driver with everything that lives, resumed. Its handle of the store is of this opening only.
 async fn begun(deps: &Deps) -> anyhow::Result<Arc<Driver>> {
     let driver = Arc::new(Driver::new(Deps { store: deps.store.pinned(), ..deps.clone() }));
+    let paused = deps.store.paused()?;
+    deps.hold.restored(paused.map(|paused| paused.snapshot_ms));
     let runs = driver.read_live(TenantId::DEFAULT)?;
-    driver.resume(TenantId::DEFAULT, runs).await?;
-    // A kill between enabling a flow and arming its held rows must not leave them held for ever.
-    for flow in driver.unarmed() {
-        driver.rearm(TenantId::DEFAULT, flow).await?;
+    // Also while paused, so that a person sees what is in doubt; the calls wait until they may be made.
+    driver.recover(TenantId::DEFAULT, runs, paused.is_some_and(|paused| !paused.judged)).await;
+    match paused {
+        Some(paused) if !paused.judged => driver.deps.store.judged(paused).await?,
+        Some(_) => {}
+        None => driver.go_on(TenantId::DEFAULT).await?,
     }
     driver.tasks.spawn(Arc::clone(&driver).timers());
     Ok(driver)

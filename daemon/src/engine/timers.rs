@@ -51,7 +51,7 @@ impl Driver {
         while !self.stopping.is_cancelled() {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
-                () = self.deps.room.on_disk() => {}
+                () = self.may_start() => {}
             }
             let next = match self.fire_due().await {
                 Ok(next) => next,
@@ -211,16 +211,20 @@ impl Driver {
         flow.and_then(|flow| flow.flow.concurrency.as_ref().map(|policy| policy.limit)).unwrap_or(1)
     }
 
-    /// Resumes runs, delivers what waits in inboxes, and gives free keys to who waits.
-    pub(crate) async fn resume(self: &Arc<Self>, tenant: TenantId, runs: Vec<RunId>) -> Result<(), EngineError> {
+    /// Judges what was out, and makes calls that were not; `restored`: by somebody who may have gone on since.
+    pub(crate) async fn recover(self: &Arc<Self>, tenant: TenantId, runs: Vec<RunId>, restored: bool) {
         let epoch = self.deps.store.epoch();
         futures::stream::iter(runs)
             .for_each_concurrent(AT_ONCE, |run| async move {
-                if let Err(error) = self.transition(tenant, run, Input::Recover { epoch }, Txn::new()).await {
+                if let Err(error) = self.transition(tenant, run, Input::Recover { epoch, restored }, Txn::new()).await {
                     tracing::error!(%run, %error, "a run could not be resumed");
                 }
             })
             .await;
+    }
+
+    /// Delivers what waits in inboxes, gives free keys to who waits, and arms held rows.
+    pub(crate) async fn go_on(self: &Arc<Self>, tenant: TenantId) -> Result<(), EngineError> {
         let from = Key::tenant(tenant);
         let inbox: Vec<(Key, InboxRow)> =
             self.deps.store.scan(tenant, Table::Inbox, &from, &from.after_prefix(), usize::MAX, false)?;
@@ -233,6 +237,10 @@ impl Driver {
         let next = lock(&self.gate).promote_all();
         for (key, run) in next {
             self.unqueue(tenant, key, run);
+        }
+        // A kill between enabling a flow and arming its held rows must not leave them held for ever.
+        for flow in self.unarmed() {
+            self.rearm(tenant, flow).await?;
         }
         Ok(())
     }

@@ -49,6 +49,9 @@ pub enum Refused {
     /// The tenant's quota is used up: 429.
     #[error("the quota is used up; send again later with the same id")]
     Quota,
+    /// Nothing may start now: 503 with the seconds to wait.
+    #[error("no deliveries are taken right now; send again later with the same id")]
+    Held(u32),
     /// The store failed: 503.
     #[error("the event could not be stored; send again later with the same id")]
     Store,
@@ -64,7 +67,7 @@ impl Refused {
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Quota => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy(_) | Self::NoRoom | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) | Self::Held(_) | Self::NoRoom | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -73,13 +76,13 @@ impl Refused {
             Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
             Self::Unproved => Code::Forbidden,
             Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded | Self::Slow => Code::Invalid,
-            Self::Busy(_) | Self::NoRoom | Self::Quota | Self::Store => Code::Busy,
+            Self::Busy(_) | Self::Held(_) | Self::NoRoom | Self::Quota | Self::Store => Code::Busy,
         }
     }
 
     fn retry_after_s(&self) -> Option<u32> {
         match self {
-            Self::Busy(seconds) => Some(jittered(*seconds)),
+            Self::Busy(seconds) | Self::Held(seconds) => Some(jittered(*seconds)),
             Self::Store | Self::NoRoom => Some(jittered(30)),
             Self::Quota => Some(jittered(60)),
             _ => None,
@@ -91,6 +94,7 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Busy { retry_after_s } => Self::Busy(retry_after_s),
+            Refusal::Held { retry_after_s } => Self::Held(retry_after_s),
             Refusal::Disabled => Self::NotFound,
             Refusal::NoRoom(Tight::Disk) => Self::NoRoom,
             Refusal::NoRoom(Tight::Quota) => Self::Quota,

@@ -145,6 +145,10 @@ async fn ready(State(door): State<Door>) -> Response {
     if door.tasks.closing.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "closing\n").into_response();
     }
+    if let Some(why) = door.engine.hold().why() {
+        let word = if why.restored_ms.is_some() { "paused\n" } else { "compacting\n" };
+        return (StatusCode::SERVICE_UNAVAILABLE, word).into_response();
+    }
     (StatusCode::OK, "ready\n").into_response()
 }
 

@@ -84,6 +84,7 @@ async fn rig(limits: Limits) -> Rig {
         http: Arc::new(Http::new(EgressPolicy::default()).unwrap()),
         calls_max: 4,
         room: crate::room::Room::default(),
+        hold: crate::hold::Hold::default(),
     })
     .await
     .unwrap();

@@ -13,11 +13,13 @@ use aura_protocol::rpc::{
     Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
+use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
 use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, EventId, TenantId, WireError};
 
 use crate::rpc::peer::Peer;
-use crate::rpc::{Service, activity, deletion, events, flows, runs, sample, status, watch};
+use crate::rpc::{Service, activity, deletion, events, export, flows, runs, sample, status, watch};
+use crate::upkeep::{self, backup, compact, usage};
 
 /// One client.
 #[derive(Clone)]
@@ -121,6 +123,24 @@ impl Handler for Session {
     }
     async fn log_recent(&self, _: Actor, most: u32) -> Result<Vec<String>, WireError> {
         Ok(crate::recent::newest(usize::try_from(most).unwrap_or(crate::recent::LINES)))
+    }
+    async fn backup(&self, actor: Actor, request: BackupRequest) -> Result<Job, WireError> {
+        backup::start(&self.service, &actor, request)
+    }
+    async fn compact(&self, actor: Actor, (): ()) -> Result<Job, WireError> {
+        compact::start(&self.service, &actor)
+    }
+    async fn du(&self, actor: Actor, (): ()) -> Result<Job, WireError> {
+        usage::start(&self.service, &actor)
+    }
+    async fn job(&self, _: Actor, query: JobQuery) -> Result<Job, WireError> {
+        self.service.upkeep.news(&query).await
+    }
+    async fn resume(&self, _: Actor, (): ()) -> Result<Resumed, WireError> {
+        upkeep::resume(&self.service).await
+    }
+    async fn export(&self, _: Actor, query: ExportQuery) -> Result<ExportPage, WireError> {
+        self.service.read(move |shared| export::page(shared, &query)).await
     }
     async fn demo_advance(&self, _: Actor, ms: u64) -> Result<i64, WireError> {
         self.service

@@ -7,6 +7,7 @@ pub mod activity;
 pub mod cut;
 pub mod deletion;
 pub mod events;
+pub mod export;
 pub mod flows;
 pub mod handler;
 pub mod peer;
@@ -33,6 +34,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::room::Room;
 use crate::tasks::Tasks;
+use crate::upkeep::Upkeep;
 
 /// What all calls share.
 #[derive(Clone)]
@@ -68,6 +70,8 @@ pub struct Shared {
     pub room: Room,
     /// Bytes that may be stored; 0: any number.
     pub quota: u64,
+    /// Long work on the store.
+    pub upkeep: Upkeep,
     /// Number of `watch` calls so far.
     pub watched: channel::Sender<u64>,
     /// Turns of watchers.

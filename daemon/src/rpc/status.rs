@@ -81,8 +81,8 @@ fn state(shared: &Shared) -> String {
     if shared.tasks.closing.is_cancelled() {
         return "closing".to_owned();
     }
-    if let Ok(Some(_)) = shared.store.paused() {
-        return "paused: restored, nothing starts before `aura resume`".to_owned();
+    if let Some(why) = shared.engine.hold().why() {
+        return why.text();
     }
     match shared.room.tight() {
         Some(Tight::Disk) => "disk low: no event is taken".to_owned(),

@@ -94,6 +94,7 @@ pub(crate) struct Redb<M: Medium> {
     fresh: bool,
     repaired: bool,
     cache_bytes: usize,
+    record_from: u64,
 }
 
 impl<M: Medium> std::fmt::Debug for Redb<M> {
@@ -164,6 +165,8 @@ impl<M: Medium> Redb<M> {
         let repaired = Arc::new(AtomicBool::new(false));
         let database = guarded(|| {
             let storage = medium.open().map_err(|error| io_fault(&error))?;
+            // Where commits record free pages nothing is repaired: only the mark in the file's head tells.
+            repaired.store(!fresh && unclean(&storage), Ordering::Relaxed);
             let database = database_on(storage, cache_bytes, &repaired)?;
             if fresh {
                 let transaction = database.begin_write().map_err(fault)?;
@@ -178,7 +181,12 @@ impl<M: Medium> Redb<M> {
             Ok(database)
         })?;
         let repaired = repaired.load(Ordering::Relaxed);
-        Ok(Self { medium, database: RwLock::new(Some(database)), fresh, repaired, cache_bytes })
+        Ok(Self { medium, database: RwLock::new(Some(database)), fresh, repaired, cache_bytes, record_from: u64::MAX })
+    }
+
+    /// From this file size on every commit records which pages are free.
+    pub(crate) fn recording_from(self, bytes: u64) -> Self {
+        Self { record_from: bytes, ..self }
     }
 
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
@@ -190,6 +198,19 @@ impl<M: Medium> Redb<M> {
         let database = guard.as_ref().ok_or_else(closed)?;
         guarded(|| work(database))
     }
+}
+
+/// Whether a file's head says that it was not closed cleanly.
+fn unclean(storage: &impl StorageBackend) -> bool {
+    /// Where redb keeps its flags, and which one says so.
+    const FLAGS_AT: u64 = 9;
+    const NOT_CLOSED: u8 = 2;
+    let mut flags = [0; 1];
+    let [flags] = match storage.read(FLAGS_AT, &mut flags) {
+        Ok(()) => flags,
+        Err(_) => return false,
+    };
+    flags & NOT_CLOSED != 0
 }
 
 /// Waits for a compaction without holding up the tasks that share this thread.
@@ -296,6 +317,8 @@ impl<M: Medium> Backend for Redb<M> {
             let mut grown = 0;
             let mut transaction = database.begin_write().map_err(fault)?;
             transaction.set_durability(Durability::Immediate).map_err(fault)?;
+            // redb drops the record with the next commit that makes none, so now and then would be no use.
+            transaction.set_quick_repair(self.bytes() >= self.record_from);
             for table in tables {
                 transaction.open_table(definition(*table)).map_err(fault)?;
             }

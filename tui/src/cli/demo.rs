@@ -76,17 +76,14 @@ pub async fn demo(out: &mut Output) -> Ended {
 }
 
 /// `aurad` beside `aura`, `it-aurad` beside `it-aura`.
-fn daemon_beside(own: &Path) -> Result<PathBuf, WireError> {
+pub(super) fn daemon_beside(own: &Path) -> Result<PathBuf, WireError> {
     let tests = own.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("it-"));
     let daemon = own.with_file_name(if tests { "it-aurad" } else { "aurad" });
     if daemon.is_file() {
         return Ok(daemon);
     }
-    Err(WireError::new(
-        Code::NotFound,
-        format!("the demo needs the daemon beside this program: no {}", daemon.display()),
-    )
-    .hint("build both with `cargo run` in the source tree"))
+    Err(WireError::new(Code::NotFound, format!("this needs the daemon beside this program: no {}", daemon.display()))
+        .hint("build both with `cargo run` in the source tree"))
 }
 
 /// Without a terminal: the story as lines.

@@ -39,6 +39,9 @@ pub enum Command {
     /// Edit a flow's draft in $VISUAL or $EDITOR: checked, then stored; a refused text is kept
     #[command(after_help = "Example: aura flow edit order-paid --publish")]
     Edit(edit::Args),
+    /// Flows, their runs and events as lines of JSON, without secrets
+    #[command(after_help = "Example: aura flow export --runs --out all.jsonl")]
+    Export(super::export::Export),
     /// Print a flow's published text
     #[command(after_help = "Example: aura flow show order-paid > order-paid.yaml")]
     Show {
@@ -107,6 +110,7 @@ pub enum Command {
 pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> Ended {
     match command {
         Command::List => list(session, out).await,
+        Command::Export(args) => super::export::export(args, session, out).await,
         Command::New { name, file } => new(&name, file, out),
         Command::Edit(args) => edit::edit(&args, session, out).await,
         Command::Show { name, draft } => show(name, draft, session, out).await,

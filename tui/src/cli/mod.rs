@@ -9,6 +9,7 @@ mod connection;
 mod demo;
 mod doctor;
 pub mod event;
+mod export;
 mod files;
 pub mod flow;
 mod man;
@@ -21,6 +22,7 @@ mod stdio;
 mod support;
 pub mod table;
 mod tail;
+mod upkeep;
 mod webhook;
 
 use std::io::IsTerminal;
@@ -95,6 +97,27 @@ enum Command {
     /// Endpoints of triggers, and signature checks
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// Back the store up while runs go on, and read the backup back
+    #[command(
+        after_help = "Example: aura backup --to /mnt/backups\n         aura backup --verify /mnt/backups/aura-1.aurabk"
+    )]
+    Backup(upkeep::Backup),
+    /// Make a store of a backup in an empty directory; it starts paused
+    #[command(after_help = "Example: aura restore /mnt/backups/aura-1.aurabk --data-dir /var/lib/aura")]
+    Restore(upkeep::Restore),
+    /// Let a restored store go on
+    #[command(after_help = "Example: aura run list --state in_doubt && aura resume")]
+    Resume,
+    /// Give unused space of the store back; deliveries are answered 503 meanwhile
+    #[command(after_help = "Example: aura compact --json")]
+    Compact {
+        /// A store that no daemon serves
+        #[arg(long, value_name = "D")]
+        data_dir: Option<PathBuf>,
+    },
+    /// What takes room, by table and by flow
+    #[command(after_help = "Example: aura du --json | jq .flows")]
+    Du,
     /// Connections to providers and named secrets
     #[command(subcommand)]
     Connection(connection::Command),
@@ -188,6 +211,11 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Run(command)) => run::run(command, &mut session, &mut out).await,
         Some(Command::Tail(args)) => tail::tail(&args, &mut session, &mut out).await,
         Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
+        Some(Command::Backup(args)) => upkeep::backup(args, &mut session, &mut out).await,
+        Some(Command::Restore(args)) => upkeep::restore(args, &mut out).await,
+        Some(Command::Resume) => upkeep::resume(&mut session, &mut out).await,
+        Some(Command::Compact { data_dir }) => upkeep::compact(data_dir, &mut session, &mut out).await,
+        Some(Command::Du) => upkeep::du(&mut session, &mut out).await,
         Some(Command::Connection(command)) => connection::connection(command, &mut session, &mut out).await,
     }
 }
@@ -301,6 +329,10 @@ mod tests {
         check("aura event list --state dropped --limit 5", "Dropped");
         check("aura -H ssh://a -S /b status", "cannot be used");
         check("aura support bundle --yes", "yes: true");
+        check("aura backup --to /mnt", "/mnt");
+        check("aura backup --to /mnt --verify x", "cannot be used");
+        check("aura restore one.aurabk --data-dir d", "one.aurabk");
+        check("aura flow export carts --runs", "runs: true");
         check("aura nonsense", "subcommand");
     }
 

@@ -82,6 +82,8 @@ pub enum Input {
     Recover {
         /// Number of this start.
         epoch: u64,
+        /// The store was restored: whoever had it before may have sent what was only scheduled then.
+        restored: bool,
     },
 }
 
@@ -189,7 +191,7 @@ pub fn step(
             }
         }
         Input::Resolve { path, resolution, by } => work.resolve(path, resolution, by)?,
-        Input::Recover { epoch } => work.recover(epoch),
+        Input::Recover { epoch, restored } => work.recover(epoch, restored),
     }
     work.advance();
     Ok(work.out)

@@ -194,7 +194,7 @@ impl Work<'_> {
     }
 
     /// After a restart: calls of this run that were out are judged by the effect table, others are made.
-    pub(super) fn recover(&mut self, epoch: u64) {
+    pub(super) fn recover(&mut self, epoch: u64, restored: bool) {
         let mut calls = Vec::new();
         self.state.each_live(&mut |at, cell| {
             if cell.calling() {
@@ -207,10 +207,13 @@ impl Work<'_> {
             let was_out = cell.started.is_some_and(|(of, at)| of == attempt && at < epoch);
             let late = effect == Effect::Keyed && self.moment.now_ms > decide::window_end(step, cell);
             let ending = self.state.dropping() || self.state.is_lost(at);
-            let message = "the daemon stopped while this call was out; whether it arrived is not known";
+            let message = match restored {
+                true => "this call was out or about to leave when the backup was made; whether it arrived is not known",
+                false => "the daemon stopped while this call was out; whether it arrived is not known",
+            };
             let error =
                 StepError { step: self.path(at), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
-            if (effect.needs_started() && was_out && !has(Bug::OnceIsRepeated))
+            if (effect.needs_started() && (was_out || restored) && !has(Bug::OnceIsRepeated))
                 || late
                 || (ending && effect == Effect::Keyed)
             {

@@ -170,7 +170,7 @@ impl Sim {
             return self.apply(start());
         }
         self.state = RunState::fold(self.state.run, &self.plan, &self.journal);
-        self.apply(Input::Recover { epoch: self.epoch })
+        self.apply(Input::Recover { epoch: self.epoch, restored: false })
     }
 
     /// Sends a call that is still wanted; its answer comes later.
