@@ -460,8 +460,9 @@ impl Writer {
             return;
         }
         if waiting.iter().any(|waiting| waiting.epoch != self.epoch) {
-            let (fit, stale) = waiting.into_iter().partition(|waiting| waiting.epoch == self.epoch);
-            for stale in Vec::<Waiting>::from(stale) {
+            let (fit, stale): (Vec<Waiting>, Vec<Waiting>) =
+                waiting.into_iter().partition(|waiting| waiting.epoch == self.epoch);
+            for stale in stale {
                 stale.reply.tell(Err(CommitError::Reopened));
             }
             waiting = fit;

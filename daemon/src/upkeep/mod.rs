@@ -7,8 +7,8 @@
 pub mod backup;
 pub mod compact;
 pub mod offline;
-pub mod usage;
 pub mod scrub;
+pub mod usage;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

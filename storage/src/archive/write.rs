@@ -20,6 +20,11 @@ const FLUSH_EVERY: u64 = 32 * 1024 * 1024;
 /// A backup ends rather than leave less than this on its disk.
 const SPACE_LEFT: u64 = 256 * 1024 * 1024;
 
+/// What a file system without hard links answers.
+const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+/// See [`EPERM`].
+const EOPNOTSUPP: i32 = rustix::io::Errno::OPNOTSUPP.raw_os_error();
+
 /// Counts what goes to the disk and flushes it in portions.
 struct Portions {
     file: File,
@@ -74,8 +79,15 @@ pub(crate) fn make(
         return Err(ArchiveError::damaged(&path, "what was read back is not what was written"));
     }
     // Fails if somebody made such a file meanwhile: a backup never replaces anything.
-    fs::hard_link(&path, to).map_err(|error| ArchiveError::io("name", to, &error))?;
-    drop(draft);
+    match fs::hard_link(&path, to) {
+        Ok(()) => drop(draft),
+        // A file system without links (a stick, a share): looked at once more, then renamed.
+        Err(error) if matches!(error.raw_os_error(), Some(EPERM | EOPNOTSUPP)) && to.symlink_metadata().is_err() => {
+            fs::rename(&path, to).map_err(|error| ArchiveError::io("name", to, &error))?;
+            draft.keep();
+        }
+        Err(error) => return Err(ArchiveError::io("name", to, &error)),
+    }
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| ArchiveError::io("write", dir, &error))?;
     Ok(proved)
