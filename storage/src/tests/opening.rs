@@ -129,8 +129,11 @@ fn stores_of_earlier_releases_open_and_are_whole() {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden");
     let mut opened = 0;
     for entry in fs::read_dir(golden).unwrap() {
-        let dir = tempfile::tempdir().unwrap();
         let path = entry.unwrap().path();
+        if !path.join("aura.redb").exists() {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
         fs::copy(path.join("aura.redb"), dir.path().join("aura.redb")).unwrap();
         let options = StoreOptions::in_dir(dir.path(), *b"a master key that only tests use");
         let store = Store::open(&options).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -119,7 +119,10 @@ fn journals_of_every_release_replay() {
             for end in 1..rows.len() {
                 let (mut state, _) = replay(&plan, &rows[..end]);
                 let moment = Moment::new(rows[end].at_ms, [3; 16]);
-                let recovered = step(&plan, &mut state, Input::Recover { epoch: 99, restored: false }, &moment, &|path| path.to_owned());
+                let recovered =
+                    step(&plan, &mut state, Input::Recover { epoch: 99, restored: false }, &moment, &|path| {
+                        path.to_owned()
+                    });
                 assert!(recovered.is_ok(), "{} after row {end}", path.display());
             }
         }
