@@ -98,10 +98,10 @@ steps:
 
 /// A small generator of our own: the same seed, the same choices.
 #[derive(Clone, Debug)]
-struct Chance(u64);
+pub struct Chance(pub u64);
 
 impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -109,29 +109,29 @@ impl Chance {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (mixed ^ (mixed >> 31)) % end
     }
-    fn between(&mut self, from: u64, to: u64) -> u64 {
+    pub fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.below(to - from + 1)
     }
 }
 
-fn number(name: &str, otherwise: usize) -> usize {
+pub fn number(name: &str, otherwise: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// The senders' side.
 #[derive(Default)]
-struct Load {
-    stop: AtomicBool,
-    next: AtomicU64,
+pub struct Load {
+    pub stop: AtomicBool,
+    pub next: AtomicU64,
     /// Deliveries whose bytes have left and that were not answered.
-    open: AtomicUsize,
-    repeats: AtomicUsize,
-    acks: Mutex<Vec<Acked>>,
+    pub open: AtomicUsize,
+    pub repeats: AtomicUsize,
+    pub acks: Mutex<Vec<Acked>>,
 }
 
 impl Load {
     /// One sender: message after message, each repeated until it is promised.
-    fn send(&self, hook: &Hook, customers: u64, mut chance: Chance) {
+    pub fn send(&self, hook: &Hook, customers: u64, mut chance: Chance) {
         while !self.stop.load(Ordering::SeqCst) {
             let message = self.next.fetch_add(1, Ordering::SeqCst);
             let (amount, customer) = (chance.below(100), chance.below(customers));
@@ -286,7 +286,7 @@ fn report(evidence: &Evidence, kills: &[Kill]) {
     );
 }
 
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let now = u64::try_from(now_ms()).expect("a time after 1970");
     std::env::var("AURA_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(now)
 }

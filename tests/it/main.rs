@@ -11,6 +11,8 @@
 )]
 #![allow(missing_docs, reason = "test functions say what they test by their names")]
 
+mod disk_faults;
+mod disk_full;
 mod e2e_backup;
 mod e2e_client;
 mod e2e_control;

@@ -224,11 +224,12 @@ impl Daemon {
         std::mem::replace(&mut self.place, Place::new(Setup::default()))
     }
 
-    /// Waits until the process ends by itself.
-    pub fn ends(&mut self) -> ExitStatus {
-        let mut child = self.process.take().expect("a running daemon");
+    /// How the process ended, if it did by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.process.as_mut()?.try_wait().expect("the state of a child")?;
+        self.process = None;
         self.client = None;
-        wait_for("the daemon to end by itself", LIMIT, || child.try_wait().expect("the state of a child"))
+        Some(status)
     }
 
     /// The rpc.
