@@ -196,11 +196,6 @@ impl Daemon {
         self.client = None;
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("a running daemon").id()
-    }
-
     /// SIGKILL: no last words, no last write.
     pub fn kill9(&mut self) {
         let mut child = self.process.take().expect("a running daemon");
