@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Options;
 use crate::engine::{Deps, Engine};
 use crate::hold::Hold;
-use crate::http::{Door, Limits};
+use crate::http::{Door, Limits, Outside};
 use crate::keys::MasterKey;
 use crate::retention::Retention;
 use crate::room::Room;
@@ -80,6 +80,10 @@ impl App {
         // Places that only one daemon can have come first, so that a second one changes nothing.
         let bound = socket::bind(&options.socket)?;
         let (listener, address) = http::listen(&options.listen).await?;
+        let api = match http::api_address(&options) {
+            Some(at) => Some(http::listen(&at).await?),
+            None => None,
+        };
 
         let store = open_store(&options, &key).await?;
         let failed = store.failed();
@@ -102,7 +106,9 @@ impl App {
         .await
         .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;
 
-        let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), Limits::of(&options), tasks.clone());
+        let outside = Outside::of(&options);
+        let limits = Limits::of(&options);
+        let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), limits, tasks.clone(), outside);
         let bounds = options.bounds();
         let service = Service::new(Shared {
             store,
@@ -142,7 +148,11 @@ impl App {
             }
         });
         tasks.spawn(scrub::nightly(service.clone(), options.scrub_hours));
-        tasks.spawn(door.serve(listener));
+        tasks.spawn(door.clone().serve(listener));
+        if let Some((listener, address)) = api {
+            tracing::info!(api = %address, "the API listens");
+            tasks.spawn(door.serve_api(listener, options.api_hosts));
+        }
         tasks.spawn(socket::serve(bound, service.clone()));
         Ok(Self { service, http: address, tasks, failed })
     }

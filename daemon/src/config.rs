@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use aura_integrations::http::EgressPolicy;
+use aura_integrations::http::{EgressPolicy, is_network};
+use aura_protocol::text::display;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
@@ -69,6 +70,11 @@ options! {
         socket: PathBuf = paths::socket();
         /// Address of the HTTP door; port 0 takes a free one.
         listen: String = "127.0.0.1:8470".to_owned();
+        /// Address of the API's own listener (`/healthz`, `/readyz`, `/metrics`), on the loopback only; port 0 takes
+        /// a free one, empty: none.
+        api_listen: String = "127.0.0.1:8471".to_owned();
+        /// Names under which the API's listener may be called, besides `localhost` and the loopback's addresses.
+        api_hosts: Vec<String> = Vec::new();
         /// How providers reach the door, as in `https://hooks.example.com`; empty: the listen address.
         public_url: String = String::new();
         /// File with the 32 bytes of the master key; empty: the systemd credential `master.key`, else a file
@@ -86,6 +92,11 @@ options! {
         http_connections_max: usize = 2048;
         /// Open connections from one /24 or /64; the loopback, where a proxy stands, is not counted.
         http_connections_per_source: usize = 64;
+        /// Proxies in front of the door, as addresses or networks like `10.0.0.0/8`: from them alone
+        /// `X-Forwarded-For`, `-Proto` and `-Host` are believed.
+        trusted_proxies: Vec<String> = Vec::new();
+        /// Deliveries a second that are taken; more are answered 429. 0: no limit.
+        http_rate: usize = 0;
         /// Deliveries at work at the same time; more are answered 503.
         http_in_flight_max: usize = 1024;
         /// Bytes of bodies in memory at the same time; more are answered 503.
@@ -248,6 +259,25 @@ pub fn check(options: &Options) -> Result<(), Stop> {
     if options.listen.parse::<SocketAddr>().is_err() {
         return refuse("listen", "must be an address and a port, like 127.0.0.1:8470 or [::]:8470");
     }
+    if !options.api_listen.is_empty() {
+        match options.api_listen.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => {}
+            Ok(_) => return refuse("api_listen", "must be a loopback address: there is no TLS and no login on it"),
+            Err(_) => return refuse("api_listen", "must be an address and a port, like 127.0.0.1:8471, or empty"),
+        }
+    }
+    for (name, list) in [("trusted_proxies", &options.trusted_proxies), ("egress_hosts", &options.egress_hosts)] {
+        for entry in list {
+            let network = entry.contains('/');
+            let address = entry.parse::<std::net::IpAddr>().is_ok();
+            if (network && !is_network(entry)) || (!network && !address && name == "trusted_proxies") {
+                return refuse(name, &format!("has `{}`, which is no address or network", display(entry)));
+            }
+        }
+    }
+    if options.http_rate > 1_000_000 {
+        return refuse("http_rate", "must not be more than 1000000");
+    }
     if options.public_url.len() > PUBLIC_URL_MAX {
         return refuse("public_url", &format!("must not be longer than {PUBLIC_URL_MAX} bytes"));
     }
@@ -385,6 +415,11 @@ mod tests {
         refused("calls_max = 0", "between 1 and");
         refused("data_dir = '/d'\nmaster_key = '/d/key'", "must not lie in the data directory");
         refused("public_url = 'ftp://x'", "public_url");
+        refused("api_listen = '0.0.0.0:1'", "must be a loopback address");
+        refused("api_listen = 'here'", "`api_listen` must be an address");
+        refused("trusted_proxies = ['10.0.0.0/33']", "no address or network");
+        refused("trusted_proxies = ['proxy.intern']", "no address or network");
+        refused("egress_hosts = ['10.0.0/8']", "no address or network");
         refused(&format!("public_url = 'https://{}'", "a".repeat(200)), "not be longer than 200");
         refused("log = '=,='", "`log`");
         refused("a = [", "line 1");

@@ -434,6 +434,10 @@ pub struct Webhook {
     pub secret_set: bool,
     /// Takes events.
     pub enabled: bool,
+    /// The token with which the vendor wants to sign (Notion): to be shown to it and added as the secret. Only
+    /// while no secret is set, and only to those who may set one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<String>,
     /// Last event, if any.
     pub last_event: Option<EventId>,
 }
@@ -500,6 +504,9 @@ pub struct ConnectionAdd {
     pub connector: String,
     /// Settings and secrets by field name.
     pub fields: Vec<(String, String)>,
+    /// A rotation: secrets that this replaces go on proving deliveries for so many milliseconds, at most 7 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_ms: Option<u64>,
 }
 
 impl std::fmt::Debug for ConnectionAdd {

@@ -160,8 +160,22 @@ pub struct ConnectionRecord {
     pub settings: Vec<(String, String)>,
     /// Secrets.
     pub secrets: Vec<(String, String)>,
+    /// Secrets that were replaced and still count for deliveries until their end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous: Vec<PreviousSecret>,
     /// Last change.
     pub changed_ms: i64,
+}
+
+/// A secret during its rotation.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// The field it was in.
+    pub field: String,
+    /// The value.
+    pub value: String,
+    /// Unix milliseconds after which it counts no more.
+    pub until_ms: i64,
 }
 
 impl std::fmt::Debug for ConnectionRecord {

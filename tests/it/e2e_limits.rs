@@ -57,6 +57,36 @@ fn every_scheme_lets_its_sender_in_once_and_nobody_else() {
 }
 
 #[test]
+fn one_signed_delivery_sent_a_thousand_times_is_one_run() {
+    let daemon = Daemon::start();
+    daemon.secret("sender", SECRET);
+    daemon.publish(&flow("once", "{ scheme: standard_webhooks, secret: sender }", ""));
+    let hook = daemon.hook("once");
+    let headers = hook.signed("msg_1", now_ms() / 1000, b"{\"n\":1}");
+    let repeats: Vec<(u16, String)> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let send = |_| hook.send_with(&headers, b"{\"n\":1}").expect("an answer");
+                    (0..125).map(send).map(|reply| (reply.status, reply.field("event_id"))).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        senders.into_iter().flat_map(|sender| sender.join().expect("a sender")).collect()
+    });
+    assert_eq!(repeats.len(), 1000);
+    assert_eq!(repeats.iter().filter(|(status, _)| *status == 202).count(), 1, "one of them is new");
+    assert!(repeats.iter().all(|(status, event)| [200, 202].contains(status) && *event == repeats[0].1));
+    assert_eq!(daemon.runs("once").len(), 1);
+    for seconds in [-301, -86_400, 301] {
+        let headers = hook.signed("msg_2", now_ms() / 1000 + seconds, b"{}");
+        let refused = hook.send_with(&headers, b"{}").expect("an answer");
+        assert_eq!((refused.status, refused.event()), (401, None), "{seconds} s from now: {}", refused.text());
+    }
+    assert_eq!(daemon.runs("once").len(), 1);
+}
+
+#[test]
 fn a_bearer_token_opens_its_endpoint_only() {
     let daemon = Daemon::start();
     daemon.secret("token", "the-token");

@@ -30,5 +30,6 @@ mod e2e_watch;
 mod faults;
 mod judge;
 mod kill_loop;
+mod malformed;
 mod support;
 mod tidy;

@@ -415,6 +415,7 @@ pub fn catalog() -> Store {
             auth: "shopify_webhook".to_owned(),
             secret_set: true,
             enabled: true,
+            offered: None,
             last_event: Some(event(15)),
         }],
         findings: vec![

@@ -9,7 +9,7 @@ use aura_protocol::descriptor::Field;
 use aura_protocol::rpc::{Actor, Connection, ConnectionAdd};
 use aura_protocol::text::display;
 use aura_protocol::{Code, ConnectionId, WireError};
-use aura_storage::rows::ConnectionRecord;
+use aura_storage::rows::{ConnectionRecord, PreviousSecret};
 use aura_storage::{Key, Table, TailEntry, Txn};
 
 use crate::catalog::edit::uncommitted;
@@ -19,6 +19,8 @@ use crate::catalog::{CONNECTIONS_MAX, Catalog, State, unreadable};
 pub const SECRET: &str = "secret";
 /// Largest field of a connection, in bytes.
 const FIELD_MAX: usize = 16 * 1024;
+/// Longest time for which a replaced secret goes on counting: 7 days.
+const KEEP_MAX_MS: u64 = 7 * 86_400_000;
 /// Largest settings of a connection (names and values, without its secrets): lists carry them.
 const SETTINGS_MAX: usize = 1024;
 
@@ -52,6 +54,7 @@ impl Catalog {
     pub async fn connection_add(&self, actor: &Actor, add: ConnectionAdd) -> Result<Connection, WireError> {
         let _one = self.editing().await?;
         let fields = self.fields_of(&add.connector)?;
+        let now_ms = self.0.clock.now_ms();
         let state = self.now();
         let old = state.connection(&add.name);
         let (settings, secrets) = sort_fields(&add, &fields, old.map(Arc::as_ref))?;
@@ -66,8 +69,9 @@ impl Catalog {
             name: add.name.clone(),
             connector: add.connector.clone(),
             settings,
+            previous: previous(old.map(Arc::as_ref), &add, &secrets, now_ms),
             secrets,
-            changed_ms: self.0.clock.now_ms(),
+            changed_ms: now_ms,
         };
         let key = Key::tenant(actor.tenant).id(record.id.bytes());
         let mut txn = Txn::new();
@@ -86,15 +90,19 @@ impl Catalog {
 
     fn fields_of(&self, connector: &str) -> Result<Vec<Field>, WireError> {
         if connector == SECRET {
-            return Ok(vec![Field {
-                name: "value".to_owned(),
-                required: true,
+            let field = |name: &str, required, help: &str| Field {
+                name: name.to_owned(),
+                required,
                 secret: true,
                 kind: "text".to_owned(),
                 default: None,
-                help: "The secret itself".to_owned(),
+                help: help.to_owned(),
                 example: String::new(),
-            }]);
+            };
+            return Ok(vec![
+                field("value", true, "The secret itself"),
+                field("verify_token", false, "The word agreed with Meta for its handshake"),
+            ]);
         }
         match self.registry().connectors().iter().find(|known| known.id == connector) {
             Some(known) => Ok(known.fields.clone()),
@@ -105,6 +113,27 @@ impl Catalog {
 }
 
 type Pairs = Vec<(String, String)>;
+
+/// The secrets that still count beside those of now: of each field one at most, and none for ever.
+fn previous(old: Option<&ConnectionRecord>, add: &ConnectionAdd, now: &Pairs, now_ms: i64) -> Vec<PreviousSecret> {
+    let Some(old) = old.filter(|old| old.connector == add.connector) else { return Vec::new() };
+    let mut out: Vec<PreviousSecret> = Vec::new();
+    for (field, value) in now {
+        let before = old.secrets.iter().find(|(name, before)| name == field && before != value && !before.is_empty());
+        match (before, add.keep_ms) {
+            (Some((_, before)), Some(keep)) => {
+                let until_ms = now_ms.saturating_add(i64::try_from(keep.min(KEEP_MAX_MS)).unwrap_or(0));
+                out.push(PreviousSecret { field: field.clone(), value: before.clone(), until_ms });
+            }
+            // Replaced for good, the one before with it.
+            (Some(_), None) => {}
+            (None, _) => {
+                out.extend(old.previous.iter().filter(|kept| kept.field == *field && kept.until_ms > now_ms).cloned());
+            }
+        }
+    }
+    out
+}
 
 fn sort_fields(
     add: &ConnectionAdd,
@@ -185,6 +214,7 @@ mod tests {
             name: name.to_owned(),
             connector: "shopify".to_owned(),
             fields: fields.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+            keep_ms: None,
         }
     }
 
@@ -208,6 +238,34 @@ mod tests {
     }
 
     #[test]
+    fn a_rotation_keeps_the_secret_before_for_its_time_and_no_other() {
+        let pair = |value: &str| vec![("value".to_owned(), value.to_owned())];
+        let kept = |old: &ConnectionRecord, value: &str, keep_ms: Option<u64>, now_ms: i64| {
+            let given = ConnectionAdd { connector: "secret".to_owned(), keep_ms, ..add("hook", &[("value", value)]) };
+            let found = previous(Some(old), &given, &pair(value), now_ms);
+            found.iter().map(|old| (old.value.clone(), old.until_ms)).collect::<Vec<_>>()
+        };
+        let mut record = ConnectionRecord {
+            id: ConnectionId::now(),
+            name: "hook".to_owned(),
+            connector: "secret".to_owned(),
+            settings: Vec::new(),
+            secrets: pair("one"),
+            previous: Vec::new(),
+            changed_ms: 0,
+        };
+        assert_eq!(kept(&record, "two", Some(1000), 50), [("one".to_owned(), 1050)]);
+        assert_eq!(kept(&record, "two", None, 50), [], "without a rotation the old one is gone at once");
+        assert_eq!(kept(&record, "two", Some(u64::MAX), 0), [("one".to_owned(), 604_800_000)]);
+        assert_eq!(kept(&record, "one", Some(1000), 50), [], "the same secret is no rotation");
+        record.secrets = pair("two");
+        record.previous = vec![PreviousSecret { field: "value".to_owned(), value: "one".to_owned(), until_ms: 1050 }];
+        assert_eq!(kept(&record, "three", Some(1000), 60), [("two".to_owned(), 1060)], "two are active, never three");
+        assert_eq!(kept(&record, "two", None, 60), [("one".to_owned(), 1050)], "another change leaves it");
+        assert_eq!(kept(&record, "two", None, 1050), [], "its time is over");
+    }
+
+    #[test]
     fn what_is_not_given_again_stays_and_an_empty_value_takes_away() {
         let fields = [
             field("shop", true, false),
@@ -223,6 +281,7 @@ mod tests {
             connector: "shopify".to_owned(),
             settings: pairs(&[("shop", "a"), ("version", "8"), ("gone", "x")]),
             secrets: pairs(&[("token", "t"), ("hook", "h")]),
+            previous: Vec::new(),
             changed_ms: 0,
         };
         let check = |given: &[(&str, &str)], settings: &[(&str, &str)], secrets: &[(&str, &str)]| {

@@ -115,7 +115,8 @@ impl Catalog {
         let mut record = entry.record.clone();
         for trigger in &flow.triggers {
             let Some(proof) = Proof::of(trigger, &self.0.registry) else { continue };
-            if let Some(missing) = proof.missing_secret(&state) {
+            // Who brings the secret in its handshake has to find a door; it refuses all else until the secret is set.
+            if let Some(missing) = proof.missing_secret(&state).filter(|_| !proof.brings_secret()) {
                 return Err(WireError::new(
                     Code::Conflict,
                     format!("no secret configured for the trigger {} of {name}: {missing}", trigger.id),

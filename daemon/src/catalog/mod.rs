@@ -2,12 +2,13 @@
 //!
 //! Memory is a picture of the store: a change is committed first, then one swap makes it visible, so a
 //! reader sees all of a change or nothing. [`edit`] changes flows, [`connections`] connections,
-//! [`routes`] is what the door looks up, [`definition`] is the border to the flow format.
+//! [`routes`] is what the door looks up, [`signing`] how deliveries are signed, [`definition`] is the border to the flow format.
 
 pub mod connections;
 pub mod definition;
 pub mod edit;
 pub mod routes;
+pub mod signing;
 
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::{Auth, Trigger};
 use aura_protocol::rpc::Webhook;
+use aura_protocol::signature::{Greeting, Part};
 use aura_protocol::{Code, EventId, FlowId, TenantId, WireError};
 use zeroize::Zeroizing;
 
+use crate::catalog::signing::Signing;
 use crate::catalog::{Catalog, Entry, State};
 use crate::engine::Published;
+
+/// Offered tokens in one list: more would not fit a frame.
+const OFFERS_SHOWN: usize = 64;
 
 /// How a delivery proves itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +29,8 @@ pub enum Proof {
     Bearer(Secret),
     /// A signature scheme.
     Signed {
-        /// Its name.
-        scheme: String,
+        /// How.
+        scheme: Signing,
         /// What signs.
         secret: Secret,
     },
@@ -48,6 +53,23 @@ impl Secret {
         let (_, value) = record.secrets.iter().find(|(name, _)| *name == self.field)?;
         (!value.is_empty()).then(|| Zeroizing::new(value.clone()))
     }
+
+    /// Every value that counts now: the one of [`Secret::value`] and, during a rotation, the one before it.
+    #[must_use]
+    pub fn values(&self, state: &State, now_ms: i64) -> Vec<Zeroizing<String>> {
+        let mut values: Vec<Zeroizing<String>> = self.value(state).into_iter().collect();
+        if let Some(record) = state.connection(&self.connection).filter(|_| !values.is_empty()) {
+            let before = record.previous.iter().filter(|old| old.field == self.field && old.until_ms > now_ms);
+            values.extend(before.map(|old| Zeroizing::new(old.value.clone())));
+        }
+        values
+    }
+
+    /// Another secret field of the same connection.
+    #[must_use]
+    pub fn beside(&self, state: &State, field: &str) -> Option<Zeroizing<String>> {
+        Self { connection: self.connection.clone(), field: field.to_owned() }.value(state)
+    }
 }
 
 impl Proof {
@@ -60,7 +82,10 @@ impl Proof {
                 Some(Auth::None) => Some(Self::Open),
                 Some(Auth::Bearer(secret)) => Some(Self::Bearer(named(secret))),
                 Some(Auth::Scheme { scheme, secret }) => {
-                    Some(Self::Signed { scheme: scheme.clone(), secret: named(secret) })
+                    Some(Self::Signed { scheme: Signing::named(scheme), secret: named(secret) })
+                }
+                Some(Auth::Hmac(hmac)) => {
+                    Some(Self::Signed { scheme: Signing::described(hmac), secret: named(&hmac.secret) })
                 }
                 None => None,
             };
@@ -68,7 +93,7 @@ impl Proof {
         let (connector, _) = trigger.on.split_once('.')?;
         let kind = registry.trigger(&trigger.on)?;
         Some(Self::Signed {
-            scheme: kind.scheme.clone(),
+            scheme: Signing::named(&kind.scheme),
             secret: Secret {
                 connection: trigger.connection.clone().unwrap_or_default(),
                 field: registry.signing_field(connector)?.to_owned(),
@@ -81,6 +106,13 @@ impl Proof {
             Self::Open => None,
             Self::Bearer(secret) | Self::Signed { secret, .. } => Some(secret),
         }
+    }
+
+    /// Whether the vendor brings the secret in a handshake (Notion).
+    #[must_use]
+    pub fn brings_secret(&self) -> bool {
+        let Self::Signed { scheme, .. } = self else { return false };
+        scheme.known().is_some_and(|scheme| matches!(scheme.greeting, Greeting::Token { .. }))
     }
 
     /// A phrase that names the secret that is not set; `None` if all is well.
@@ -103,7 +135,7 @@ impl Proof {
         match self {
             Self::Open => "none",
             Self::Bearer(_) => "bearer",
-            Self::Signed { scheme, .. } => scheme,
+            Self::Signed { scheme, .. } => scheme.name(),
         }
     }
 }
@@ -126,6 +158,7 @@ pub struct Target {
     /// Endpoint name.
     pub endpoint: String,
     last: Arc<Mutex<Option<EventId>>>,
+    offered: Arc<Mutex<Option<String>>>,
 }
 
 impl Target {
@@ -134,10 +167,29 @@ impl Target {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
     }
 
+    /// Whether the address of a delivery is part of its proof.
+    #[must_use]
+    pub fn signs_address(&self) -> bool {
+        let Proof::Signed { scheme, .. } = &self.proof else { return false };
+        scheme.with(|scheme| scheme.signed.contains(&Part::Url)).unwrap_or(false)
+    }
+
+    /// Keeps the token with which a vendor wants to sign, until somebody adds it as the secret.
+    pub fn offer(&self, token: String) {
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
+    }
+
+    /// The token that a vendor offered, while the secret is not set.
+    fn offered(&self, state: &State) -> Option<String> {
+        let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        offered.filter(|_| self.proof.missing_secret(state).is_some())
+    }
+
     /// Readable alias by provider, if the trigger is signed.
     #[must_use]
     pub fn provider_alias(&self) -> Option<String> {
         let Proof::Signed { scheme, .. } = &self.proof else { return None };
+        let scheme = scheme.known()?.name;
         let on = self.published.flow.triggers.get(self.trigger)?.on.as_str();
         let provider = on.split_once('.').map_or_else(|| scheme.trim_end_matches("_webhook"), |(name, _)| name);
         Some(format!("/webhooks/{provider}/{}", self.published.name))
@@ -162,7 +214,9 @@ impl Routes {
                 let Some(proof) = Proof::of(definition, registry) else { continue };
                 let endpoint = entry.record.endpoints.iter().find(|(id, _)| *id == definition.id);
                 let Some((_, endpoint)) = endpoint else { continue };
-                let last = before.endpoints.get(endpoint).map(|target| Arc::clone(&target.last)).unwrap_or_default();
+                let old = before.endpoints.get(endpoint);
+                let last = old.map(|target| Arc::clone(&target.last)).unwrap_or_default();
+                let offered = old.map(|target| Arc::clone(&target.offered)).unwrap_or_default();
                 let matches = registry.trigger(&definition.on).map(|kind| {
                     kind.matches.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
                 });
@@ -175,6 +229,7 @@ impl Routes {
                     matches: matches.unwrap_or_default(),
                     endpoint: endpoint.clone(),
                     last,
+                    offered,
                 });
                 routes.flows.entry(published.name.clone()).or_default().push(Arc::clone(&target));
                 routes.endpoints.insert(endpoint.clone(), target);
@@ -245,6 +300,7 @@ impl Catalog {
         let mut targets: Vec<&Arc<Target>> = state.routes.endpoints.values().collect();
         targets.sort_by(|a, b| (&a.published.name, a.trigger).cmp(&(&b.published.name, b.trigger)));
         let base = base.trim_end_matches('/');
+        let mut offers = 0..OFFERS_SHOWN;
         let rows = targets.into_iter().map(|target| {
             let named = format!("/hooks/default/{}/{}", target.published.name, target.trigger_id);
             let alias = match &target.proof {
@@ -260,6 +316,7 @@ impl Catalog {
                 auth: target.proof.word().to_owned(),
                 secret_set: target.proof.missing_secret(&state).is_none(),
                 enabled: target.published.enabled,
+                offered: target.offered(&state).filter(|_| offers.next().is_some()),
                 last_event: *target.last.lock().unwrap_or_else(PoisonError::into_inner),
             }
         });

@@ -44,6 +44,8 @@ fn the_longest_lists_fit_one_frame() {
         auth: long(NAME),
         secret_set: true,
         enabled: true,
+        // At most OFFERS_SHOWN of all have one.
+        offered: None,
         last_event: Some(EventId::now()),
     };
     fits(&webhook, ENDPOINTS_MAX);

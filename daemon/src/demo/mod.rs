@@ -165,7 +165,7 @@ async fn prepare(app: &App, fakes: &Fakes, secret: &str) -> Result<(), WireError
     ];
     for (name, connector, fields) in connections {
         let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect();
-        let add = ConnectionAdd { name: name.to_owned(), connector: connector.to_owned(), fields };
+        let add = ConnectionAdd { name: name.to_owned(), connector: connector.to_owned(), fields, keep_ms: None };
         catalog.connection_add(&actor, add).await?;
     }
     told::line(&format!("check    {NAME}: {} findings", catalog.check(FLOW).len()));

@@ -170,7 +170,14 @@ impl<'a> Story<'a> {
             webhooks.first().map(|webhook| webhook.url.clone()).ok_or_else(|| wrong("the flow has no endpoint"))?;
         let http = Http::new(EgressPolicy { allow_loopback: true, ..EgressPolicy::default() })
             .map_err(|error| wrong(error.to_string()))?;
-        let request = HttpRequest { method: "POST".to_owned(), url, headers, body, timeout: Duration::from_secs(10) };
+        let request = HttpRequest {
+            method: "POST".to_owned(),
+            url,
+            headers,
+            body,
+            timeout: Duration::from_secs(10),
+            redirects: 0,
+        };
         let answer = http
             .send(request, &AtomicBool::new(false))
             .await

@@ -22,6 +22,9 @@ pub enum Refused {
     /// Unknown, disabled or wrong method: 404.
     #[error("there is no such endpoint")]
     NotFound,
+    /// A handshake without the agreed word: 403.
+    #[error("the handshake does not carry the word that was agreed")]
+    Denied,
     /// Signature or token missing or wrong, or no secret set: 401.
     #[error("the delivery is not signed as this endpoint requires")]
     Unproved,
@@ -40,6 +43,12 @@ pub enum Refused {
     /// Too slow: 408.
     #[error("the body did not arrive in time")]
     Slow,
+    /// More than one source or one tenant may send: 429 with the seconds to wait.
+    #[error("more than this installation takes of one sender; send again later with the same id")]
+    Share(u32),
+    /// The daemon ends or starts again: 503.
+    #[error("the daemon is restarting; send again in a moment with the same id")]
+    Ending,
     /// Overloaded: 503 with the seconds to wait.
     #[error("too much at once; send again later with the same id")]
     Busy(u32),
@@ -62,29 +71,39 @@ impl Refused {
         match self {
             Self::NotFound | Self::OtherEvent(_) => StatusCode::NOT_FOUND,
             Self::Unproved => StatusCode::UNAUTHORIZED,
+            Self::Denied => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Quota => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy(_) | Self::Held(_) | Self::NoRoom | Self::Store => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Quota | Self::Share(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy(_) | Self::Held(_) | Self::NoRoom | Self::Store | Self::Ending => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
     fn code(&self) -> Code {
         match self {
             Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
-            Self::Unproved => Code::Forbidden,
+            Self::Unproved | Self::Denied => Code::Forbidden,
             Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded | Self::Slow => Code::Invalid,
-            Self::Busy(_) | Self::Held(_) | Self::NoRoom | Self::Quota | Self::Store => Code::Busy,
+            Self::Busy(_)
+            | Self::Held(_)
+            | Self::NoRoom
+            | Self::Quota
+            | Self::Store
+            | Self::Ending
+            | Self::Share(_) => Code::Busy,
         }
     }
 
     fn retry_after_s(&self) -> Option<u32> {
         match self {
-            Self::Busy(seconds) | Self::Held(seconds) => Some(jittered(*seconds)),
+            Self::Busy(seconds) | Self::Held(seconds) | Self::Share(seconds) => Some(jittered(*seconds)),
             Self::Store | Self::NoRoom => Some(jittered(30)),
             Self::Quota => Some(jittered(60)),
+            Self::Ending => Some(2),
             _ => None,
         }
     }
@@ -122,7 +141,7 @@ impl IntoResponse for Refused {
         if let Some(seconds) = self.retry_after_s() {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self, Self::Slow | Self::TooLarge(_)) {
+        if matches!(self, Self::Slow | Self::TooLarge(_) | Self::Ending) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -3,6 +3,7 @@
 //! The order matters: nothing is read for an unknown endpoint, nothing is parsed before the proof, and
 //! success is said only after the engine returned from its commit.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aura_protocol::event::Delivery;
@@ -10,14 +11,16 @@ use aura_protocol::flow::Reply;
 use aura_protocol::{EventId, TenantId, Value, signature};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, request};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, Method, StatusCode, request};
 use axum::response::{IntoResponse, Response};
 
 use crate::catalog::routes::{Proof, Target};
 use crate::engine::{Flows, Intake};
 use crate::http::answer::{Refused, accepted};
-use crate::http::{Door, body, proof};
+use crate::http::limits::{OfSource, Place};
+use crate::http::peer::Peer;
+use crate::http::{Door, body, greet, proof};
 
 type Route<T> = Result<Path<T>, PathRejection>;
 
@@ -47,35 +50,50 @@ pub async fn provider(State(door): State<Door>, path: Route<(String, String)>, r
 }
 
 async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Response {
-    let chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let outcome = match target {
         Some(target) if request.method() == Method::POST && target.published.enabled => {
             deliver(&door, target, request).await
         }
+        Some(target) if request.method() == Method::GET && target.published.enabled => asked(&door, &target, &request),
         _ => Err(Refused::NotFound),
     };
-    let mut response = outcome.unwrap_or_else(IntoResponse::into_response);
-    if chunked {
-        // Where a proxy in front counted the body in another way, its rest must not become a request.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+    outcome.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// A handshake that comes by `GET`; whatever is none is answered like an endpoint that does not exist.
+fn asked(door: &Door, target: &Target, request: &Request) -> Result<Response, Refused> {
+    let url = request.uri().to_string();
+    let known = signature::Request { method: "GET", url: &url, headers: &[], body: b"" };
+    greet::answer(target, &door.catalog.now(), &known).unwrap_or(Err(Refused::NotFound))
 }
 
 async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<Response, Refused> {
     let (head, mut body) = request.into_parts();
-    check_head(&head, &target.matches)?;
-    let Some(mut place) = door.in_flight.enter() else {
-        body::waste(&mut body).await;
-        return Err(Refused::Busy(1));
+    check_head(&head, &target)?;
+    let peer = head.extensions.get::<Peer>().and_then(|peer| door.proxies.client(peer.0, &head.headers));
+    let (_of_client, mut place) = match enter(door, peer) {
+        Ok(places) => places,
+        Err(refused) => {
+            body::waste(&mut body).await;
+            return Err(refused);
+        }
     };
     let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let body = body::read(body, length, &door.limits, &mut place).await?;
+    door.counters.body_bytes.fetch_add(u64::try_from(body.len()).unwrap_or(0), std::sync::atomic::Ordering::Relaxed);
 
     let state = door.catalog.now();
     let now_ms = door.clock.now_ms();
     let headers = all_headers(&head.headers);
-    if let Err(why) = proof::check(&target, &state, &headers, &body, now_ms) {
+    let url = match target.signs_address() {
+        true => door.proxies.address(&door.public_url, &head),
+        false => String::new(),
+    };
+    let claim = signature::Request { method: head.method.as_str(), url: &url, headers: &headers, body: &body };
+    if let Some(answer) = greet::answer(&target, &state, &claim) {
+        return answer;
+    }
+    if let Err(why) = proof::check(&target, &state, &claim, now_ms) {
         door.say_unproved(&target, &why);
         return Err(Refused::Unproved);
     }
@@ -89,12 +107,11 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         return Err(Refused::OtherEvent(text));
     }
     let scheme = match &target.proof {
-        Proof::Signed { scheme, .. } => signature::scheme(scheme),
+        Proof::Signed { scheme, .. } => Some(scheme),
         _ => None,
     };
-    if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme, &headers, &body)) {
-        let status = StatusCode::from_u16(handshake.status).unwrap_or(StatusCode::OK);
-        return Ok((status, handshake.body).into_response());
+    if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
+        return Ok(greet::heard(handshake));
     }
     let json = check_body(&head.headers, &body)?;
 
@@ -108,7 +125,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         .filter(|_| published.enabled)
         .ok_or(Refused::NotFound)?;
     let delivery_id = match scheme {
-        Some(scheme) => signature::delivery_id(scheme, &headers, &body),
+        Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
         None => text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512),
     };
     let replies =
@@ -135,8 +152,18 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
     drop((place, waits));
     target.saw(answer.ack.event_id);
     door.engine.repeats().note(&target.published.name, &target.trigger_id, event, now_ms, &answer.ack);
-    let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.success_status).ok());
+    let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.known()?.success_status).ok());
     Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))
+}
+
+/// A place for one delivery: of its sender where a proxy brings it, of its tenant, of the door.
+fn enter(door: &Door, client: Option<IpAddr>) -> Result<(Option<OfSource>, Place), Refused> {
+    let of_client = match client {
+        Some(client) => Some(door.clients.enter(client).ok_or(Refused::Share(1))?),
+        None => None,
+    };
+    door.rate.take().map_err(Refused::Share)?;
+    Ok((of_client, door.in_flight.enter().ok_or(Refused::Busy(1))?))
 }
 
 /// Headers that are never stored: whoever reads one could act as its sender. Signatures are kept, they prove one
@@ -180,24 +207,39 @@ const SINGLE: &[&str] = &[
     "transfer-encoding",
 ];
 
-fn check_head(head: &request::Parts, matches: &[(String, String)]) -> Result<(), Refused> {
-    let schemes = signature::SCHEMES
-        .iter()
-        .flat_map(|scheme| scheme.families)
-        .flat_map(|family| [Some(family.signature), family.timestamp, family.id].into_iter().flatten());
-    let matched = matches.iter().map(|(name, _)| name.as_str());
-    let doubled = head.headers.len() > head.headers.keys_len();
-    for name in SINGLE.iter().copied().chain(schemes).chain(matched).filter(|_| doubled) {
-        if head.headers.get_all(name).iter().nth(1).is_some() {
+fn check_head(head: &request::Parts, target: &Target) -> Result<(), Refused> {
+    // Most heads have nothing twice.
+    if head.headers.len() > head.headers.keys_len() {
+        let own = match &target.proof {
+            Proof::Signed { scheme, .. } => Some(scheme.own_headers()),
+            _ => None,
+        };
+        let matched = target.matches.iter().map(|(name, _)| name.as_str());
+        check_single(&head.headers, matched.chain(own.into_iter().flatten()))?;
+    }
+    check_coding(&head.headers)
+}
+
+fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'a str>) -> Result<(), Refused> {
+    let schemes = signature::SCHEMES.iter().flat_map(|scheme| scheme.families).flat_map(|family| {
+        let version = family.version.map(|(name, _)| name);
+        [Some(family.signature), family.timestamp, family.id, version].into_iter().flatten()
+    });
+    for name in SINGLE.iter().copied().chain(schemes).chain(own) {
+        if headers.get_all(name).iter().nth(1).is_some() {
             return Err(Refused::Malformed(format!("the header {name} is given more than once")));
         }
     }
-    if let Some(coding) = head.headers.get(TRANSFER_ENCODING)
+    Ok(())
+}
+
+fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {
+    if let Some(coding) = headers.get(TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
         return Err(Refused::Malformed("the only transfer-encoding taken is chunked".to_owned()));
     }
-    match head.headers.get(CONTENT_ENCODING) {
+    match headers.get(CONTENT_ENCODING) {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Refused::Encoded),
         _ => Ok(()),
     }
@@ -270,36 +312,43 @@ impl Door {
 mod tests {
     use super::*;
 
-    fn head(headers: &[(&str, &str)]) -> request::Parts {
-        let builder = headers.iter().fold(Request::builder(), |builder, (name, value)| builder.header(*name, *value));
-        builder.body(axum::body::Body::empty()).unwrap().into_parts().0
-    }
-
     #[test]
     fn a_header_that_proves_or_frames_a_delivery_may_stand_only_once() {
+        let headers = |list: &[&str]| {
+            let mut map = HeaderMap::new();
+            for name in list {
+                map.append(axum::http::HeaderName::try_from(*name).unwrap(), "a".parse().unwrap());
+            }
+            map
+        };
+        let own = || ["x-shopify-topic", "x-own-signature"].into_iter();
         for name in [
             "authorization",
             "content-type",
             "host",
             "idempotency-key",
+            "klaviyo-signature",
             "shopify-hmac-sha256",
             "stripe-signature",
+            "svix-id",
             "webhook-id",
             "webhook-signature",
             "webhook-timestamp",
             "x-hub-signature-256",
+            "x-hubspot-signature-version",
+            "x-own-signature",
             "x-shopify-hmac-sha256",
             "x-shopify-topic",
             "x-slack-request-timestamp",
             "x-slack-signature",
+            "x-twilio-email-event-webhook-timestamp",
         ] {
-            let matches = [("x-shopify-topic".to_owned(), "orders/create".to_owned())];
-            assert_eq!(check_head(&head(&[(name, "a")]), &matches), Ok(()), "{name}");
-            let refused = check_head(&head(&[(name, "a"), ("x-other", "b"), (name, "a")]), &matches).unwrap_err();
+            assert_eq!(check_single(&headers(&[name]), own()), Ok(()), "{name}");
+            let refused = check_single(&headers(&[name, "x-other", name]), own()).unwrap_err();
             assert_eq!(refused, Refused::Malformed(format!("the header {name} is given more than once")));
             assert_eq!(refused.into_response().status(), 400, "{name}");
         }
-        assert_eq!(check_head(&head(&[("x-other", "a"), ("x-other", "b")]), &[]), Ok(()));
+        assert_eq!(check_single(&headers(&["x-other", "x-other"]), own()), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! A stream whose writes give up when the peer takes nothing for too long.
+//! A stream whose writes give up when the peer takes nothing for too long, and whose heads are looked at twice.
 //!
-//! Without it a sender that never reads its answer would hold a connection for ever.
+//! Without the first a sender that never reads its answer would hold a connection for ever; for the second see
+//! [`super::strict`].
 
 use std::future::Future;
 use std::io;
@@ -12,18 +13,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::http::strict::Strict;
+
 /// A TCP stream with patience for writes.
 pub struct PatientWrite {
     stream: TcpStream,
     patience: Duration,
     stuck: Option<Pin<Box<Sleep>>>,
+    strict: Strict,
 }
 
 impl PatientWrite {
     /// Wraps a stream.
     #[must_use]
     pub fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stuck: None }
+        Self { stream, patience, stuck: None, strict: Strict::default() }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -40,7 +44,13 @@ impl PatientWrite {
 
 impl AsyncRead for PatientWrite {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if let Some(new) = buf.filled_mut().get_mut(before..) {
+            this.strict.look(new);
+        }
+        outcome
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use aura_protocol::FlowId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -76,6 +77,7 @@ impl Drop for OfSource {
 pub struct InFlight {
     count: Arc<Semaphore>,
     kib: Arc<Semaphore>,
+    most: (usize, usize),
 }
 
 /// A delivery at work, with the bytes it holds.
@@ -86,12 +88,61 @@ pub struct Place {
     held: Option<OwnedSemaphorePermit>,
 }
 
+/// How many deliveries a tenant may send: so many a second, and as many at once.
+#[derive(Debug)]
+pub struct Rate {
+    per_second: u32,
+    state: Mutex<Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+}
+
+impl Rate {
+    /// At most this many a second; 0: no limit.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, state: Mutex::new(Bucket { left: f64::from(per_second), at: Instant::now() }) }
+    }
+
+    /// Takes one; the error is the seconds to wait.
+    ///
+    /// # Errors
+    /// The second's share is used up.
+    pub fn take(&self) -> Result<(), u32> {
+        if self.per_second == 0 { Ok(()) } else { self.take_at(Instant::now()) }
+    }
+
+    fn take_at(&self, now: Instant) -> Result<(), u32> {
+        let mut bucket = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = f64::from(self.per_second);
+        let gained = now.saturating_duration_since(bucket.at).as_secs_f64() * most;
+        bucket.left = (bucket.left + gained).min(most);
+        bucket.at = now;
+        if bucket.left < 1.0 {
+            return Err(1);
+        }
+        bucket.left -= 1.0;
+        Ok(())
+    }
+}
+
 impl InFlight {
+    /// Deliveries at work and bytes of bodies in memory.
+    #[must_use]
+    pub fn used(&self) -> (usize, usize) {
+        let (count, kib) = self.most;
+        (count - self.count.available_permits().min(count), (kib - self.kib.available_permits().min(kib)) * 1024)
+    }
+
     /// Limits in deliveries and bytes.
     #[must_use]
     pub fn new(count: usize, bytes: usize) -> Self {
         let kib = (bytes / 1024).clamp(1, Semaphore::MAX_PERMITS);
-        Self { count: Arc::new(Semaphore::new(count)), kib: Arc::new(Semaphore::new(kib)) }
+        Self { count: Arc::new(Semaphore::new(count)), kib: Arc::new(Semaphore::new(kib)), most: (count, kib) }
     }
 
     /// A place for one delivery; `None`: overloaded.
@@ -232,11 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_filled_again_with_time() {
+        let rate = Rate::new(3);
+        let now = Instant::now();
+        let after = |ms: u64| now + std::time::Duration::from_millis(ms);
+        assert_eq!((0..5).map(|_| rate.take_at(after(1)).is_ok()).filter(|fine| *fine).count(), 3);
+        assert_eq!(rate.take_at(after(100)), Err(1));
+        assert_eq!(rate.take_at(after(400)), Ok(()));
+        assert_eq!((0..9).map(|_| rate.take_at(after(60_000)).is_ok()).filter(|fine| *fine).count(), 3);
+        assert!((0..9).all(|_| Rate::new(0).take().is_ok()));
+    }
+
+    #[test]
     fn bytes_in_flight_are_bounded_over_all_deliveries() {
         let limit = InFlight::new(2, 8 * 1024);
         let mut one = limit.enter().unwrap();
         let mut two = limit.enter().unwrap();
         assert!(limit.enter().is_none());
+        assert_eq!(limit.used(), (2, 0));
         assert!(one.grow(1) && one.grow(1024) && one.grow(5000));
         assert!(two.grow(3000) && !two.grow(3073), "5 KiB and 3 KiB are all there is");
         drop(one);

@@ -6,14 +6,21 @@
 
 pub mod accept;
 pub mod answer;
+pub mod api;
 pub mod body;
+pub mod counters;
+pub mod greet;
 pub mod intake;
 pub mod io;
 pub mod limits;
+pub mod peer;
 pub mod proof;
+pub mod strict;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_senders;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +37,9 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
 use crate::engine::Engine;
-use crate::http::limits::{InFlight, Waiting};
+use crate::http::counters::Counters;
+use crate::http::limits::{InFlight, Rate, Sources, Waiting};
+use crate::http::peer::Proxies;
 use crate::tasks::Tasks;
 
 /// Limits of the door.
@@ -54,6 +63,10 @@ pub struct Limits {
     pub body_idle: Duration,
     /// A body must have arrived within this.
     pub body_total: Duration,
+    /// Deliveries of one tenant a second; 0: no limit.
+    pub per_second: u32,
+    /// While the daemon ends, whoever comes hears 503; false where the socket stays open without us.
+    pub turn_away: bool,
 }
 
 impl Limits {
@@ -70,6 +83,8 @@ impl Limits {
             head: Duration::from_secs(options.http_head_seconds),
             body_idle: Duration::from_secs(options.http_body_idle_seconds),
             body_total: Duration::from_secs(options.http_body_seconds),
+            per_second: u32::try_from(options.http_rate).unwrap_or(u32::MAX),
+            turn_away: true,
         }
     }
 }
@@ -94,6 +109,16 @@ pub struct Shared {
     pub in_flight: InFlight,
     /// Of these, deliveries that wait for the reply of their flow.
     pub waiting: Waiting,
+    /// Proxies whose words about senders count.
+    pub proxies: Proxies,
+    /// Deliveries at work by sender, where a proxy brings them.
+    pub clients: Sources,
+    /// Deliveries of the tenant a second.
+    pub rate: Rate,
+    /// How providers reach the door; empty if nobody said.
+    pub public_url: String,
+    /// Counts for `/metrics`.
+    pub counters: Counters,
     unproved: Unproved,
 }
 
@@ -114,11 +139,28 @@ impl std::ops::Deref for Door {
 impl Door {
     /// A door in front of an engine.
     #[must_use]
-    pub fn new(catalog: Catalog, engine: Engine, clock: Clock, limits: Limits, tasks: Tasks) -> Self {
+    pub fn new(catalog: Catalog, engine: Engine, clock: Clock, limits: Limits, tasks: Tasks, outside: Outside) -> Self {
         let in_flight = InFlight::new(limits.in_flight_max, limits.in_flight_bytes);
         let waiting = Waiting::new(limits.in_flight_max, limits.in_flight_bytes);
         let unproved = Unproved::default();
-        Self(Arc::new(Shared { catalog, engine, clock, limits, tasks, in_flight, waiting, unproved }))
+        let clients = Sources::new(limits.per_source_max, true);
+        let (rate, counters) = (Rate::new(limits.per_second), Counters::default());
+        let Outside { public_url, proxies } = outside;
+        Self(Arc::new(Shared {
+            catalog,
+            engine,
+            clock,
+            limits,
+            tasks,
+            in_flight,
+            waiting,
+            proxies,
+            clients,
+            rate,
+            public_url,
+            counters,
+            unproved,
+        }))
     }
 
     /// The routes. Whatever is not one answers like an endpoint that does not exist.
@@ -137,7 +179,30 @@ impl Door {
     /// Serves until the daemon closes.
     pub async fn serve(self, listener: tokio::net::TcpListener) {
         let router = self.router();
-        accept::run(listener, router, &self.limits, &self.tasks).await;
+        accept::run(listener, router, &self).await;
+    }
+
+    /// Serves the API's own listener until the daemon closes.
+    pub async fn serve_api(self, listener: tokio::net::TcpListener, hosts: Vec<String>) {
+        let router = self.api(hosts);
+        accept::run(listener, router, &self).await;
+    }
+}
+
+/// How the door is seen from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Outside {
+    /// How providers reach it; empty if nobody said.
+    pub public_url: String,
+    /// Proxies in front of it.
+    pub proxies: Proxies,
+}
+
+impl Outside {
+    /// What the settings say.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        Self { public_url: options.public_url.clone(), proxies: Proxies::new(&options.trusted_proxies) }
     }
 }
 
@@ -150,6 +215,14 @@ async fn ready(State(door): State<Door>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, word).into_response();
     }
     (StatusCode::OK, "ready\n").into_response()
+}
+
+/// Where the API listens. Beside a door on any free port (tests, demos) the usual address is any free port too.
+#[must_use]
+pub fn api_address(options: &Options) -> Option<String> {
+    let free = options.listen.ends_with(":0") && options.api_listen == Options::default().api_listen;
+    let address = if free { "127.0.0.1:0" } else { options.api_listen.as_str() };
+    (!address.is_empty()).then(|| address.to_owned())
 }
 
 /// Opens the door's address.

@@ -2,7 +2,7 @@
 //!
 //! A secret that vanished after publishing refuses like a wrong signature: the trigger is never left open.
 
-use aura_protocol::signature;
+use aura_protocol::signature::{self, Request};
 
 use crate::catalog::State;
 use crate::catalog::routes::{Proof, Target};
@@ -11,29 +11,25 @@ use crate::catalog::routes::{Proof, Target};
 ///
 /// # Errors
 /// Why it is refused, for the log; the sender hears one sentence for all reasons.
-pub fn check(
-    target: &Target,
-    state: &State,
-    headers: &[(String, String)],
-    body: &[u8],
-    now_ms: i64,
-) -> Result<(), String> {
+pub fn check(target: &Target, state: &State, request: &Request<'_>, now_ms: i64) -> Result<(), String> {
     if let Some(missing) = target.proof.missing_secret(state) {
         return Err(format!("no secret configured, every delivery is refused: {missing}"));
     }
     match &target.proof {
         Proof::Open => Ok(()),
         Proof::Bearer(secret) => {
-            let Some(secret) = secret.value(state) else { return Err("no secret configured".to_owned()) };
-            signature::bearer(&secret, headers).map_err(|refusal| refusal.to_string())
+            let values = secret.values(state, now_ms);
+            let texts: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
+            signature::bearer(&texts, request.headers).map_err(|refusal| refusal.to_string())
         }
         Proof::Signed { scheme, secret } => {
-            let Some(known) = signature::scheme(scheme) else {
-                return Err(format!("this build does not know the signature scheme {scheme}"));
-            };
-            let Some(secret) = secret.value(state) else { return Err("no secret configured".to_owned()) };
-            signature::verify(known, &[secret.as_str()], headers, body, now_ms, None)
-                .map_err(|refusal| refusal.to_string())
+            let values = secret.values(state, now_ms);
+            let texts: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
+            let verdict = scheme.with(|known| signature::verify(known, &texts, request, now_ms, None));
+            match verdict {
+                Some(verdict) => verdict.map_err(|refusal| refusal.to_string()),
+                None => Err(format!("this build does not know the signature scheme {}", scheme.name())),
+            }
         }
     }
 }
@@ -59,7 +55,7 @@ mod tests {
         let actor = Actor { name: "test".to_owned(), role, tenant: TenantId::DEFAULT, request };
         let set = async |fields: &[(&str, &str)]| {
             let fields = fields.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-            let add = ConnectionAdd { name: "shop".to_owned(), connector: "shopify".to_owned(), fields };
+            let add = ConnectionAdd { name: "shop".to_owned(), connector: "shopify".to_owned(), fields, keep_ms: None };
             catalog.connection_add(&actor, add).await.unwrap()
         };
         set(&[("shop", "a.myshopify.com"), ("access_token", "t"), ("webhook_secret", "hush")]).await;
@@ -77,7 +73,7 @@ steps:
         let scheme = signature::scheme("shopify_webhook").unwrap();
         let prove = |secret: &str| {
             let headers = signature::sign(scheme, secret, b"{}", 0, "d");
-            check(&target, &catalog.now(), &headers, b"{}", 0)
+            check(&target, &catalog.now(), &Request::post(&headers, b"{}"), 0)
         };
         assert_eq!(prove("hush"), Ok(()));
         // A new token alone does not take the signing secret away.

@@ -12,7 +12,8 @@ use aura_storage::{Store, StoreOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Door, Limits};
+use super::peer::Proxies;
+use super::{Door, Limits, Outside};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
@@ -33,11 +34,12 @@ impl std::io::Write for Said {
     }
 }
 
-struct Rig {
-    address: SocketAddr,
-    catalog: Catalog,
-    tasks: Tasks,
-    actor: Actor,
+pub(super) struct Rig {
+    pub address: SocketAddr,
+    pub catalog: Catalog,
+    pub tasks: Tasks,
+    pub actor: Actor,
+    pub door: Door,
     /// Endpoint paths by trigger.
     paths: Vec<(String, String)>,
 }
@@ -53,7 +55,7 @@ steps:
     set: { got: \"{{ trigger.body }}\" }
 ";
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         body_max: 4096,
         head: Duration::from_millis(400),
@@ -63,18 +65,28 @@ fn limits() -> Limits {
     }
 }
 
-async fn rig(limits: Limits) -> Rig {
+fn outside() -> Outside {
+    let proxies = Proxies::new(&["127.0.0.2".to_owned()]);
+    Outside { public_url: "https://hooks.example.com".to_owned(), proxies }
+}
+
+pub(super) async fn rig(limits: Limits) -> Rig {
+    rig_of(limits, FLOW, &["hub", "word"]).await
+}
+
+/// A door in front of one flow, which is named `door`; its secrets have the value `hush`.
+pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig {
     let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
     let (clock, registry, tasks) = (Clock::system(), Arc::new(Registry::builtin()), Tasks::default());
     let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone()).unwrap();
     let actor =
         Actor { name: "test".to_owned(), role: Role::Owner, tenant: TenantId::DEFAULT, request: RequestId::now() };
-    for name in ["hub", "word"] {
+    for name in secrets {
         let fields = vec![("value".to_owned(), "hush".to_owned())];
-        let add = ConnectionAdd { name: name.to_owned(), connector: "secret".to_owned(), fields };
+        let add = ConnectionAdd { name: (*name).to_owned(), connector: "secret".to_owned(), fields, keep_ms: None };
         catalog.connection_add(&actor, add).await.unwrap();
     }
-    catalog.apply(&actor, FLOW).await.unwrap();
+    catalog.apply(&actor, flow).await.unwrap();
     catalog.publish(&actor, "door").await.unwrap();
     let engine = Engine::start(Deps {
         store,
@@ -89,29 +101,29 @@ async fn rig(limits: Limits) -> Rig {
     .await
     .unwrap();
     let (listener, address) = super::listen("127.0.0.1:0").await.unwrap();
-    let door = Door::new(catalog.clone(), engine, clock, limits, tasks.clone());
-    tasks.spawn(door.serve(listener));
+    let door = Door::new(catalog.clone(), engine, clock, limits, tasks.clone(), outside());
+    tasks.spawn(door.clone().serve(listener));
     let paths = catalog.webhooks("").into_iter().map(|webhook| (webhook.trigger, webhook.url)).collect();
-    Rig { address, catalog, tasks, actor, paths }
+    Rig { address, catalog, tasks, actor, door, paths }
 }
 
 impl Rig {
-    fn path(&self, trigger: &str) -> &str {
+    pub fn path(&self, trigger: &str) -> &str {
         self.paths.iter().find(|(id, _)| id == trigger).map(|(_, path)| path.as_str()).unwrap()
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// Sends bytes and reads to the end of the connection.
-    async fn exchange(&self, bytes: &[u8]) -> String {
+    pub async fn exchange(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect().await;
         let _ = stream.write_all(bytes).await;
         read_all(&mut stream).await
     }
 
-    async fn post(&self, path: &str, headers: &str, body: &str) -> String {
+    pub async fn post(&self, path: &str, headers: &str, body: &str) -> String {
         let length = body.len();
         self.exchange(
             format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
@@ -128,7 +140,7 @@ async fn read_all(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-fn status(answer: &str) -> &str {
+pub(super) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or("none")
 }
 
@@ -192,6 +204,25 @@ async fn tricks_with_lengths_and_doubled_headers_are_refused() {
             "two lengths",
             format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}"),
         ),
+        (
+            "a length twice",
+            format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{{}}"),
+        ),
+        (
+            "a length and a coding",
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 7\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+            ),
+        ),
+        (
+            "a coding and a length",
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 7\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+            ),
+        ),
+        ("a bare LF", format!("POST {path} HTTP/1.1\r\nhost: a\ncontent-length: 2\r\n\r\n{{}}")),
+        ("a bare LF at the end", format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\n{{}}")),
+        ("a bare CR", format!("POST {path} HTTP/1.1\r\nhost: a\rx: 1\r\ncontent-length: 2\r\n\r\n{{}}")),
         (
             "two codings",
             format!(
@@ -336,7 +367,9 @@ async fn closing_lets_requests_at_work_finish_and_ends_idle_connections() {
     at_work.write_all(b"{}").await.unwrap();
     assert_eq!(status(&read_all(&mut at_work).await), "202");
     tokio::time::timeout(Duration::from_secs(10), close).await.unwrap().unwrap();
-    assert!(TcpStream::connect(rig.address).await.is_err(), "nobody is let in any more");
+    let late = rig.post(&path, "", "{}").await;
+    assert_eq!(status(&late), "503", "nobody is let in any more: {late}");
+    assert!(late.contains("\r\nretry-after: 2\r\n") && late.contains("AURA-E1700"), "{late}");
 }
 
 #[tokio::test]
@@ -355,7 +388,7 @@ async fn a_trigger_that_lost_its_secret_refuses_everything_and_the_log_says_whic
     assert_eq!(status(&rig.post(&path, &signed("hush", "d-1"), "{}").await), "202");
     // Another connector under the same name: the secret that signed is gone.
     let fields = vec![("api_key".to_owned(), "k".to_owned())];
-    let add = ConnectionAdd { name: "hub".to_owned(), connector: "sendgrid".to_owned(), fields };
+    let add = ConnectionAdd { name: "hub".to_owned(), connector: "sendgrid".to_owned(), fields, keep_ms: None };
     rig.catalog.connection_add(&rig.actor, add).await.unwrap();
     for (id, headers) in [("d-2", signed("hush", "d-2")), ("d-3", signed("", "d-3")), ("none", String::new())] {
         let answer = rig.post(&path, &headers, "{}").await;

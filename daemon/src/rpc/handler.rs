@@ -8,7 +8,7 @@ use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply,
-    FlowDetail, FlowEnable, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow,
+    FlowDetail, FlowEnable, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, Role,
     RunCancel, RunDelete, RunDetail, RunPage, RunQuery, RunRef, RunResolve, RunsDeleted, Settings, StatusReply,
     Webhook, WebhookTest, WebhookTested,
 };
@@ -102,8 +102,12 @@ impl Handler for Session {
     async fn watch(&self, _: Actor, request: WatchRequest) -> Result<WatchReply, WireError> {
         watch::watch(&self.service, request).await
     }
-    async fn webhook_list(&self, _: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
-        Ok(self.service.catalog.webhooks(&self.service.public_url))
+    async fn webhook_list(&self, actor: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
+        let mut hooks = self.service.catalog.webhooks(&self.service.public_url);
+        if !matches!(actor.role, Role::Owner | Role::Admin) {
+            hooks.iter_mut().for_each(|hook| hook.offered = None);
+        }
+        Ok(hooks)
     }
     async fn webhook_test(&self, _: Actor, request: WebhookTest) -> Result<WebhookTested, WireError> {
         sample::test(&self.service, request).await

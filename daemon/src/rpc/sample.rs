@@ -42,8 +42,15 @@ pub async fn test(service: &Service, request: WebhookTest) -> Result<WebhookTest
         vec![("content-type".to_owned(), content_type), ("user-agent".to_owned(), "aura-test".to_owned())];
     headers.extend(target.matches.iter().cloned());
     let open = headers.len();
-    headers.extend(proof(&target, &state, &body, now_ms, &id)?);
     let path = format!("/hooks/{}", target.endpoint);
+    let url = format!("{}{path}", service.public_url.trim_end_matches('/'));
+    headers.extend(proof(
+        &target,
+        &state,
+        &signature::Request { method: "POST", url: &url, headers: &[], body: &body },
+        now_ms,
+        &id,
+    )?);
     let sent_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let began = Instant::now();
     let answer = tokio::time::timeout(WITHIN, send(&service.listen, &path, &headers, body)).await;
@@ -54,7 +61,7 @@ pub async fn test(service: &Service, request: WebhookTest) -> Result<WebhookTest
         DOTS.clone_into(value);
     }
     Ok(WebhookTested {
-        url: format!("{}{path}", service.public_url.trim_end_matches('/')),
+        url,
         sent: headers,
         sent_bytes,
         status,
@@ -72,7 +79,7 @@ fn sample(id: &str) -> Vec<u8> {
 fn proof(
     target: &Target,
     state: &State,
-    body: &[u8],
+    request: &signature::Request<'_>,
     now_ms: i64,
     id: &str,
 ) -> Result<Vec<(String, String)>, WireError> {
@@ -89,12 +96,13 @@ fn proof(
         }
         Proof::Signed { scheme, secret } => {
             let value = secret.value(state).ok_or_else(missing)?;
-            let known = signature::scheme(scheme).ok_or_else(|| {
-                WireError::new(Code::Invalid, format!("this build does not know the scheme {scheme}"))
+            let scheme_name = scheme.name();
+            let headers = scheme.with(|known| signature::sign_request(known, &value, request, now_ms, id));
+            let headers = headers.ok_or_else(|| {
+                WireError::new(Code::Invalid, format!("this build does not know the scheme {scheme_name}"))
             })?;
-            let headers = signature::sign(known, &value, body, now_ms, id);
             if headers.is_empty() {
-                let sentence = format!("a delivery of the scheme {scheme} can be signed by its sender only");
+                let sentence = format!("a delivery of the scheme {scheme_name} can be signed by its sender only");
                 return Err(WireError::new(Code::Invalid, sentence).hint(
                     "ask the sender for a test delivery, then look at `aura webhook show` and `aura event list`",
                 ));

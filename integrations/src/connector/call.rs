@@ -75,6 +75,7 @@ impl Connector {
             headers,
             body,
             timeout: ctx.timeout,
+            redirects: 0,
         })
     }
 

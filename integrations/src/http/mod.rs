@@ -1,14 +1,17 @@
 //! The one HTTP client of the product: every request that leaves goes through [`Http::send`].
 //!
 //! The invariant: an address that the [`EgressPolicy`] refuses is never dialled, and a failure says whether
-//! a byte of the request may have left ([`Reach`]). Redirects and retries are off: repeating is the engine's
-//! decision. Two clients stand behind it: the one for `http` loads no certificates, so that a machine
+//! a byte of the request may have left ([`Reach`]). Retries are off: repeating is the engine's decision. Redirects
+//! are off in the library and followed here where the request allows it (`redirect`), each hop judged anew. Two clients stand behind it: the one for `http` loads no certificates, so that a machine
 //! without any can still talk to its own services. See `policy` for addresses, `classify` for answers.
 
 mod classify;
 mod policy;
+mod redirect;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_egress;
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -27,7 +30,7 @@ use url::Url;
 
 pub use classify::{classify, retry_after_ms};
 pub(crate) use classify::{detail, status_class};
-pub use policy::{Blocked, EgressPolicy};
+pub use policy::{Blocked, EgressPolicy, in_network, is_network};
 
 /// Most bytes read of an answer, after decompression: 10 MiB.
 pub const BODY_MAX: usize = 10 * 1024 * 1024;
@@ -57,6 +60,9 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
     /// The whole exchange may take this long, at most 15 minutes.
     pub timeout: Duration,
+    /// Redirects that are followed, at most 5: of GET and HEAD all, of other methods none, because to send them
+    /// again is the caller's decision.
+    pub redirects: u8,
 }
 
 /// An answer, whatever its status.
@@ -93,6 +99,7 @@ pub struct Http {
 #[derive(Debug)]
 struct Inner {
     policy: Arc<EgressPolicy>,
+    names: Arc<dyn policy::Names>,
     plain: OnceLock<Client>,
     tls: OnceLock<Client>,
 }
@@ -103,8 +110,43 @@ impl Http {
     /// # Errors
     /// None today: certificates are read at the first https request, whose failure says what is wrong.
     pub fn new(policy: EgressPolicy) -> Result<Self, StepError> {
-        let inner = Inner { policy: Arc::new(policy), plain: OnceLock::new(), tls: OnceLock::new() };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self::with(policy, Arc::new(policy::System)))
+    }
+
+    /// A client that resolves names in another way: tests give names whatever addresses they want.
+    fn with(policy: EgressPolicy, names: Arc<dyn policy::Names>) -> Self {
+        let inner = Inner { policy: Arc::new(policy), names, plain: OnceLock::new(), tls: OnceLock::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Sends a request and reads its answer, following redirects as far as the request allows. See [`Http::once`].
+    ///
+    /// # Errors
+    /// As [`Http::once`]; also if a redirect leads to where nothing may be called, or there are too many.
+    pub async fn send(&self, mut request: HttpRequest, sent: &AtomicBool) -> Result<HttpResponse, (StepError, Reach)> {
+        let mut left =
+            if redirect::repeatable(&request.method) { request.redirects.min(redirect::HOPS_MAX) } else { 0 };
+        if left == 0 {
+            return self.once(request, sent).await;
+        }
+        let began = tokio::time::Instant::now();
+        let limit = request.timeout.min(TIMEOUT_MAX);
+        loop {
+            request.timeout = limit.saturating_sub(began.elapsed());
+            let response = self.once(request.clone(), sent).await?;
+            let Some(next) = redirect::next(&request, &response) else { return Ok(response) };
+            let refused = |why: String| {
+                let sentence = format!("the answer {} leads elsewhere: {why}", response.status);
+                (StepError::new(ErrorClass::Invalid, sentence), Reach::Refused)
+            };
+            if left == 0 {
+                return Err(refused(format!("more than {} redirects", request.redirects.min(redirect::HOPS_MAX))));
+            }
+            left -= 1;
+            request = next.map_err(refused)?;
+            let url = Url::parse(&request.url).map_err(|error| refused(error.to_string()))?;
+            self.inner.policy.check_url(&url).map_err(|blocked| refused(blocked.to_string()))?;
+        }
     }
 
     /// Sends one request, once, and reads its answer. Once this future has ended or was dropped halfway, `sent`
@@ -113,7 +155,7 @@ impl Http {
     /// # Errors
     /// With [`Reach::Unsent`] no byte of the request left: bad address or header, refused by policy, name or
     /// connection failed. With [`Reach::Unknown`] the peer may have acted: timeout, reset, answer too large.
-    pub async fn send(&self, request: HttpRequest, sent: &AtomicBool) -> Result<HttpResponse, (StepError, Reach)> {
+    async fn once(&self, request: HttpRequest, sent: &AtomicBool) -> Result<HttpResponse, (StepError, Reach)> {
         let unsent = |class, sentence: String| (StepError::new(class, sentence), Reach::Unsent);
         let invalid = |sentence: String| unsent(ErrorClass::Invalid, sentence);
         let url = Url::parse(&request.url)
@@ -162,14 +204,14 @@ impl Http {
         if let Some(client) = slot.get() {
             return Ok(client);
         }
-        let client = build(&self.inner.policy, tls)?;
+        let client = build(&self.inner, tls)?;
         Ok(slot.get_or_init(|| client))
     }
 }
 
 /// The only place where a client is built.
 #[expect(clippy::disallowed_methods, reason = "this is the one client factory that owns the egress policy")]
-fn build(policy: &Arc<EgressPolicy>, tls: bool) -> Result<Client, String> {
+fn build(inner: &Inner, tls: bool) -> Result<Client, String> {
     // Without a provider rustls panics at the first client. An Err says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -181,7 +223,7 @@ fn build(policy: &Arc<EgressPolicy>, tls: bool) -> Result<Client, String> {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(16)
-        .dns_resolver(policy::Resolver::new(Arc::clone(policy)));
+        .dns_resolver(policy::Resolver::new(Arc::clone(&inner.policy), Arc::clone(&inner.names)));
     if !tls {
         builder = builder.tls_certs_only([]);
     }

@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,11 @@ const PORTS: &[u16] = &[
     587, 636, 873, 993, 995, 1433, 1521, 2049, 2375, 2376, 2379, 2380, 3306, 3389, 4222, 5432, 5672, 5900, 6379, 6380,
     9042, 9092, 9200, 9300, 10250, 11211, 27017,
 ];
+
+/// Names of this machine.
+const LOCAL: &[&str] = &["localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"];
+/// Ends of names that only a private network knows.
+const INSIDE: &[&str] = &[".internal", ".local", ".localdomain", ".home.arpa", ".lan"];
 
 /// What the operator allows beyond the public internet. The default allows nothing beyond it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,8 +79,9 @@ impl EgressPolicy {
     }
 
     fn check_name(&self, name: &str) -> Result<(), Blocked> {
-        let local = name == "localhost" || name.ends_with(".localhost");
-        let inside = name == "metadata" || name.starts_with("metadata.") || name.ends_with(".internal");
+        let local = LOCAL.contains(&name) || name.ends_with(".localhost");
+        let inside =
+            name == "metadata" || name.starts_with("metadata.") || INSIDE.iter().any(|end| name.ends_with(end));
         if (local && !self.allow_loopback) || inside {
             return Err(Blocked { why: "this name belongs to the machine or its network" });
         }
@@ -109,8 +116,19 @@ impl EgressPolicy {
     }
 }
 
+/// Whether a text is a network of the form `10.1.0.0/16`.
+#[must_use]
+pub fn is_network(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(base, bits)| match (base.parse(), bits.parse::<u32>()) {
+        (Ok(IpAddr::V4(_)), Ok(bits)) => bits <= 32,
+        (Ok(IpAddr::V6(_)), Ok(bits)) => bits <= 128,
+        _ => false,
+    })
+}
+
 /// Whether an address is in a network of the form `10.1.0.0/16`; anything else is no network.
-fn in_network(network: &str, address: IpAddr) -> bool {
+#[must_use]
+pub fn in_network(network: &str, address: IpAddr) -> bool {
     let Some((base, bits)) = network.split_once('/') else { return false };
     let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
     match (base, address) {
@@ -153,6 +171,7 @@ fn kind_v4(address: Ipv4Addr) -> Kind {
         | (169, 254, _)
         | (192, 0, 0)
         | (192, 0, 2)
+        | (192, 88, 99)
         | (198, 18..=19, _)
         | (198, 51, 100)
         | (203, 0, 113) => Kind::Special,
@@ -176,6 +195,8 @@ fn kind_v6(address: Ipv6Addr) -> Kind {
         // NAT64, well-known and local prefix; the address stands in the last 32 bits.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         [0x64, 0xff9b, 1, ..] => Kind::Special,
+        // ISATAP: the address stands behind 0:5efe in whatever network.
+        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] if embedded(high, low) != Kind::Public => embedded(high, low),
         // 6to4 carries an address behind 2002.
         [0x2002, high, low, ..] => embedded(high, low),
         // Teredo, documentation, discard.
@@ -187,26 +208,44 @@ fn kind_v6(address: Ipv6Addr) -> Kind {
     }
 }
 
-/// Resolves names for the client, under the policy.
+type Found<'a> = Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send + 'a>>;
+
+/// Who knows the addresses of names.
+pub(super) trait Names: Send + Sync + std::fmt::Debug {
+    /// All addresses of a name.
+    fn of<'a>(&'a self, name: &'a str) -> Found<'a>;
+}
+
+/// The machine's own resolver.
+#[derive(Debug)]
+pub(super) struct System;
+
+impl Names for System {
+    fn of<'a>(&'a self, name: &'a str) -> Found<'a> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+    }
+}
+
+/// Resolves names for the client, under the policy: what it gives is what is dialled.
 pub(super) struct Resolver {
     policy: Arc<EgressPolicy>,
+    names: Arc<dyn Names>,
     slots: Arc<Semaphore>,
 }
 
 impl Resolver {
-    pub(super) fn new(policy: Arc<EgressPolicy>) -> Self {
-        Self { policy, slots: Arc::new(Semaphore::new(RESOLVE_MAX)) }
+    pub(super) fn new(policy: Arc<EgressPolicy>, names: Arc<dyn Names>) -> Self {
+        Self { policy, names, slots: Arc::new(Semaphore::new(RESOLVE_MAX)) }
     }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (policy, slots) = (Arc::clone(&self.policy), Arc::clone(&self.slots));
+        let (policy, names, slots) = (Arc::clone(&self.policy), Arc::clone(&self.names), Arc::clone(&self.slots));
         Box::pin(async move {
             let work = async {
                 let _slot = slots.acquire_owned().await?;
-                let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-                Ok::<Vec<SocketAddr>, Box<dyn StdError + Send + Sync>>(found.collect())
+                Ok::<Vec<SocketAddr>, Box<dyn StdError + Send + Sync>>(names.of(name.as_str()).await?)
             };
             let addresses = tokio::time::timeout(RESOLVE_TIMEOUT, work).await.map_err(|_| "no answer within 5 s")??;
             if addresses.is_empty() {

@@ -22,6 +22,7 @@ fn post(url: &str) -> HttpRequest {
         headers: vec![("x-one".into(), "1".into())],
         body: b"hello".to_vec(),
         timeout: PATIENT,
+        redirects: 0,
     }
 }
 
@@ -104,7 +105,7 @@ async fn a_name_is_judged_by_every_address_it_resolves_to() {
     let response = http().send(post(&url), &AtomicBool::new(false)).await.unwrap();
     assert_eq!(response.status, 200);
     // The name passes as a host of its own choice; its address does not.
-    let strict = policy::Resolver::new(Arc::new(EgressPolicy::default()));
+    let strict = policy::Resolver::new(Arc::new(EgressPolicy::default()), Arc::new(policy::System));
     let name: reqwest::dns::Name = "localhost".parse().unwrap();
     let error = reqwest::dns::Resolve::resolve(&strict, name).await.err().unwrap();
     assert!(error.downcast_ref::<Blocked>().is_some(), "{error}");

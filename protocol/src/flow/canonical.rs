@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::read::DEDUPE_WINDOW;
-use super::{Arm, Auth, Flow, Http, Kind, Need, Reply, Retry, Sleep, Span, Step, Stop, Trigger, WhenFull};
+use super::{Arm, Auth, Flow, Hmac, Http, Kind, Need, Reply, Retry, Sleep, Span, Step, Stop, Trigger, WhenFull};
 use crate::value::{Map, Value};
 
 /// The flow as sorted JSON with defaults left out.
@@ -116,11 +116,27 @@ fn whole(flow: &Flow) -> Value {
         .done()
 }
 
+fn hmac(hmac: &Hmac) -> Value {
+    let (usual, word) = (Hmac::default(), |text: &String| Value::from(text.as_str()));
+    Out::default()
+        .put("secret", hmac.secret.as_str())
+        .put("header", hmac.header.as_str())
+        .unless("prefix", &hmac.prefix, &usual.prefix, word)
+        .unless("encoding", &hmac.encoding, &usual.encoding, word)
+        .unless("algorithm", &hmac.algorithm, &usual.algorithm, word)
+        .some("timestamp", hmac.timestamp.as_deref())
+        .span("tolerance", hmac.tolerance)
+        .some("signed", hmac.signed.as_deref())
+        .some("id", hmac.id.as_deref())
+        .done()
+}
+
 fn trigger(trigger: &Trigger) -> Value {
     let auth = trigger.auth.as_ref().map(|auth| match auth {
         Auth::None => Value::from("none"),
         Auth::Bearer(secret) => Value::object([("bearer", secret.as_str())]),
         Auth::Scheme { scheme, secret } => Value::object([("scheme", scheme.as_str()), ("secret", secret.as_str())]),
+        Auth::Hmac(hmac) => Value::object([("hmac", self::hmac(hmac))]),
     });
     let reply = match trigger.reply {
         Reply::Ack => None,

@@ -54,7 +54,10 @@ pub const MODIFIERS: &[&str] = &[
 /// The kinds of triggers, besides `connector.event`.
 pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "poll", "called", "flow_failed"];
 /// Of `auth`.
-pub const AUTH: &[&str] = &["scheme", "secret", "bearer"];
+pub const AUTH: &[&str] = &["scheme", "secret", "bearer", "hmac"];
+/// Of `auth.hmac`.
+pub const HMAC: &[&str] =
+    &["secret", "header", "prefix", "encoding", "algorithm", "timestamp", "tolerance", "signed", "id"];
 /// Of `dedupe`.
 pub const DEDUPE: &[&str] = &["key", "window"];
 /// Of `debounce`.

@@ -152,6 +152,8 @@ enum AuthFile {
     Bearer(BearerFile),
     /// A signature.
     Scheme(SchemeFile),
+    /// The HMAC of a sender that no scheme names.
+    Hmac(HmacFile),
 }
 
 /// Nobody checks; must be written out.
@@ -170,11 +172,43 @@ struct BearerFile {
     bearer: String,
 }
 
+/// A sender that no scheme names.
+#[derive(JsonSchema)]
+#[schemars(rename = "HmacAuth", deny_unknown_fields)]
+struct HmacFile {
+    /// How it signs.
+    hmac: HmacWayFile,
+}
+
+/// How a sender signs.
+#[derive(JsonSchema)]
+#[schemars(rename = "Hmac", deny_unknown_fields)]
+struct HmacWayFile {
+    /// Name of the secret, never its value.
+    secret: String,
+    /// The header that holds the signature.
+    header: String,
+    /// What stands before the signature, as in `sha256=`.
+    prefix: Option<String>,
+    /// `hex` (default) or `base64`.
+    encoding: Option<String>,
+    /// `sha256` (default), `sha512` or `sha1`.
+    algorithm: Option<String>,
+    /// The header that holds the time, in Unix seconds or milliseconds.
+    timestamp: Option<String>,
+    /// How far that time may be from ours; 5m.
+    tolerance: Option<Duration>,
+    /// What is signed: `{body}`, or `{timestamp}.{body}` where there is a timestamp.
+    signed: Option<String>,
+    /// The header that holds the id of a delivery.
+    id: Option<String>,
+}
+
 /// A signature scheme and the secret that signs.
 #[derive(JsonSchema)]
 #[schemars(rename = "Scheme", deny_unknown_fields)]
 struct SchemeFile {
-    /// `stripe`, `github`, `slack`, `shopify_webhook` or `standard_webhooks`.
+    /// As in `stripe`, `github` or `shopify_webhook`; `docs/connectors.md` lists all.
     scheme: String,
     /// Name of the secret, never its value.
     secret: String,

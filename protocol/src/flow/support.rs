@@ -4,6 +4,7 @@
 //! in one change.
 
 use super::{Auth, Span};
+use crate::signature;
 
 /// Step kinds.
 pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "sleep", "respond", "stop"];
@@ -44,8 +45,6 @@ pub const FLOW_KEYS: &[&str] = &[
 ];
 /// Root names that a run provides to expressions.
 pub const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "run", "error"];
-/// Signature schemes of webhooks.
-pub const SCHEMES: &[&str] = &["stripe", "github", "slack", "shopify_webhook", "standard_webhooks"];
 
 /// Kinds that call something outside: they alone have an effect, a retry and a timeout.
 pub const CALLS: &[&str] = &["uses", "http"];
@@ -53,16 +52,17 @@ pub const CALLS: &[&str] = &["uses", "http"];
 /// The sender of these deliveries gives up early: its name and how long it waits.
 #[must_use]
 pub fn patience(on: &str, auth: Option<&Auth>) -> Option<(&'static str, Span)> {
-    let scheme = match auth {
-        Some(Auth::Scheme { scheme, .. }) => scheme.as_str(),
-        _ => "",
+    let name = match (auth, on.split_once('.')) {
+        (Some(Auth::Scheme { scheme, .. }), _) => scheme.as_str(),
+        (_, Some(("shopify", _))) => "shopify_webhook",
+        (_, Some((connector, _))) => connector,
+        _ => return None,
     };
-    let provider = on.split_once('.').map_or("", |(connector, _)| connector);
-    if scheme == "slack" || provider == "slack" {
-        Some(("Slack", Span::from_secs(3)))
-    } else if scheme == "shopify_webhook" || provider == "shopify" {
-        Some(("Shopify", Span::from_secs(5)))
-    } else {
-        None
-    }
+    let scheme = signature::scheme(name)?;
+    Some((scheme.title, Span::from_ms(scheme.reply_within_ms?)))
+}
+
+/// Names of the signature schemes of webhooks.
+pub fn schemes() -> impl Iterator<Item = &'static str> + Clone {
+    signature::SCHEMES.iter().map(|scheme| scheme.name)
 }

@@ -136,8 +136,7 @@ pub struct Trigger {
 }
 
 /// How a delivery proves itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
     /// Nobody checks. Must be written out; doctor warns.
     None,
@@ -145,11 +144,65 @@ pub enum Auth {
     Bearer(String),
     /// A signature scheme and the name of its secret.
     Scheme {
-        /// `stripe`, `github`, `slack`, `shopify_webhook`, `standard_webhooks`.
+        /// One of [`crate::signature::SCHEMES`].
         scheme: String,
         /// Name of the secret that signs.
         secret: String,
     },
+    /// The HMAC of a sender that no scheme names.
+    Hmac(Box<Hmac>),
+}
+
+impl Auth {
+    /// The name of the secret that proves deliveries; `None` if nobody checks.
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Bearer(secret) | Self::Scheme { secret, .. } => Some(secret),
+            Self::Hmac(hmac) => Some(&hmac.secret),
+        }
+    }
+}
+
+/// An HMAC described in the trigger, as its author wrote it; [`crate::signature::Generic`] checks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hmac {
+    /// Name of the secret that signs.
+    pub secret: String,
+    /// The header that holds the signature.
+    pub header: String,
+    /// What stands before the signature, as in `sha256=`.
+    pub prefix: String,
+    /// `hex` or `base64`.
+    pub encoding: String,
+    /// `sha256`, `sha512` or `sha1`.
+    pub algorithm: String,
+    /// The header that holds the time, in Unix seconds or milliseconds.
+    pub timestamp: Option<String>,
+    /// How far that time may be from ours.
+    pub tolerance: Option<Span>,
+    /// What is signed, as in `{timestamp}.{body}`.
+    pub signed: Option<String>,
+    /// The header that holds the id of a delivery, on which repeats are told.
+    pub id: Option<String>,
+}
+
+impl Default for Hmac {
+    fn default() -> Self {
+        let (none, word) = (String::new, str::to_owned);
+        Self {
+            secret: none(),
+            header: none(),
+            prefix: none(),
+            encoding: word("hex"),
+            algorithm: word("sha256"),
+            timestamp: None,
+            tolerance: None,
+            signed: None,
+            id: None,
+        }
+    }
 }
 
 /// Equal keys inside the window are one event.

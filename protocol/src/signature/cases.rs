@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{scheme, verify};
+use super::{Request, SHOPIFY_QUERY, scheme, verify};
 use crate::text::display;
 
 /// Most cases read of one file.
@@ -55,8 +55,18 @@ struct Case {
     #[serde(default)]
     secrets: Vec<String>,
     now_ms: i64,
+    /// Schemes with key pairs.
+    #[serde(default)]
+    public_key: Option<String>,
     #[serde(default)]
     tolerance_s: Option<u64>,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    url: Option<String>,
+    /// Of signed addresses, without the `?`.
+    #[serde(default)]
+    query: Option<String>,
     headers: Vec<(String, String)>,
     #[serde(default)]
     body_b64: String,
@@ -97,12 +107,22 @@ fn check(raw: &RawValue) -> Result<String, String> {
     let unreadable = |error: serde_json::Error| format!("the case cannot be read: {error}");
     // The scheme first: cases of schemes that we do not know may lack fields that ours need.
     let SchemeOnly { scheme: name } = serde_json::from_str(raw.get()).map_err(unreadable)?;
-    let known = scheme(&name).ok_or_else(|| format!("scheme {} is not known to this build", display(&name)))?;
+    let query = Some(&SHOPIFY_QUERY).filter(|scheme| scheme.name == name);
+    let known =
+        scheme(&name).or(query).ok_or_else(|| format!("scheme {} is not known to this build", display(&name)))?;
     let case: Case = serde_json::from_str(raw.get()).map_err(unreadable)?;
     debug_assert_eq!(case.scheme, known.name, "both read the same field");
     let body = STANDARD.decode(&case.body_b64).map_err(|error| format!("body_b64 is not base 64: {error}"))?;
-    let secrets: Vec<&str> = case.secret.iter().chain(&case.secrets).map(String::as_str).collect();
-    verify(known, &secrets, &case.headers, &body, case.now_ms, case.tolerance_s)
+    let secrets = case.secret.iter().chain(&case.public_key).chain(&case.secrets);
+    let secrets: Vec<&str> = secrets.map(String::as_str).collect();
+    let url = match (&case.url, &case.query) {
+        (Some(url), _) => url.clone(),
+        (None, Some(query)) => format!("/?{query}"),
+        (None, None) => String::new(),
+    };
+    let method = case.method.as_deref().unwrap_or("POST");
+    let request = Request { method, url: &url, headers: &case.headers, body: &body };
+    verify(known, &secrets, &request, case.now_ms, case.tolerance_s)
         .map(|()| format!("the signature of {} matches", known.title))
         .map_err(|refusal| refusal.to_string())
 }

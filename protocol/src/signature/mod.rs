@@ -8,37 +8,50 @@
 
 pub mod cases;
 mod delivery;
+mod generic;
+mod greeting;
+mod key;
+mod query;
+mod schemes;
 mod sign;
-mod verify;
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_more;
+mod verify;
 
-pub use delivery::{Handshake, delivery_id, handshake};
-pub use sign::sign;
+pub use delivery::delivery_id;
+pub use generic::{Generic, GenericError};
+pub use greeting::{Handshake, Unsigned, handshake, unsigned};
+pub use schemes::{SCHEMES, SHOPIFY_QUERY};
+pub use sign::{sign, sign_request};
 pub use verify::{Refusal, bearer, verify};
 
 /// One way in which a vendor signs its deliveries.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Scheme {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scheme<'a> {
     /// Name in flows and connectors, as in `auth: { scheme: stripe }`.
-    pub name: &'static str,
+    pub name: &'a str,
     /// For people.
-    pub title: &'static str,
+    pub title: &'a str,
     /// Header families of the vendor; the first one whose signature header is present counts.
-    pub families: &'static [Family],
+    pub families: &'a [Family<'a>],
     /// How signatures stand in the signature header.
-    pub layout: Layout,
+    pub layout: Layout<'a>,
     /// How the bytes of one signature are written.
     pub encoding: Encoding,
-    /// What is signed with HMAC-SHA256, piece by piece.
-    pub signed: &'static [Part],
+    /// How the pieces are signed.
+    pub algorithm: Algorithm,
+    /// What is signed, piece by piece.
+    pub signed: &'a [Part<'a>],
     /// How the secret's text becomes the key.
     pub key: Key,
     /// How far the timestamp may be from our clock; `None` if the vendor signs no time.
     pub window: Option<Window>,
     /// What tells one delivery from another.
     pub delivery: DeliveryId,
+    /// What the vendor sends before or beside events.
+    pub greeting: Greeting,
     /// Status of a success answer.
     pub success_status: u16,
     /// The sender gives up after this many milliseconds.
@@ -46,40 +59,44 @@ pub struct Scheme {
 }
 
 /// The names of the headers that carry one delivery's proof, in lower case.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Family {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family<'a> {
     /// Holds the signature or several.
-    pub signature: &'static str,
-    /// Holds the time in Unix seconds, if it does not stand in the signature header.
-    pub timestamp: Option<&'static str>,
+    pub signature: &'a str,
+    /// Holds the time, if it does not stand in the signature header.
+    pub timestamp: Option<&'a str>,
     /// Holds the vendor's id of the delivery.
-    pub id: Option<&'static str>,
+    pub id: Option<&'a str>,
+    /// A header that must be there with this value, and is not signed: the version of the scheme.
+    pub version: Option<(&'a str, &'a str)>,
 }
 
 /// How signatures stand in their header.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Layout {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout<'a> {
     /// One signature after a fixed prefix (which may be empty).
     One {
         /// For example `sha256=`.
-        prefix: &'static str,
+        prefix: &'a str,
     },
     /// `t=…,v1=…,v1=…`: the time and any number of signatures; other keys are ignored.
     Pairs {
         /// Key of the time.
-        time: &'static str,
+        time: &'a str,
         /// Key of a signature.
-        signature: &'static str,
+        signature: &'a str,
     },
     /// Entries between spaces, of which those with the prefix count.
     List {
         /// For example `v1,`.
-        prefix: &'static str,
+        prefix: &'a str,
     },
+    /// In the query of the address, over its other parameters: callbacks of a browser, no webhooks.
+    Query,
 }
 
-/// How the 32 bytes of a signature are written.
-#[derive(Debug, PartialEq, Eq)]
+/// How the bytes of a signature are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// Lower-case hexadecimal.
     Hex,
@@ -87,21 +104,47 @@ pub enum Encoding {
     Base64,
 }
 
+/// How the pieces are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// HMAC with the secret as key.
+    Hmac(Hash),
+    /// SHA-256 over the secret and then the pieces: an old form, weaker than HMAC.
+    Digest,
+    /// ECDSA over P-256 and SHA-256, in DER; the secret is the public key.
+    EcdsaP256,
+}
+
+/// A hash function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hash {
+    /// 20 bytes; still sound within HMAC, taken only where a generic webhook asks for it.
+    Sha1,
+    /// 32 bytes.
+    Sha256,
+    /// 64 bytes.
+    Sha512,
+}
+
 /// A piece of the signed bytes.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Part {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
     /// Fixed text.
-    Text(&'static str),
+    Text(&'a str),
     /// The timestamp as it was sent.
     Time,
     /// The delivery's id as it was sent.
     Id,
+    /// The request's method, as in `POST`.
+    Method,
+    /// The whole address as its sender wrote it, `%`-escapes of delimiters undone (HubSpot's rule).
+    Url,
     /// The raw body.
     Body,
 }
 
 /// How the secret's text becomes the key.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// Its bytes as they are.
     Text,
@@ -110,110 +153,118 @@ pub enum Key {
         /// For example `whsec_`.
         prefix: &'static str,
     },
+    /// Base 64 of a public key (SPKI in DER), with or without PEM lines around it.
+    PublicKey,
 }
 
 /// How far a timestamp may be away.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Seconds, counted in whole seconds; a trigger may set its own.
+    /// Seconds; a trigger may set its own.
     pub tolerance_s: u64,
     /// Whether a time ahead of ours is refused as well.
     pub both_ways: bool,
+    /// How the time is written.
+    pub unit: Unit,
+}
+
+/// How a time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Unix seconds; ages are counted in whole seconds.
+    Seconds,
+    /// Unix milliseconds.
+    Millis,
+    /// Seconds, or with 13 digits milliseconds.
+    Either,
 }
 
 /// Where the vendor's id of a delivery stands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveryId {
     /// In the family's `id` header.
     Header,
     /// In a text field at the top of the JSON body.
     Body(&'static str),
+    /// A delivery holds several events: these fields of each of them together are its id.
+    Each {
+        /// The field that holds the events; `None` if the body itself is the list.
+        list: Option<&'static str>,
+        /// The fields of one event.
+        fields: &'static [&'static str],
+    },
+    /// The vendor gives none: a repeat has the same bytes, so their digest is the id.
+    Digest,
 }
 
-/// The scheme of that name; `None` if this build does not know it.
+/// What a vendor sends before or beside events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Greeting {
+    /// Nothing.
+    None,
+    /// Signed JSON of `type: url_verification`, answered with its `challenge`; signed forms with `ssl_check`.
+    Slack,
+    /// A signed delivery with this header and value, which is no event.
+    Ping {
+        /// Name in lower case.
+        header: &'static str,
+        /// Its value.
+        value: &'static str,
+    },
+    /// `GET` with `hub.challenge` and the agreed `hub.verify_token`.
+    HubChallenge,
+    /// The first, unsigned delivery brings the token that signs all later ones.
+    Token {
+        /// The JSON field that holds it.
+        field: &'static str,
+    },
+    /// An unsigned form with nothing but this field and a number, without the signature header.
+    UnsignedPing {
+        /// The field.
+        field: &'static str,
+    },
+}
+
+/// What is checked of a delivery.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// As in `POST`.
+    pub method: &'a str,
+    /// The whole address as its sender wrote it, with query.
+    pub url: &'a str,
+    /// Names (any case) and values as received.
+    pub headers: &'a [(String, String)],
+    /// The raw body.
+    pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// A `POST` whose address is not signed.
+    #[must_use]
+    pub const fn post(headers: &'a [(String, String)], body: &'a [u8]) -> Self {
+        Self { method: "POST", url: "", headers, body }
+    }
+
+    /// The text behind the `?`, empty without one.
+    #[must_use]
+    pub fn query(&self) -> &'a str {
+        let whole = self.url.split_once('#').map_or(self.url, |(before, _)| before);
+        whole.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Every value of a header, by its name in any case.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+}
+
+/// The webhook scheme of that name; `None` if this build does not know it.
 #[must_use]
-pub fn scheme(name: &str) -> Option<&'static Scheme> {
+pub fn scheme(name: &str) -> Option<&'static Scheme<'static>> {
     SCHEMES.iter().find(|scheme| scheme.name == name)
 }
-
-/// Every scheme of this build.
-pub static SCHEMES: &[Scheme] = &[
-    // base64 of HMAC-SHA256 over the body; older deliveries have `X-Shopify-…` headers, Events ones `shopify-…`.
-    // Admin-created webhooks are signed with the store's secret, an app's with its client secret.
-    Scheme {
-        name: "shopify_webhook",
-        title: "Shopify",
-        families: &[
-            Family { signature: "x-shopify-hmac-sha256", timestamp: None, id: Some("x-shopify-event-id") },
-            Family { signature: "shopify-hmac-sha256", timestamp: None, id: Some("shopify-event-id") },
-        ],
-        layout: Layout::One { prefix: "" },
-        encoding: Encoding::Base64,
-        signed: &[Part::Body],
-        key: Key::Text,
-        window: None,
-        delivery: DeliveryId::Header,
-        success_status: 200,
-        reply_within_ms: Some(5_000),
-    },
-    // The secret is used with its `whsec_`. Any v1 may match (rolled secrets); v0 is ignored. Stripe's own
-    // libraries refuse only what is too old.
-    Scheme {
-        name: "stripe",
-        title: "Stripe",
-        families: &[Family { signature: "stripe-signature", timestamp: None, id: None }],
-        layout: Layout::Pairs { time: "t", signature: "v1" },
-        encoding: Encoding::Hex,
-        signed: &[Part::Time, Part::Text("."), Part::Body],
-        key: Key::Text,
-        window: Some(Window { tolerance_s: 300, both_ways: false }),
-        delivery: DeliveryId::Body("id"),
-        success_status: 202,
-        reply_within_ms: Some(10_000),
-    },
-    // No time is signed: a repeat is told by the delivery id only. The older SHA-1 header is never read.
-    Scheme {
-        name: "github",
-        title: "GitHub",
-        families: &[Family { signature: "x-hub-signature-256", timestamp: None, id: Some("x-github-delivery") }],
-        layout: Layout::One { prefix: "sha256=" },
-        encoding: Encoding::Hex,
-        signed: &[Part::Body],
-        key: Key::Text,
-        window: None,
-        delivery: DeliveryId::Header,
-        success_status: 202,
-        reply_within_ms: Some(10_000),
-    },
-    Scheme {
-        name: "slack",
-        title: "Slack",
-        families: &[Family { signature: "x-slack-signature", timestamp: Some("x-slack-request-timestamp"), id: None }],
-        layout: Layout::One { prefix: "v0=" },
-        encoding: Encoding::Hex,
-        signed: &[Part::Text("v0:"), Part::Time, Part::Text(":"), Part::Body],
-        key: Key::Text,
-        window: Some(Window { tolerance_s: 300, both_ways: true }),
-        delivery: DeliveryId::Body("event_id"),
-        success_status: 200,
-        reply_within_ms: Some(3_000),
-    },
-    // standardwebhooks.com; the key is the base 64 after `whsec_`.
-    Scheme {
-        name: "standard_webhooks",
-        title: "Standard Webhooks",
-        families: &[Family {
-            signature: "webhook-signature",
-            timestamp: Some("webhook-timestamp"),
-            id: Some("webhook-id"),
-        }],
-        layout: Layout::List { prefix: "v1," },
-        encoding: Encoding::Base64,
-        signed: &[Part::Id, Part::Text("."), Part::Time, Part::Text("."), Part::Body],
-        key: Key::Base64 { prefix: "whsec_" },
-        window: Some(Window { tolerance_s: 300, both_ways: true }),
-        delivery: DeliveryId::Header,
-        success_status: 202,
-        reply_within_ms: Some(15_000),
-    },
-];

@@ -3,22 +3,16 @@
 //! Nothing from outside gets into a refusal's text, and every comparison of secret bytes takes the same
 //! time wherever they differ. The schemes stand in [`super::SCHEMES`].
 
-use base64::Engine as _;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use std::borrow::Cow;
+
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Encoding, Family, Key, Layout, Part, Scheme};
+use super::key::{Keyed, Signed};
+use super::{Family, Layout, Part, Request, Scheme, Unit, Window, query};
 
 /// Signatures tried per delivery; a header with more is refused.
 const SIGNATURES_MAX: usize = 16;
-
-/// People paste secrets with and without `=` at the end; both are the same key.
-const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Why a delivery is refused: one sentence that holds nothing the sender wrote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,31 +21,33 @@ pub enum Refusal {
     #[error("no secret is configured for {scheme}, so nothing is accepted; add the signing secret to the connection")]
     NoSecret {
         /// Name of the scheme.
-        scheme: &'static str,
+        scheme: String,
     },
     /// The configured secret cannot be a key of this scheme.
-    #[error("the secret configured for {scheme} is not usable: it must be base 64, as in whsec_…")]
+    #[error("the secret configured for {scheme} is not usable: it must be {form}")]
     BadSecret {
         /// Name of the scheme.
-        scheme: &'static str,
+        scheme: String,
+        /// What it must be.
+        form: &'static str,
     },
     /// A header is not there.
     #[error("header `{header}` is missing")]
     Missing {
         /// Its name.
-        header: &'static str,
+        header: String,
     },
     /// A header is there more than once: nobody can say which one counts.
     #[error("header `{header}` is there more than once")]
     Twice {
         /// Its name.
-        header: &'static str,
+        header: String,
     },
     /// A header does not have its form.
     #[error("header `{header}` {problem}")]
     Malformed {
         /// Its name.
-        header: &'static str,
+        header: String,
         /// What is wrong.
         problem: &'static str,
     },
@@ -59,7 +55,7 @@ pub enum Refusal {
     #[error("the timestamp in `{header}` is {age_s} s old and {tolerance_s} s are allowed")]
     TooOld {
         /// Where the time stands.
-        header: &'static str,
+        header: String,
         /// Its age in seconds.
         age_s: u64,
         /// What is allowed.
@@ -69,7 +65,7 @@ pub enum Refusal {
     #[error("the timestamp in `{header}` is {ahead_s} s ahead of our clock and {tolerance_s} s are allowed")]
     TooNew {
         /// Where the time stands.
-        header: &'static str,
+        header: String,
         /// Seconds ahead.
         ahead_s: u64,
         /// What is allowed.
@@ -79,126 +75,162 @@ pub enum Refusal {
     #[error("no signature in `{header}` matches: the body was changed on the way, or the secret is another one")]
     Mismatch {
         /// Where the signatures stand.
-        header: &'static str,
+        header: String,
+    },
+    /// The address is signed and its proof is wrong.
+    #[error(
+        "no signature in `{header}` matches: the body was changed on the way, the secret is another one, or the address is not the one its sender wrote (see `public_url`)"
+    )]
+    AddressMismatch {
+        /// Where the signatures stand.
+        header: String,
     },
     /// The token is another one.
     #[error("the bearer token is not the one configured for this trigger")]
     Token,
 }
 
-/// Checks a delivery: Ok only if one of the secrets signed exactly this body.
+/// Checks a delivery: Ok only if one of the secrets signed exactly this request.
 ///
-/// `headers` are names (any case) and values as received; `secrets` holds the active ones, two during a
-/// rotation; `now_ms` is Unix time; `tolerance` in seconds replaces the scheme's own.
+/// `secrets` holds the active ones, two during a rotation; `now_ms` is Unix time; `tolerance` in seconds
+/// replaces the scheme's own.
 ///
 /// # Errors
 /// The part that is missing or differs, as a [`Refusal`].
 pub fn verify(
-    scheme: &Scheme,
+    scheme: &Scheme<'_>,
     secrets: &[&str],
-    headers: &[(String, String)],
-    body: &[u8],
+    request: &Request<'_>,
     now_ms: i64,
     tolerance: Option<u64>,
 ) -> Result<(), Refusal> {
     let keys = keys(scheme, secrets)?;
-    let family = family(scheme, headers).ok_or(Refusal::Missing { header: first_signature_header(scheme) })?;
-    let claim = claim(scheme, family, headers)?;
-    if let Some(window) = &scheme.window {
-        let (header, time) = claim.time.ok_or(Refusal::Missing { header: family.signature })?;
-        let seconds = seconds(header, time)?;
-        in_window(header, seconds, now_ms, tolerance.unwrap_or(window.tolerance_s), window.both_ways)?;
+    if scheme.layout == Layout::Query {
+        return query::verify(scheme, keys, request, now_ms, tolerance);
     }
-    for key in &keys {
-        let mac = mac(scheme, key, claim.time.map_or("", |(_, time)| time), claim.id, body);
-        for signature in &claim.signatures {
-            // verify_slice compares in constant time.
-            if mac.clone().verify_slice(signature).is_ok() {
-                return Ok(());
-            }
+    let family = family(scheme, request).ok_or_else(|| missing(first_signature_header(scheme)))?;
+    let claim = claim(scheme, family, request)?;
+    if let Some(window) = &scheme.window {
+        let (header, time) = claim.time.ok_or_else(|| missing(family.signature))?;
+        in_window(header, time, now_ms, window, tolerance)?;
+    }
+    for mut key in keys {
+        feed(scheme, &mut key, claim.time.map_or("", |(_, time)| time), claim.id, request);
+        if key.proves(&claim.signatures) {
+            return Ok(());
         }
     }
-    Err(Refusal::Mismatch { header: family.signature })
+    let header = family.signature.to_owned();
+    Err(if scheme.signed.contains(&Part::Url) {
+        Refusal::AddressMismatch { header }
+    } else {
+        Refusal::Mismatch { header }
+    })
 }
 
-/// Checks `Authorization: Bearer …` against a secret, in constant time.
+/// Checks `Authorization: Bearer …` against secrets, in constant time.
 ///
 /// # Errors
-/// The header is missing, doubled or of another form, the secret is empty, or the token differs.
-pub fn bearer(secret: &str, headers: &[(String, String)]) -> Result<(), Refusal> {
+/// The header is missing, doubled or of another form, a secret is empty, or the token differs.
+pub fn bearer(secrets: &[&str], headers: &[(String, String)]) -> Result<(), Refusal> {
     const HEADER: &str = "authorization";
-    if secret.is_empty() {
-        return Err(Refusal::NoSecret { scheme: "bearer" });
+    if secrets.is_empty() || secrets.iter().any(|secret| secret.is_empty()) {
+        return Err(Refusal::NoSecret { scheme: "bearer".to_owned() });
     }
-    let value = one(headers, HEADER)?;
+    let value = one(&Request::post(headers, b""), HEADER)?;
     let token = match value.split_at_checked(7) {
         Some((word, token)) if word.eq_ignore_ascii_case("bearer ") => token.trim_start_matches(' '),
-        _ => return Err(Refusal::Malformed { header: HEADER, problem: "is not of the form `Bearer <token>`" }),
+        _ => {
+            let problem = "is not of the form `Bearer <token>`";
+            return Err(Refusal::Malformed { header: HEADER.to_owned(), problem });
+        }
     };
     // Digests have one length, so the time does not tell the token's length either.
-    let same = Sha256::digest(token.as_bytes()).ct_eq(&Sha256::digest(secret.as_bytes()));
-    if bool::from(same) { Ok(()) } else { Err(Refusal::Token) }
+    let given = Sha256::digest(token.as_bytes());
+    let fits = |secret: &&str| bool::from(given.ct_eq(&Sha256::digest(secret.as_bytes())));
+    if secrets.iter().filter(|secret| fits(secret)).count() > 0 { Ok(()) } else { Err(Refusal::Token) }
 }
 
 /// The family whose signature header is there.
-pub(super) fn family(scheme: &Scheme, headers: &[(String, String)]) -> Option<&'static Family> {
-    scheme.families.iter().find(|family| all(headers, family.signature).next().is_some())
+pub(super) fn family<'s>(scheme: &Scheme<'s>, request: &Request<'_>) -> Option<&'s Family<'s>> {
+    scheme.families.iter().find(|family| request.header(family.signature).is_some())
 }
 
-/// The MAC of one delivery, not yet finished.
-pub(super) fn mac(scheme: &Scheme, key: &Hmac<Sha256>, time: &str, id: &str, body: &[u8]) -> Hmac<Sha256> {
-    let mut mac = key.clone();
+/// Hands the signed pieces to a key, in order.
+pub(super) fn feed(scheme: &Scheme<'_>, key: &mut Keyed, time: &str, id: &str, request: &Request<'_>) {
     for part in scheme.signed {
-        mac.update(match part {
-            Part::Text(text) => text.as_bytes(),
-            Part::Time => time.as_bytes(),
-            Part::Id => id.as_bytes(),
-            Part::Body => body,
-        });
+        key.update(&piece(part, time, id, request));
     }
-    mac
 }
 
-/// The keyed MAC of a secret; an empty or unreadable secret is refused.
-pub(super) fn key(scheme: &Scheme, secret: &str) -> Result<Hmac<Sha256>, Refusal> {
-    if secret.is_empty() {
-        return Err(Refusal::NoSecret { scheme: scheme.name });
-    }
-    let bad = Refusal::BadSecret { scheme: scheme.name };
-    let keyed = match &scheme.key {
-        Key::Text => Hmac::new_from_slice(secret.as_bytes()),
-        Key::Base64 { prefix } => match ANY_PADDING.decode(secret.strip_prefix(prefix).unwrap_or(secret)) {
-            Ok(bytes) if !bytes.is_empty() => Hmac::new_from_slice(&bytes),
-            _ => return Err(bad),
-        },
-    };
-    keyed.map_err(|_| bad)
+/// One signed piece.
+pub(super) fn piece<'a>(part: &Part<'a>, time: &'a str, id: &'a str, request: &Request<'a>) -> Cow<'a, [u8]> {
+    Cow::Borrowed(match part {
+        Part::Text(text) => text.as_bytes(),
+        Part::Time => time.as_bytes(),
+        Part::Id => id.as_bytes(),
+        Part::Method => request.method.as_bytes(),
+        Part::Url => return delimiters_decoded(request.url),
+        Part::Body => request.body,
+    })
 }
 
-fn keys(scheme: &Scheme, secrets: &[&str]) -> Result<Vec<Hmac<Sha256>>, Refusal> {
+/// An address in which the escapes of delimiters are undone: HubSpot signs it so.
+fn delimiters_decoded(url: &str) -> Cow<'_, [u8]> {
+    const DELIMITERS: &[u8] = b":/?@!$'()*,;";
+    if !url.contains('%') {
+        return Cow::Borrowed(url.as_bytes());
+    }
+    let bytes = url.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let digits = bytes.get(at + 1..at + 3).filter(|_| *byte == b'%');
+        let decoded = digits.and_then(|digits| hex::decode(digits).ok()?.first().copied());
+        match decoded.filter(|found| DELIMITERS.contains(found)) {
+            Some(found) => {
+                out.push(found);
+                at += 3;
+            }
+            None => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn keys(scheme: &Scheme<'_>, secrets: &[&str]) -> Result<Vec<Keyed>, Refusal> {
     let mut keys = Vec::with_capacity(secrets.len());
     for secret in secrets {
-        keys.push(key(scheme, secret)?);
+        keys.push(Keyed::of(scheme, secret)?);
     }
-    if keys.is_empty() { Err(Refusal::NoSecret { scheme: scheme.name }) } else { Ok(keys) }
+    if keys.is_empty() { Err(Refusal::NoSecret { scheme: scheme.name.to_owned() }) } else { Ok(keys) }
 }
 
 /// What the headers claim.
 struct Claim<'a> {
-    time: Option<(&'static str, &'a str)>,
+    time: Option<(&'a str, &'a str)>,
     id: &'a str,
-    signatures: Vec<[u8; 32]>,
+    signatures: Vec<Signed>,
 }
 
-fn claim<'a>(scheme: &Scheme, family: &'static Family, headers: &'a [(String, String)]) -> Result<Claim<'a>, Refusal> {
+fn claim<'a>(scheme: &Scheme<'_>, family: &Family<'a>, request: &Request<'a>) -> Result<Claim<'a>, Refusal> {
     let header = family.signature;
-    let value = one(headers, header)?;
-    let malformed = |problem| Refusal::Malformed { header, problem };
+    let value = one(request, header)?;
+    let malformed = |problem| Refusal::Malformed { header: header.to_owned(), problem };
+    if let Some((name, version)) = family.version
+        && one(request, name)? != version
+    {
+        let problem = "names another version of the scheme than this trigger's";
+        return Err(Refusal::Malformed { header: name.to_owned(), problem });
+    }
     let mut time = None;
     let mut texts: Vec<&str> = Vec::new();
     match &scheme.layout {
         Layout::One { prefix } => {
-            texts.push(value.strip_prefix(prefix).ok_or(malformed("does not begin with the version that we know"))?);
+            let text = value.strip_prefix(prefix);
+            texts.push(text.ok_or_else(|| malformed("does not begin with the version that we know"))?);
         }
         Layout::Pairs { time: time_key, signature: signature_key } => {
             for (name, text) in value.split(',').filter_map(|entry| entry.split_once('=')) {
@@ -214,6 +246,7 @@ fn claim<'a>(scheme: &Scheme, family: &'static Family, headers: &'a [(String, St
             }
         }
         Layout::List { prefix } => texts.extend(value.split(' ').filter_map(|entry| entry.strip_prefix(prefix))),
+        Layout::Query => {}
     }
     if texts.is_empty() {
         return Err(malformed("has no signature of the version that we know"));
@@ -221,80 +254,84 @@ fn claim<'a>(scheme: &Scheme, family: &'static Family, headers: &'a [(String, St
     if texts.len() > SIGNATURES_MAX {
         return Err(malformed("has more than 16 signatures"));
     }
-    let signatures: Vec<[u8; 32]> = texts.iter().filter_map(|text| decode(&scheme.encoding, text)).collect();
+    let signatures: Vec<Signed> = texts.iter().filter_map(|text| Signed::read(scheme, text)).collect();
     if signatures.is_empty() {
-        return Err(malformed(match scheme.encoding {
-            Encoding::Hex => "holds no signature of 64 lower-case hexadecimal digits",
-            Encoding::Base64 => "holds no signature of 32 bytes in base 64",
-        }));
+        return Err(malformed(Signed::form(scheme)));
     }
     if let Some(name) = family.timestamp {
-        time = Some((name, one(headers, name)?));
+        time = Some((name, one(request, name)?));
     }
     let mut id = "";
     if scheme.signed.contains(&Part::Id)
         && let Some(name) = family.id
     {
-        id = one(headers, name)?;
+        id = one(request, name)?;
         // The dot separates the signed pieces: with one inside, two deliveries could have the same bytes.
         if id.is_empty() || id.contains('.') {
-            return Err(Refusal::Malformed { header: name, problem: "is empty or holds a dot" });
+            return Err(Refusal::Malformed { header: name.to_owned(), problem: "is empty or holds a dot" });
         }
     }
     Ok(Claim { time, id, signatures })
 }
 
-fn decode(encoding: &Encoding, text: &str) -> Option<[u8; 32]> {
-    let bytes = match encoding {
-        Encoding::Hex if text.bytes().any(|byte| byte.is_ascii_uppercase()) => return None,
-        Encoding::Hex => hex::decode(text).ok()?,
-        Encoding::Base64 => STANDARD.decode(text).ok()?,
-    };
-    bytes.try_into().ok()
-}
-
-fn seconds(header: &'static str, text: &str) -> Result<i64, Refusal> {
-    let malformed = Refusal::Malformed { header, problem: "has a timestamp that is not Unix seconds" };
-    if text.is_empty() || text.len() > 12 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(malformed);
-    }
-    text.parse().map_err(|_| malformed)
-}
-
-fn in_window(
-    header: &'static str,
-    seconds: i64,
+/// Refuses a time that is unreadable or outside of its window.
+pub(super) fn in_window(
+    header: &str,
+    text: &str,
     now_ms: i64,
-    tolerance_s: u64,
-    both_ways: bool,
+    window: &Window,
+    tolerance: Option<u64>,
 ) -> Result<(), Refusal> {
-    let now = now_ms.div_euclid(1000);
-    let distance = now.abs_diff(seconds);
-    if distance <= tolerance_s {
+    let malformed = || {
+        let problem = match window.unit {
+            Unit::Millis => "has a timestamp that is not Unix milliseconds",
+            Unit::Seconds | Unit::Either => "has a timestamp that is not Unix seconds",
+        };
+        Refusal::Malformed { header: header.to_owned(), problem }
+    };
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let millis = match window.unit {
+        Unit::Seconds => false,
+        Unit::Millis => true,
+        Unit::Either => text.len() >= 13,
+    };
+    if !digits || text.len() > if millis { 15 } else { 12 } {
+        return Err(malformed());
+    }
+    let time: i64 = text.parse().map_err(|_| malformed())?;
+    let tolerance_s = tolerance.unwrap_or(window.tolerance_s);
+    let (now, allowed, in_second) = if millis {
+        (now_ms, tolerance_s.saturating_mul(1000), 1000)
+    } else {
+        (now_ms.div_euclid(1000), tolerance_s, 1)
+    };
+    let distance = now.abs_diff(time);
+    let header = || header.to_owned();
+    if distance <= allowed {
         Ok(())
-    } else if now >= seconds {
-        Err(Refusal::TooOld { header, age_s: distance, tolerance_s })
-    } else if both_ways {
-        Err(Refusal::TooNew { header, ahead_s: distance, tolerance_s })
+    } else if now >= time {
+        Err(Refusal::TooOld { header: header(), age_s: distance.div_ceil(in_second), tolerance_s })
+    } else if window.both_ways {
+        Err(Refusal::TooNew { header: header(), ahead_s: distance.div_ceil(in_second), tolerance_s })
     } else {
         Ok(())
     }
 }
 
-fn first_signature_header(scheme: &Scheme) -> &'static str {
+fn first_signature_header<'s>(scheme: &Scheme<'s>) -> &'s str {
     scheme.families.first().map_or("", |family| family.signature)
 }
 
-fn all<'a>(headers: &'a [(String, String)], name: &str) -> impl Iterator<Item = &'a str> {
-    headers.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+fn missing(header: &str) -> Refusal {
+    Refusal::Missing { header: header.to_owned() }
 }
 
 /// The only value of a header.
-fn one<'a>(headers: &'a [(String, String)], name: &'static str) -> Result<&'a str, Refusal> {
-    let mut values = all(headers, name);
+fn one<'a>(request: &Request<'a>, name: &str) -> Result<&'a str, Refusal> {
+    let mut values = request.all(name);
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value),
-        (None, _) => Err(Refusal::Missing { header: name }),
-        (Some(_), Some(_)) => Err(Refusal::Twice { header: name }),
+        (None, _) => Err(missing(name)),
+        (Some(_), Some(_)) => Err(Refusal::Twice { header: name.to_owned() }),
     }
 }

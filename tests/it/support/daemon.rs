@@ -250,7 +250,7 @@ impl Daemon {
     /// Stores a connection.
     pub fn connect(&self, name: &str, connector: &str, fields: &[(&str, &str)]) {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let add = ConnectionAdd { name: name.to_owned(), connector: connector.to_owned(), fields };
+        let add = ConnectionAdd { name: name.to_owned(), connector: connector.to_owned(), fields, keep_ms: None };
         self.ask().connection_add(add).expect("a connection");
     }
 

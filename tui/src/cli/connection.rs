@@ -37,6 +37,20 @@ pub enum Command {
         #[arg(value_name = "FIELD=VALUE")]
         fields: Vec<String>,
     },
+    /// Replace a secret; the one before goes on proving deliveries for a while
+    #[command(after_help = "Examples:
+  aura connection rotate hook-secret value=@new.txt
+  pass show hook | aura connection rotate hook-secret value=- --keep 3d")]
+    Rotate {
+        /// Its name
+        name: String,
+        /// secret=value, secret=@file or secret=- (standard input)
+        #[arg(value_name = "FIELD=VALUE", required = true)]
+        fields: Vec<String>,
+        /// How long the secret before goes on counting, at most 7d
+        #[arg(long, default_value = "24h", value_name = "TIME")]
+        keep: String,
+    },
 }
 
 /// Answers a connection command.
@@ -59,6 +73,7 @@ pub async fn connection(command: Command, session: &mut Session, out: &mut Outpu
             Ok(0)
         }
         Command::Add { name, connector, fields } => add(name, connector, &fields, session, out).await,
+        Command::Rotate { name, fields, keep } => rotate(name, &fields, &keep, session, out).await,
     }
 }
 
@@ -97,7 +112,26 @@ async fn add(name: String, connector: String, given: &[String], session: &mut Se
             fields.push((wanted.name.clone(), value));
         }
     }
-    let request = ConnectionAdd { name, connector, fields };
+    let request = ConnectionAdd { name, connector, fields, keep_ms: None };
+    store(request, session, out).await
+}
+
+async fn rotate(name: String, given: &[String], keep: &str, session: &mut Session, out: &mut Output) -> Ended {
+    let keep: aura_protocol::flow::Span = keep.parse().map_err(|why: String| WireError::new(Code::Invalid, why))?;
+    let fields = given.iter().map(|pair| field(pair)).collect::<Result<Vec<_>, _>>()?;
+    let rows = session.call(|rpc, context, call| async move { rpc.connection_list(context, call, ()).await }).await?;
+    let Some(row) = rows.into_iter().find(|row| row.name == name) else {
+        return Err(WireError::not_found(format!("there is no connection named {}", display(&name)))
+            .hint("see `aura connection list`"));
+    };
+    if let Some((field, _)) = fields.iter().find(|(field, _)| !row.secrets.contains(field)) {
+        return Err(WireError::new(Code::Invalid, format!("{name} has no secret `{}` to rotate", display(field)))
+            .hint(format!("its secrets are: {}", row.secrets.join(", "))));
+    }
+    store(ConnectionAdd { name, connector: row.connector, fields, keep_ms: Some(keep.ms) }, session, out).await
+}
+
+async fn store(request: ConnectionAdd, session: &mut Session, out: &mut Output) -> Ended {
     let connection = session
         .call(|rpc, context, call| {
             let request = request.clone();
@@ -147,15 +181,20 @@ fn trimmed(mut text: String) -> String {
 
 fn wanted(known: &[Connector], connector: &str) -> Result<Vec<Field>, WireError> {
     if connector == "secret" {
-        return Ok(vec![Field {
-            name: "value".to_owned(),
-            required: true,
-            secret: true,
+        let field = |name: &str, needed, help: &str| Field {
+            name: name.to_owned(),
+            required: needed,
+            // What is needed by one vendor alone is not asked for.
+            secret: needed,
             kind: "text".to_owned(),
             default: None,
-            help: "the secret".to_owned(),
+            help: help.to_owned(),
             example: String::new(),
-        }]);
+        };
+        return Ok(vec![
+            field("value", true, "the secret"),
+            field("verify_token", false, "the word agreed with Meta for its handshake"),
+        ]);
     }
     match known.iter().find(|known| known.id == connector) {
         Some(found) => Ok(found.fields.clone()),

@@ -122,6 +122,10 @@ fn show(hook: &Webhook, out: &mut Output) -> Result<(), WireError> {
         out.line(&display(&format!("  alias  {alias}")))?;
     }
     out.line(&display(&format!("  auth   {} ({secret})", hook.auth)))?;
+    if let Some(token) = &hook.offered {
+        let what = "its sender wants to sign with this token: show it to the sender, then add it as the secret";
+        out.line(&display(&format!("  token  {token} ({what})")))?;
+    }
     out.line(&display(&format!("  last   {last}")))?;
     out.line(&display(&format!("  try    {}", curl(hook))))
 }
@@ -175,6 +179,7 @@ mod checks {
             auth: "none".into(),
             secret_set: false,
             enabled: true,
+            offered: None,
             last_event: None,
         };
         assert!(curl(&hook).starts_with("curl -i -X POST 'http://h/%27; rm -rf /%27' -H"), "{}", curl(&hook));

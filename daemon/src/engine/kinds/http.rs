@@ -76,6 +76,7 @@ impl StepKind for Request {
                 request.headers.push(("idempotency-key".to_owned(), context.key.clone()));
             }
             request.timeout = context.timeout;
+            request.redirects = 5;
             match context.http.send(request, &context.sent).await {
                 Err((error, reach)) => CallOutcome::Failed(error, reach),
                 Ok(response) => match classify(&response) {

@@ -164,11 +164,32 @@ fn list() -> BoxedStrategy<Vec<Step>> {
     proptest::collection::vec(a_step(rarely), 0..3).boxed()
 }
 
+fn a_hmac() -> impl Strategy<Value = Hmac> {
+    let usual = Hmac::default();
+    let text = || "[a-z0-9=]{1,4}";
+    let first = (text(), text(), prop_oneof![Just(String::new()), text().boxed()]);
+    let words = (prop_oneof![Just(usual.encoding), text().boxed()], prop_oneof![Just(usual.algorithm), text().boxed()]);
+    (first, words, maybe(text()), maybe(span()), maybe("[{}a-z.]{1,9}"), maybe(text())).prop_map(
+        |((secret, header, prefix), (encoding, algorithm), timestamp, tolerance, signed, id)| Hmac {
+            secret,
+            header,
+            prefix,
+            encoding,
+            algorithm,
+            timestamp,
+            tolerance,
+            signed,
+            id,
+        },
+    )
+}
+
 fn a_trigger() -> impl Strategy<Value = Trigger> {
     let auth = prop_oneof![
         Just(Auth::None),
         "[a-z]{1,4}".prop_map(Auth::Bearer),
         ("[a-z]{1,4}", "[a-z]{1,4}").prop_map(|(scheme, secret)| Auth::Scheme { scheme, secret }),
+        a_hmac().prop_map(|hmac| Auth::Hmac(Box::new(hmac))),
     ];
     let dedupe = (condition(), span()).prop_map(|(key, window)| Dedupe { key, window });
     let debounce = (condition(), span(), maybe(span())).prop_map(|(key, quiet, max)| Debounce { key, quiet, max });

@@ -33,12 +33,10 @@ impl Checks<'_> {
                     self.connection(known, name, connector, &path.field("connection"));
                 }
             }
-            let (Some(Auth::Bearer(secret) | Auth::Scheme { secret, .. }), Some(secrets)) =
-                (&trigger.auth, &known.secrets)
-            else {
+            let (Some(secret), Some(secrets)) = (trigger.auth.as_ref().and_then(Auth::secret), &known.secrets) else {
                 continue;
             };
-            if !secrets.contains(secret) {
+            if !secrets.iter().any(|have| have == secret) {
                 let message = format!("the secret `{}` is not set", crate::text::display(secret));
                 let hint = "deliveries are refused until it is added with `aura connection add`";
                 self.warn(&path.field("auth"), message, hint);

@@ -61,11 +61,18 @@ impl Checks<'_> {
             }
             Some(Auth::Bearer(secret)) => self.secret_name(secret, &auth.field("bearer")),
             Some(Auth::Scheme { scheme, secret }) => {
-                if !support::SCHEMES.contains(&scheme.as_str()) {
+                if crate::signature::scheme(scheme).is_none() {
                     let message = format!("`{}` is no signature scheme", crate::text::display(scheme));
-                    self.error(&auth.field("scheme"), message, did_you_mean(scheme, support::SCHEMES.iter().copied()));
+                    self.error(&auth.field("scheme"), message, did_you_mean(scheme, support::schemes()));
                 }
                 self.secret_name(secret, &auth.field("secret"));
+            }
+            Some(Auth::Hmac(hmac)) => {
+                let auth = auth.field("hmac");
+                if let Err(wrong) = crate::signature::Generic::of(hmac) {
+                    self.error(&auth.field(wrong.key), wrong.message, wrong.hint);
+                }
+                self.secret_name(&hmac.secret, &auth.field("secret"));
             }
         }
         if trigger.connection.is_some() {

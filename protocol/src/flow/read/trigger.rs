@@ -4,7 +4,7 @@
 
 use super::super::path::Path;
 use super::super::tree::{Shape, Tree};
-use super::super::{Auth, Debounce, Dedupe, Reply, Span, Trigger, keys, support};
+use super::super::{Auth, Debounce, Dedupe, Hmac, Reply, Span, Trigger, keys, support};
 use super::Reader;
 
 /// How long a dedupe key counts if the file does not say.
@@ -45,21 +45,39 @@ impl Reader {
             return None;
         }
         let fields = self.fields(tree, path, "`auth`", keys::AUTH)?;
-        if fields.has("bearer") {
-            if let Some(entry) = fields.written(&["scheme", "secret"]).first() {
-                let message = format!("`{}` does not go with `bearer`", entry.key);
-                self.fail(
-                    entry.mark,
-                    &path.field(&entry.key),
-                    message,
-                    "write either a scheme with its secret, or `bearer`",
-                );
+        for (key, others) in [("bearer", &["scheme", "secret", "hmac"]), ("hmac", &["scheme", "secret", "bearer"])] {
+            if !fields.has(key) {
+                continue;
             }
-            return self.given(&fields, "bearer", Self::text).map(Auth::Bearer);
+            if let Some(entry) = fields.written(others).first() {
+                let message = format!("`{}` does not go with `{key}`", entry.key);
+                let hint = "write either a scheme with its secret, or `bearer`, or `hmac`";
+                self.fail(entry.mark, &path.field(&entry.key), message, hint);
+            }
+            return match key {
+                "bearer" => self.given(&fields, key, Self::text).map(Auth::Bearer),
+                _ => self.given(&fields, key, Self::hmac).map(|hmac| Auth::Hmac(Box::new(hmac))),
+            };
         }
         let scheme = self.needed(&fields, "scheme", Self::text);
         let secret = self.needed(&fields, "secret", Self::text);
         Some(Auth::Scheme { scheme, secret })
+    }
+
+    fn hmac(&mut self, tree: &Tree, path: &Path) -> Option<Hmac> {
+        let fields = self.fields(tree, path, "`hmac`", keys::HMAC)?;
+        let usual = Hmac::default();
+        Some(Hmac {
+            secret: self.needed(&fields, "secret", Self::text),
+            header: self.needed(&fields, "header", Self::text),
+            prefix: self.given(&fields, "prefix", Self::text).unwrap_or(usual.prefix),
+            encoding: self.given(&fields, "encoding", Self::text).unwrap_or(usual.encoding),
+            algorithm: self.given(&fields, "algorithm", Self::text).unwrap_or(usual.algorithm),
+            timestamp: self.given(&fields, "timestamp", Self::text),
+            tolerance: self.given(&fields, "tolerance", Self::span),
+            signed: self.given(&fields, "signed", Self::text),
+            id: self.given(&fields, "id", Self::text),
+        })
     }
 
     fn dedupe(&mut self, tree: &Tree, path: &Path) -> Option<Dedupe> {

@@ -21,6 +21,7 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (None, keys::FLOW),
         (Some("Trigger"), keys::TRIGGER),
         (Some("Step"), &step),
+        (Some("Hmac"), keys::HMAC),
         (Some("Dedupe"), keys::DEDUPE),
         (Some("Debounce"), keys::DEBOUNCE),
         (Some("ReplyRespond"), keys::REPLY),
@@ -43,6 +44,7 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Stop"), keys::STOP),
         (Some("Bearer"), &["bearer"]),
         (Some("Scheme"), &["scheme", "secret"]),
+        (Some("HmacAuth"), &["hmac"]),
     ];
     for (definition, known) in pairs {
         let mut known: Vec<String> = known.iter().map(|key| (*key).to_owned()).collect();
