@@ -2,5 +2,6 @@
 //!
 //! `docs/reliability.md. has what each proves and when it was run.
 
+mod canaries;
 mod flips;
 mod points;
