@@ -128,6 +128,7 @@ async fn answer(work: &Work, request: Request<Incoming>) -> Response<Full<Bytes>
                     headers: vec![("content-type".to_owned(), "application/json".to_owned())],
                     body: effect(&body),
                     timeout: Duration::from_secs(30),
+                    redirects: 0,
                 };
                 if let Ok(answer) = http.send(request, &AtomicBool::new(false)).await {
                     let _ = rows.store(Bytes::from(answer.body)).await;
