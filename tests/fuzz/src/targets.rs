@@ -181,6 +181,7 @@ pub fn delivery(bytes: &[u8]) {
         headers: vec![("content-type".to_owned(), String::from_utf8_lossy(content_type).into_owned())],
         body: body.to_vec(),
         received_ms: 1_790_000_000_000,
+        blob: None,
     };
     let shown = delivery.to_trigger();
     assert!(shown.get("body").is_some() && shown.get("query").is_some());
@@ -298,7 +299,8 @@ pub fn config(bytes: &[u8]) {
 }
 
 /// Seeds of [`ids`].
-pub const IDS: &[&[u8]] = &[b"run_01K9ZQ3V8N5H2M7W4X6Y8Z0ABC", b"01k9zq3v8n5h2m7w4x6y8z0abc", b"evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"];
+pub const IDS: &[&[u8]] =
+    &[b"run_01K9ZQ3V8N5H2M7W4X6Y8Z0ABC", b"01k9zq3v8n5h2m7w4x6y8z0abc", b"evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"];
 
 /// An id that is read is written so that it reads back.
 pub fn ids(bytes: &[u8]) {
