@@ -6,7 +6,7 @@ pub struct Numbers(pub u64);
 
 impl Numbers {
     /// The next one.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -17,7 +17,7 @@ impl Numbers {
     /// Below `bound`, which counts as 1 if it is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound.max(1)).unwrap_or(1);
-        usize::try_from(self.next() % bound).unwrap_or(0)
+        usize::try_from(self.draw() % bound).unwrap_or(0)
     }
 }
 
@@ -89,7 +89,7 @@ pub fn mutated(seeds: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
         let until = at + numbers.below((bytes.len() - at + 1).min(64));
         match numbers.below(8) {
             0 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << numbers.below(8)),
-            1 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = numbers.next().to_le_bytes()[0]),
+            1 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = numbers.draw().to_le_bytes()[0]),
             2 => drop(bytes.drain(at..until)),
             3 => bytes.truncate(at),
             4 => {

@@ -1,6 +1,6 @@
 //! The short run of every target: kept inputs, seeds, and mutations of both (`AURA_FUZZ_CASES` each, default 2,000).
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
 
 use std::panic::catch_unwind;
 use std::path::Path;

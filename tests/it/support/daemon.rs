@@ -189,6 +189,11 @@ impl Daemon {
         self.process.as_mut().is_none_or(|child| child.try_wait().expect("the state of a child").is_some())
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("a running daemon").id()
+    }
+
     /// Lets go of a process that has ended by itself.
     pub fn forget_process(&mut self) {
         assert!(self.is_over(), "the daemon is running");
