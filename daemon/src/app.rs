@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use aura_integrations::http::{EgressPolicy, Http};
 use aura_integrations::registry::Registry;
-use aura_storage::{Standing, Store, StoreOptions};
+use aura_storage::{OpenError, Standing, Store, StoreOptions};
 use tokio::sync::watch;
 
+use crate::args::Args;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
@@ -17,13 +18,15 @@ use crate::engine::{Deps, Engine};
 use crate::hold::Hold;
 use crate::http::{Door, Limits, Outside};
 use crate::keys::MasterKey;
+use crate::locked::Next;
 use crate::retention::Retention;
 use crate::room::Room;
 use crate::rpc::{Service, Shared, socket};
+use crate::sockets::Places;
 use crate::stop::Stop;
-use crate::tasks::{self, Tasks};
+use crate::tasks::{Signal, Signals, Tasks};
 use crate::upkeep::{Upkeep, scrub};
-use crate::{http, keys};
+use crate::{keys, locked, notify};
 
 /// A daemon that serves.
 pub struct App {
@@ -32,6 +35,8 @@ pub struct App {
     /// Address of the door.
     pub http: std::net::SocketAddr,
     tasks: Tasks,
+    /// Given back last.
+    _places: Arc<Places>,
     failed: watch::Receiver<Option<String>>,
 }
 
@@ -49,23 +54,85 @@ pub struct Setting {
     pub settings: aura_protocol::rpc::Settings,
 }
 
-/// `aurad`: serves until it is asked to end or the disk fails.
+/// `aurad`: serves until it is asked to end or the disk fails. Without a key that fits it is locked meanwhile.
 ///
 /// # Errors
 /// Why it did not start, or had to end.
-pub async fn serve(options: Options, settings: aura_protocol::rpc::Settings) -> Result<(), Stop> {
-    let key = keys::find(&options)?;
-    if key.made {
-        tracing::warn!(file = %key.file.display(), "made the master key at first start; keep a copy of it in a safe place");
-    }
-    let egress = options.egress();
+pub async fn serve(options: Options, settings: aura_protocol::rpc::Settings, args: Args) -> Result<(), Stop> {
     for warning in crate::config::warnings(&options) {
         tracing::warn!("{warning}");
     }
+    // From here on neither signal ends the process by itself.
+    let mut signals = Signals::new()?;
     let grace = Duration::from_secs(options.grace_seconds);
-    let app = App::start(Setting { options, key, clock: Clock::system(), egress, settings }).await?;
+    let clock = Clock::system();
+    let places = Arc::new(Places::take(&options).await?);
+    let app = loop {
+        let started = match keys::find(&options) {
+            Err(stop) => Err(stop),
+            Ok(key) => {
+                if key.made {
+                    tracing::warn!(file = %key.file.display(), "made the master key at first start; keep a copy of it in a safe place");
+                }
+                let (options, egress, settings) = (options.clone(), options.egress(), settings.clone());
+                App::start(Setting { options, key, clock: clock.clone(), egress, settings }, Arc::clone(&places)).await
+            }
+        };
+        match started {
+            Ok(app) => break app,
+            Err(Stop::Key(why)) => {
+                let asked = async {
+                    Ok(match signals.next().await {
+                        Signal::Reload => Next::Again,
+                        Signal::End(_) => Next::End,
+                    })
+                };
+                if locked::serve(&options, &places, &clock, &why, asked).await? == Next::End {
+                    notify::stopping();
+                    return Ok(());
+                }
+                notify::reloading();
+            }
+            Err(other) => return Err(other),
+        }
+    };
     tracing::info!(http = %app.http, socket = %app.service.socket.display(), "ready");
-    app.until_end(grace).await
+    let status = format!("serving {}", app.http);
+    notify::ready(&status);
+    let service = &app.service;
+    tokio::spawn(notify::watch(service.store.clone(), service.engine.clone(), service.tasks.clone()));
+    app.until_end(grace, &mut signals, || {
+        notify::reloading();
+        reload(&args, &options);
+        notify::ready(&status);
+    })
+    .await
+}
+
+/// Reads the settings again: the log's filter changes at once, what needs a start is named.
+fn reload(args: &Args, running: &Options) {
+    let new = match crate::config::load(args) {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::error!("the settings were not read again and stay as they are: {error}");
+            return;
+        }
+    };
+    if !crate::telemetry::refilter(&new.log) {
+        tracing::error!(log = new.log, "the log's filter stays as it is");
+    }
+    let (old, new) = (toml::Table::try_from(running), toml::Table::try_from(&new));
+    let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+    let changed = Options::NAMES.iter().filter(|name| **name != "log" && old.get(**name) != new.get(**name));
+    let changed: Vec<&str> = changed.copied().collect();
+    if changed.is_empty() {
+        tracing::info!("the settings were read again");
+    } else {
+        tracing::warn!(
+            settings = changed.join(", "),
+            "the settings were read again; these take effect at the next start"
+        );
+    }
 }
 
 impl App {
@@ -73,18 +140,16 @@ impl App {
     ///
     /// # Errors
     /// What could not be opened, in one sentence.
-    pub async fn start(setting: Setting) -> Result<Self, Stop> {
+    pub async fn start(setting: Setting, places: Arc<Places>) -> Result<Self, Stop> {
         let Setting { options, key, clock, egress, settings } = setting;
         let tasks = Tasks::default();
 
-        // Places that only one daemon can have come first, so that a second one changes nothing.
-        let bound = socket::bind(&options.socket)?;
-        let (listener, address) = http::listen(&options.listen).await?;
-        let api = match http::api_address(&options) {
-            Some(at) => Some(http::listen(&at).await?),
+        let (listener, address) = (places.hooks()?, places.address);
+        let at_socket = places.rpc.listener()?;
+        let api = match crate::http::api_address(&options) {
+            Some(at) => Some(crate::http::listen(&at).await?),
             None => None,
         };
-
         let store = open_store(&options, &key).await?;
         let failed = store.failed();
 
@@ -107,7 +172,7 @@ impl App {
         .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;
 
         let outside = Outside::of(&options);
-        let limits = Limits::of(&options);
+        let limits = Limits { turn_away: !places.held, ..Limits::of(&options) };
         let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), limits, tasks.clone(), outside);
         let bounds = options.bounds();
         let service = Service::new(Shared {
@@ -153,32 +218,36 @@ impl App {
             tracing::info!(api = %address, "the API listens");
             tasks.spawn(door.serve_api(listener, options.api_hosts));
         }
-        tasks.spawn(socket::serve(bound, service.clone()));
-        Ok(Self { service, http: address, tasks, failed })
+        tasks.spawn(socket::serve(at_socket, service.clone()));
+        Ok(Self { service, http: address, tasks, _places: places, failed })
     }
 
-    /// Serves until a signal or a failed disk, then ends in order.
+    /// Serves until a signal or a failed disk, then ends in order. A reload is told to `reload`.
     ///
     /// # Errors
     /// The disk failed (exit 74): what was not acknowledged may or may not be there, nothing else is lost.
-    pub async fn until_end(self, grace: Duration) -> Result<(), Stop> {
+    pub async fn until_end(self, grace: Duration, signals: &mut Signals, reload: impl Fn()) -> Result<(), Stop> {
         let mut failed = self.failed.clone();
-        let reason = tokio::select! {
-            signal = tasks::asked_to_end() => {
-                let signal = signal.map_err(|error| Stop::System(format!("no signal handler: {error}")))?;
-                tracing::info!(signal, "ending: new work is refused, work at hand is finished");
-                None
+        loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => reload(),
+                    Signal::End(name) => {
+                        tracing::info!(signal = name, "ending: new work is refused, work at hand is finished");
+                        notify::stopping();
+                        break;
+                    }
+                },
+                sentence = disk_failed(&mut failed) => {
+                    tracing::error!("{sentence}");
+                    return Err(Stop::Store(sentence));
+                }
             }
-            sentence = disk_failed(&mut failed) => Some(sentence),
-        };
-        if let Some(sentence) = reason {
-            tracing::error!("{sentence}");
-            return Err(Stop::Store(sentence));
         }
-        let again = tokio::spawn(tasks::asked_to_end());
+        let again = async { while signals.next().await == Signal::Reload {} };
         tokio::select! {
             () = self.end(grace) => {}
-            _ = again => tracing::warn!("asked twice: ending at once; what is unfinished resumes at the next start"),
+            () = again => tracing::warn!("asked twice: ending at once; what is unfinished resumes at the next start"),
         }
         Ok(())
     }
@@ -207,7 +276,10 @@ async fn open_store(options: &Options, key: &MasterKey) -> Result<Store, Stop> {
     tokio::task::spawn_blocking(move || Store::open(&options))
         .await
         .map_err(|error| Stop::Store(format!("the store did not open: {error}")))?
-        .map_err(|error| Stop::Store(error.to_string()))
+        .map_err(|error| match error {
+            OpenError::WrongKey => Stop::Key(error.to_string()),
+            other => Stop::Store(other.to_string()),
+        })
 }
 
 fn make_private(dir: &std::path::Path) -> Result<(), Stop> {

@@ -1,14 +1,19 @@
-//! The daemon's clock: wall time for due times and records, and a wait that a jump can end.
+//! The daemon's clocks: the engine's, which no setting of the system's clock can jerk, and the one on the wall.
 //!
-//! Only a demo daemon has a clock that can be moved; everybody else's follows the system. Nothing in the
-//! engine reads the system's time except through here. Time-outs of calls are real time (tokio's).
+//! Invariant: what lasts (sleeps, retries, deadlines, debounce) is measured in the engine's time, which follows the
+//! wall while that goes evenly and goes on evenly when it is set; only schedules and signatures look at the wall.
+//! Only a demo daemon has a clock that can be moved. Nothing in the engine reads the system's time except through
+//! here. Time-outs of calls are real time (tokio's).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use tokio::sync::Notify;
 
-/// Wall time in Unix milliseconds, never backwards within one start.
+/// The wall may be off by this much before it counts as set: what NTP does in small steps is followed.
+const EVEN_MS: i64 = 1_000;
+
+/// Time in Unix milliseconds. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);
 
@@ -17,7 +22,17 @@ struct Inner {
     movable: bool,
     offset_ms: AtomicI64,
     floor_ms: AtomicI64,
+    /// Engine's time less the time since boot.
+    base_ms: AtomicI64,
+    /// The wall was set, and the log said so.
+    apart: AtomicBool,
     jumped: Notify,
+}
+
+/// Milliseconds since boot, sleep of the machine included; nobody can set it.
+fn since_boot_ms() -> i64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
 }
 
 impl Clock {
@@ -34,15 +49,79 @@ impl Clock {
     }
 
     fn new(movable: bool) -> Self {
-        let inner = Inner { movable, offset_ms: AtomicI64::new(0), floor_ms: AtomicI64::new(0), jumped: Notify::new() };
+        let inner = Inner {
+            movable,
+            offset_ms: AtomicI64::new(0),
+            floor_ms: AtomicI64::new(0),
+            base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - since_boot_ms()),
+            apart: AtomicBool::new(false),
+            jumped: Notify::new(),
+        };
         Self(Arc::new(inner))
     }
 
-    /// Now, in Unix milliseconds; never less than an earlier answer.
+    /// Now, in the engine's time; never less than an earlier answer.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
-        let now = jiff::Timestamp::now().as_millisecond() + self.0.offset_ms.load(Ordering::Acquire);
+        let (wall, boot) = (jiff::Timestamp::now().as_millisecond(), since_boot_ms());
+        let now = self.follow(wall, boot).saturating_add(self.0.offset_ms.load(Ordering::Acquire));
         self.0.floor_ms.fetch_max(now, Ordering::AcqRel).max(now)
+    }
+
+    /// The wall while it goes evenly, else the time since boot counted on from when it last did.
+    fn follow(&self, wall: i64, boot: i64) -> i64 {
+        let steady = boot.saturating_add(self.0.base_ms.load(Ordering::Acquire));
+        let apart = wall.saturating_sub(steady);
+        if apart.saturating_abs() <= EVEN_MS {
+            self.0.base_ms.store(wall.saturating_sub(boot), Ordering::Release);
+            self.0.apart.store(false, Ordering::Release);
+            return wall;
+        }
+        if !self.0.apart.swap(true, Ordering::AcqRel) {
+            tracing::warn!(by_ms = apart, "the system's clock was set; what waits goes on as if it had not been");
+        }
+        steady
+    }
+
+    /// Nothing waits: a wall that was set forward is followed from now on.
+    pub fn settle(&self) {
+        let (wall, boot) = (jiff::Timestamp::now().as_millisecond(), since_boot_ms());
+        if wall > boot.saturating_add(self.0.base_ms.load(Ordering::Acquire)) {
+            self.0.base_ms.store(wall.saturating_sub(boot), Ordering::Release);
+        }
+    }
+
+    /// How far the wall is ahead of the engine's time (behind, if negative): not 0 once the system's clock was set.
+    #[must_use]
+    pub fn apart_ms(&self) -> i64 {
+        let apart = self.wall_ms().saturating_sub(self.now_ms());
+        if apart.saturating_abs() <= EVEN_MS { 0 } else { apart }
+    }
+
+    /// The time on the wall, in Unix milliseconds: it follows the system's clock back as well. For schedules and
+    /// signatures only; what lasts is measured with [`Clock::now_ms`].
+    #[must_use]
+    pub fn wall_ms(&self) -> i64 {
+        jiff::Timestamp::now().as_millisecond() + self.0.offset_ms.load(Ordering::Acquire)
+    }
+
+    /// Waits until a time on the wall, or until the clock jumped; looks at the clock again at least every `look_ms`.
+    /// Without a time only a jump ends it.
+    pub async fn wait_wall(&self, due_ms: Option<i64>, look_ms: u64) {
+        let jumped = self.0.jumped.notified();
+        let sleep = async {
+            match due_ms {
+                Some(due) => {
+                    let left = u64::try_from(due.saturating_sub(self.wall_ms())).unwrap_or(0).min(look_ms);
+                    tokio::time::sleep(std::time::Duration::from_millis(left)).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            () = jumped => {}
+        }
     }
 
     /// Moves a demo clock forward; `None` for a clock that cannot be moved.
@@ -65,5 +144,40 @@ impl Clock {
             () = tokio::time::sleep(std::time::Duration::from_millis(left)) => {}
             () = jumped => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_goes_on_evenly_when_the_wall_is_set() {
+        let clock = Clock::system();
+        let start = 1_800_000_000_000;
+        clock.0.base_ms.store(start - 5_000, Ordering::Release);
+        let check =
+            |wall: i64, boot: i64, expected: i64| assert_eq!(clock.follow(wall, boot), expected, "{wall} {boot}");
+        check(start, 5_000, start);
+        check(start + 1_300, 6_000, start + 1_300);
+        // An hour forward, an hour back, ten years forward: a second is a second.
+        check(start + 3_600_000, 7_000, start + 2_300);
+        check(start - 3_600_000, 8_000, start + 3_300);
+        check(start + 315_360_000_000, 9_000, start + 4_300);
+        // Set right again.
+        check(start + 6_000, 10_000, start + 6_000);
+    }
+
+    #[test]
+    fn the_engine_never_goes_back_and_settles_only_forward() {
+        let clock = Clock::system();
+        let now = clock.now_ms();
+        clock.0.base_ms.fetch_sub(7_200_000, Ordering::AcqRel);
+        assert!(clock.now_ms() >= now && clock.apart_ms() == 0, "the floor holds");
+        clock.settle();
+        assert!(clock.now_ms() >= now && clock.wall_ms() - clock.now_ms() < 1_000);
+        clock.0.base_ms.fetch_add(7_200_000, Ordering::AcqRel);
+        clock.settle();
+        assert!(clock.apart_ms() < -7_000_000, "a wall that is behind is not followed");
     }
 }

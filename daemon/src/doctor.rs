@@ -8,6 +8,7 @@ use std::path::Path;
 
 use aura_protocol::rpc::DoctorFinding;
 
+use crate::clock::Clock;
 use crate::keys;
 use crate::rpc::Shared;
 
@@ -25,14 +26,22 @@ fn finding(level: &str, subject: &str, message: impl Into<String>, hint: Option<
     }
 }
 
+/// What can be looked at without the store.
+#[must_use]
+pub fn outside(data_dir: &Path, daemon_clock: &Clock) -> Vec<DoctorFinding> {
+    let mut out = Vec::new();
+    data(data_dir, &mut out);
+    space(data_dir, &mut out);
+    clock(daemon_clock.wall_ms(), daemon_clock.apart_ms(), &mut out);
+    out
+}
+
 /// Looks at the installation; `deep` reads and verifies everything stored.
 #[must_use]
 pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     let mut out = Vec::new();
     key(&shared.key_file, keys::credentials().as_deref(), &mut out);
-    data(&shared.data_dir, &mut out);
-    space(&shared.data_dir, &mut out);
-    clock(shared.clock.now_ms(), &mut out);
+    out.extend(outside(&shared.data_dir, &shared.clock));
     triggers(shared, &mut out);
     store(shared, deep, &mut out);
     upkeep(shared, &mut out);
@@ -105,7 +114,16 @@ fn space(dir: &Path, out: &mut Vec<DoctorFinding>) {
     out.push(finding(level, "disk space", message, hint));
 }
 
-fn clock(now_ms: i64, out: &mut Vec<DoctorFinding>) {
+fn clock(now_ms: i64, apart_ms: i64, out: &mut Vec<DoctorFinding>) {
+    if apart_ms != 0 {
+        let way = if apart_ms > 0 { "forward" } else { "back" };
+        out.push(finding(
+            "warn",
+            "clock",
+            format!("the system's clock was set {way} by {} s since the daemon started", apart_ms.unsigned_abs() / 1000),
+            Some("what waits goes on as if it had not been, and records are dated so; restart the daemon to date them by the new clock"),
+        ));
+    }
     // This build was made in 2026: a clock before that is wrong, one after 2100 too.
     let sane = (1_767_225_600_000..4_102_444_800_000).contains(&now_ms);
     let text = aura_protocol::event::timestamp(now_ms);

@@ -126,9 +126,9 @@ fn read(file: &Path, from_systemd: bool) -> Result<MasterKey, Stop> {
         return Err(fail("is not a file"));
     }
     // systemd hands credentials out as 0440 in a directory that only the service can enter.
-    if !from_systemd && meta.mode() & 0o077 != 0 {
+    if !from_systemd && meta.mode() & 0o177 != 0 {
         return Err(fail(&format!(
-            "can be read by others (mode {:04o}): run `chmod 600 {}`",
+            "must be private to the daemon, mode 0400 or 0600, and has mode {:04o}: run `chmod 600 {}`",
             meta.mode() & 0o7777,
             file.display()
         )));
@@ -210,7 +210,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("master.key");
         for (content, mode, part) in [
-            (vec![7; 32], 0o644, "can be read by others (mode 0644)"),
+            (vec![7; 32], 0o644, "has mode 0644: run `chmod 600"),
             (vec![7; 31], 0o600, "exactly 32 bytes"),
             (vec![b'g'; 64], 0o600, "exactly 32 bytes"),
             (vec![7; 200], 0o600, "exactly 32 bytes"),

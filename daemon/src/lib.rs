@@ -15,12 +15,15 @@ pub mod engine;
 pub mod hold;
 pub mod http;
 pub mod keys;
+pub mod locked;
+pub mod notify;
 pub mod paths;
 pub mod recent;
 pub mod retention;
 pub mod room;
 pub mod rpc;
 pub mod settings;
+pub mod sockets;
 pub mod stop;
 pub mod tasks;
 pub mod telemetry;
@@ -78,7 +81,7 @@ fn run(args: Args) -> Result<(), Stop> {
     }
     telemetry::start(&options.log, options.log_json)?;
     let settings = settings::shown(&options, Some(&args));
-    runtime()?.block_on(app::serve(options, settings))
+    runtime()?.block_on(app::serve(options, settings, args))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {

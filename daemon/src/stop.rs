@@ -8,7 +8,7 @@ pub enum Stop {
     /// A setting is wrong: exit 78.
     #[error("{0}")]
     Config(String),
-    /// The master key is missing or not safe: exit 77.
+    /// The master key is missing, not safe, or of another store: the daemon is locked meanwhile (a demo ends with 77).
     #[error("{0}")]
     Key(String),
     /// An address or socket is taken: exit 69.

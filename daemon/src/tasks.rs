@@ -54,6 +54,50 @@ impl Tasks {
     }
 }
 
+/// What the system may ask of a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT: end.
+    End(&'static str),
+    /// SIGHUP: read the settings again.
+    Reload,
+}
+
+/// The signals of this process; none of them ends it by itself any more.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Takes the signals over; must run within the runtime.
+    ///
+    /// # Errors
+    /// The system refuses signal handlers.
+    pub fn new() -> Result<Self, crate::stop::Stop> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let take = |kind: SignalKind| {
+            signal(kind).map_err(|error| crate::stop::Stop::System(format!("no signal handler: {error}")))
+        };
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            hangup: take(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::End("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::End("SIGINT"),
+            _ = self.hangup.recv() => Signal::Reload,
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT and says which.
 ///
 /// # Errors

@@ -18,8 +18,29 @@ pub fn start(filter: &str, json: bool) -> Result<(), Stop> {
     let filter: EnvFilter =
         filter.parse().map_err(|error| Stop::Config(format!("`{filter}` is not a log filter: {error}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Lines);
-    let _ = if json { builder.json().try_init() } else { builder.compact().try_init() };
+    if json {
+        let builder = builder.json().with_filter_reloading();
+        let handle = builder.reload_handle();
+        let _ = FILTER.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+        let _ = builder.try_init();
+    } else {
+        let builder = builder.compact().with_filter_reloading();
+        let handle = builder.reload_handle();
+        let _ = FILTER.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+        let _ = builder.try_init();
+    }
     Ok(())
+}
+
+/// Puts another filter in the place of the one that is there.
+type Reload = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+static FILTER: std::sync::OnceLock<Reload> = std::sync::OnceLock::new();
+
+/// Another filter from now on; false if it is none or the log was never started.
+#[must_use]
+pub fn refilter(filter: &str) -> bool {
+    let Ok(filter) = filter.parse() else { return false };
+    FILTER.get().is_some_and(|reload| reload(filter))
 }
 
 struct Lines;

@@ -12,7 +12,7 @@ pub struct Delivery {
     pub event: EventId,
     /// Trigger id.
     pub trigger: String,
-    /// HTTP method; `MANUAL` for manual runs.
+    /// HTTP method; `MANUAL` for manual runs, [`SCHEDULE`] for instants of a schedule.
     pub method: String,
     /// Query string without `?`.
     #[serde(default)]
@@ -33,7 +33,9 @@ pub struct Delivery {
 impl Delivery {
     /// The `trigger` object of expressions: `id`, `event`, `method`, `query`, `headers`, `body`, `received_at`.
     ///
-    /// A body that stands elsewhere is a reference to its bytes. Else it is parsed as JSON if it is JSON, as an object of fields for a form, else it is text.
+    /// A body that stands elsewhere is a reference to its bytes. Else it is parsed as JSON if it is JSON, as an object
+    /// of fields for a form, else it is text. An instant of a schedule has its fields ([`Tick`]) beside these and no
+    /// body.
     #[must_use]
     pub fn to_trigger(&self) -> Value {
         self.to_trigger_with(None)
@@ -57,7 +59,11 @@ impl Delivery {
             Value::from_json(&self.body)
                 .unwrap_or_else(|_| Value::Str(String::from_utf8_lossy(&self.body).into_owned()))
         };
-        Value::object([
+        let (tick, body) = match body {
+            Value::Map(tick) if self.method == SCHEDULE => (tick, Value::Null),
+            body => (Map::new(), body),
+        };
+        let Value::Map(mut trigger) = Value::object([
             ("id", Value::from(self.trigger.clone())),
             ("event", Value::from(self.event.to_string())),
             ("method", Value::from(self.method.clone())),
@@ -65,7 +71,37 @@ impl Delivery {
             ("headers", Value::Map(headers)),
             ("body", body),
             ("received_at", Value::from(timestamp(self.received_ms))),
-        ])
+        ]) else {
+            return Value::Null;
+        };
+        trigger.extend(tick);
+        Value::Map(trigger)
+    }
+}
+
+/// The method of deliveries that a schedule made.
+pub const SCHEDULE: &str = "SCHEDULE";
+
+/// What an instant of a schedule adds to `trigger`; stored as the JSON body of its delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// The instant, RFC 3339 with the offset of the schedule's zone.
+    pub scheduled_at: String,
+    /// The zone's name.
+    pub zone: String,
+    /// The instant that fired before this one, or null.
+    pub previous_at: Option<String>,
+    /// It was more than a minute late: the daemon was away, or the clock was set forward.
+    pub late: bool,
+    /// How many instants before it were left out.
+    pub missed: u64,
+}
+
+impl Tick {
+    /// The tick as the body of a delivery.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
     }
 }
 

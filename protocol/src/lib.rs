@@ -14,6 +14,7 @@ pub mod flow;
 pub mod ids;
 pub mod rpc;
 pub mod run;
+pub mod schedule;
 pub mod signature;
 pub mod text;
 pub mod upkeep;

@@ -95,6 +95,43 @@ macro_rules! service {
             $($(#[$doc])* fn $method(&self, actor: Actor, request: $request) -> impl Future<Output = Result<$reply, WireError>> + Send;)*
         }
 
+        /// What a daemon implements that cannot serve now: whatever it does not answer itself is refused.
+        pub trait Front: Clone + Send + Sync + 'static {
+            /// Who is calling, from the socket's peer and the call.
+            fn actor(&self, call: &Call) -> Result<Actor, WireError>;
+            /// Why nothing else is answered.
+            fn refusal(&self) -> WireError;
+            $($(#[$doc])* fn $method(&self, _actor: Actor, _request: $request) -> impl Future<Output = Result<$reply, WireError>> + Send {
+                std::future::ready(Err(self.refusal()))
+            })*
+        }
+
+        /// One or the other as the tarpc service.
+        #[derive(Clone)]
+        pub enum Offered<H, F> {
+            /// A daemon that serves.
+            Open(H),
+            /// A daemon that cannot serve now.
+            Closed(F),
+        }
+
+        impl<H: Handler, F: Front> Aura for Offered<H, F> {
+            $(async fn $method(self, _: tarpc::context::Context, call: Call, request: $request) -> Result<$reply, WireError> {
+                match self {
+                    Self::Open(handler) => {
+                        let actor = handler.actor(&call)?;
+                        allow(&actor, Operation::$operation)?;
+                        handler.$method(actor, request).await
+                    }
+                    Self::Closed(front) => {
+                        let actor = front.actor(&call)?;
+                        allow(&actor, Operation::$operation)?;
+                        front.$method(actor, request).await
+                    }
+                }
+            })*
+        }
+
         /// A [`Handler`] as the tarpc service.
         #[derive(Clone)]
         pub struct Guarded<H>(pub H);
@@ -166,6 +203,8 @@ service! {
     webhook_list / WebhookList(()) -> Vec<Webhook>: Viewer;
     /// Sends a sample delivery, signed as its sender would, to a trigger's own endpoint.
     webhook_test / WebhookTest(WebhookTest) -> WebhookTested: Operator;
+    /// Schedules with their next instants.
+    schedule_list / ScheduleList(ScheduleQuery) -> Vec<ScheduleInfo>: Viewer;
     /// All connections, never a secret value.
     connection_list / ConnectionList(()) -> Vec<Connection>: Viewer;
     /// Adds or replaces a connection.

@@ -72,19 +72,6 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
-fn a_wrong_key_opens_nothing_and_changes_nothing() {
-    let place = used();
-    let before = fs::read(place.data().join("aura.redb")).expect("the database");
-    fs::write(place.path("master.key"), [9; 32]).expect("another key");
-    refuses(&place, "127.0.0.1:0", &["key"]);
-    fs::write(place.path("master.key"), crate::support::daemon::MASTER).expect("the right key");
-    let after = fs::read(place.data().join("aura.redb")).expect("the database");
-    assert_eq!(before.len(), after.len(), "the file was touched");
-    let daemon = Daemon::start_at(place);
-    assert_eq!(daemon.runs("small").len(), 1);
-}
-
-#[test]
 fn a_truncated_database_is_refused_and_left_as_it_is() {
     let place = used();
     let file = place.data().join("aura.redb");

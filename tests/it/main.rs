@@ -24,6 +24,8 @@ mod e2e_items;
 mod e2e_limits;
 mod e2e_operate;
 mod e2e_remote;
+mod e2e_schedules;
+mod e2e_service;
 mod e2e_start;
 mod e2e_tui;
 mod e2e_watch;

@@ -12,7 +12,9 @@ use aura_storage::rows::{FlowRecord, VersionRecord};
 use aura_storage::{CommitError, Key, Table, TailEntry, Txn};
 
 use crate::catalog::routes::{Proof, Routes};
-use crate::catalog::{Catalog, ENDPOINTS_MAX, Entry, FLOWS_MAX, State, Version, definition, unreadable, version_key};
+use crate::catalog::{
+    Catalog, ENDPOINTS_MAX, Entry, FLOWS_MAX, SCHEDULES_MAX, State, Version, definition, unreadable, version_key,
+};
 
 /// Largest flow file, in bytes.
 pub const TEXT_MAX: usize = 1024 * 1024;
@@ -131,6 +133,18 @@ impl Catalog {
         if taking > 0 && state.routes.others(record.id) + taking > ENDPOINTS_MAX {
             let message = format!(
                 "{name} would make more than {ENDPOINTS_MAX} endpoints of all flows together; nothing was published"
+            );
+            return Err(
+                WireError::new(Code::Conflict, message).hint("take triggers out of flows that are no longer used")
+            );
+        }
+        let scheduled =
+            |flow: &aura_protocol::flow::Flow| flow.triggers.iter().filter(|it| it.on == "schedule").count();
+        let others = state.flows.values().filter(|entry| entry.record.id != record.id);
+        let others: usize = others.filter_map(|entry| entry.published.as_ref()).map(|it| scheduled(&it.flow)).sum();
+        if scheduled(&flow) > 0 && others + scheduled(&flow) > SCHEDULES_MAX {
+            let message = format!(
+                "{name} would make more than {SCHEDULES_MAX} schedules of all flows together; nothing was published"
             );
             return Err(
                 WireError::new(Code::Conflict, message).hint("take triggers out of flows that are no longer used")

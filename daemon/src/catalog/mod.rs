@@ -33,6 +33,8 @@ pub const FLOWS_MAX: usize = 2_000;
 pub const CONNECTIONS_MAX: usize = 2_000;
 /// Most endpoints of all published flows.
 pub const ENDPOINTS_MAX: usize = 4_000;
+/// Most schedules of all published flows.
+pub const SCHEDULES_MAX: usize = 4_000;
 /// Rows read at start: more than can be made, so that none is left out.
 const ROWS_READ: usize = 100_000;
 /// Longest title in a list, in bytes.
@@ -220,6 +222,14 @@ impl Catalog {
         })
     }
 
+    /// The id of a flow.
+    ///
+    /// # Errors
+    /// No such flow.
+    pub fn flow_id(&self, name: &str) -> Result<FlowId, WireError> {
+        Ok(self.now().flow(name)?.record.id)
+    }
+
     /// The name of a flow, for lists and news.
     #[must_use]
     pub fn flow_name(&self, id: FlowId) -> Option<String> {
@@ -339,6 +349,13 @@ fn cut(text: &str, max: usize) -> String {
 }
 
 impl Flows for Catalog {
+    fn ids(&self, tenant: TenantId) -> Vec<FlowId> {
+        if tenant != TenantId::DEFAULT {
+            return Vec::new();
+        }
+        self.now().flows.keys().copied().collect()
+    }
+
     fn published(&self, tenant: TenantId, flow: FlowId) -> Option<Published> {
         if tenant != TenantId::DEFAULT {
             return None;

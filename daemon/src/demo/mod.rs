@@ -118,7 +118,8 @@ async fn open(place: &Place, socket: Option<PathBuf>) -> Result<(App, Fakes, Str
     let egress = EgressPolicy { allow_loopback: true, ..EgressPolicy::default() };
     let settings = crate::settings::shown(&options, None);
     let setting = Setting { options, key: MasterKey::random()?, clock: Clock::demo(), egress, settings };
-    let app = App::start(setting).await?;
+    let places = crate::sockets::Places::take(&setting.options).await?;
+    let app = App::start(setting, places.into()).await?;
     let secret = random_text()?;
     prepare(&app, &fakes, &secret).await.map_err(|error| {
         let findings: Vec<&str> = error.findings.iter().map(|finding| finding.message.as_str()).collect();

@@ -21,6 +21,7 @@ use super::core::plan::Plan;
 use super::core::{Call, Input, Moment, Output, Place, Refused, RunState, step};
 use super::gate::Gate;
 use super::held::HeldRows;
+use super::schedules::Schedules;
 use super::{Deps, Response};
 
 /// Why a transition did not happen.
@@ -124,6 +125,7 @@ pub(crate) struct Driver {
     /// Held rows; its lock is the intake lock.
     pub held: Mutex<HeldRows>,
     counts: Mutex<HashMap<State, u64>>,
+    pub schedules: Schedules,
     /// A timer row was written.
     pub wake: Notify,
     /// Timers that are tried again later than their row says.
@@ -167,6 +169,7 @@ impl Driver {
             gate: Mutex::default(),
             held: Mutex::default(),
             counts: Mutex::default(),
+            schedules: Schedules::default(),
             wake: Notify::new(),
             put_off: Mutex::default(),
             slots,

@@ -210,6 +210,7 @@ impl Driver {
                     refused: None,
                     input: aura_protocol::Value::Null,
                     by_hand: false,
+                    overlap: None,
                     run: None,
                 };
                 self.create(creation, &moment, &mut gate, &mut txn)

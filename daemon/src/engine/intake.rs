@@ -28,7 +28,7 @@ use super::held::{HELD_MAX, event_key};
 use super::{Answer, Intake, Published, Refusal, Response};
 
 /// How long a dedupe key counts unless the trigger says otherwise (design §11).
-const DEDUPE_WINDOW: Span = Span::from_secs(7 * 24 * 3600);
+pub(crate) const DEDUPE_WINDOW: Span = Span::from_secs(7 * 24 * 3600);
 
 /// A run about to be created.
 pub(crate) struct Creation {
@@ -45,6 +45,8 @@ pub(crate) struct Creation {
     pub input: Value,
     /// Runs by hand queue; they never replace and are never dropped.
     pub by_hand: bool,
+    /// A slot of its schedule, and what happens while an earlier run holds it; then the flow has no other.
+    pub overlap: Option<([u8; 16], WhenFull)>,
     pub run: Option<RunId>,
 }
 
@@ -248,6 +250,7 @@ impl Driver {
             refused: policies.refused,
             input: Value::Null,
             by_hand: false,
+            overlap: None,
             run: None,
             flow: intake.flow,
             delivery: intake.delivery,
@@ -307,6 +310,7 @@ impl Driver {
                     refused: None,
                     input,
                     by_hand: true,
+                    overlap: None,
                     run: Some(run),
                 };
                 let mut gate = lock(&self.gate);
@@ -364,6 +368,13 @@ impl Driver {
         let refused = creation.refused.clone().or(refused);
         let policy = creation.plan.concurrency.as_ref();
         let (limit, mut when_full) = policy.map_or((0, WhenFull::Queue), |policy| (policy.limit, policy.when_full));
+        let slot = match creation.overlap {
+            Some((slot, of_schedule)) => {
+                when_full = of_schedule;
+                Some(slot)
+            }
+            None => slot,
+        };
         if creation.by_hand {
             when_full = WhenFull::Queue;
         }
@@ -372,7 +383,9 @@ impl Driver {
         let holder = slot.and_then(|key| gate.oldest(flow, key));
         if full && when_full == WhenFull::Drop {
             let by = holder.map(|run| run.to_string()).unwrap_or_default();
-            let reason = format!("{by} was in the way and the flow says when_full: drop");
+            let says =
+                if creation.overlap.is_some() { "schedule says overlap: skip" } else { "flow says when_full: drop" };
+            let reason = format!("{by} was in the way and the {says}");
             self.drop_event(tenant, &creation.flow.name, &creation.delivery, reason.clone(), txn)?;
             let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
             return Ok(Created { ack, reason, run: None, replaced: None, overtaken: Vec::new() });
@@ -489,7 +502,7 @@ impl Driver {
     }
 
     /// Records an event that leads to no run.
-    fn drop_event(
+    pub(crate) fn drop_event(
         &self,
         tenant: TenantId,
         flow: &str,

@@ -11,6 +11,7 @@ mod held;
 mod intake;
 pub mod kinds;
 pub mod repeats;
+mod schedules;
 mod timers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use std::time::Duration;
 use aura_integrations::{http::Http, registry::Registry};
 use aura_protocol::event::{Ack, Delivery};
 use aura_protocol::flow::Flow;
-use aura_protocol::rpc::Actor;
+use aura_protocol::rpc::{Actor, ScheduleInfo};
 use aura_protocol::run::{Resolution, RunHead};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
 use aura_storage::Store;
@@ -49,6 +50,8 @@ pub struct Published {
 
 /// Where definitions and connections come from (the catalog).
 pub trait Flows: Send + Sync + 'static {
+    /// All flows.
+    fn ids(&self, tenant: TenantId) -> Vec<FlowId>;
     /// The published version of a flow now.
     fn published(&self, tenant: TenantId, flow: FlowId) -> Option<Published>;
     /// A certain version, for runs that started with it.
@@ -311,6 +314,29 @@ impl Engine {
         if let Err(error) = driver.rearm(tenant, flow).await {
             tracing::error!(%error, "held events could not be armed again");
         }
+        if let Err(error) = driver.fit_schedules(tenant, flow).await {
+            tracing::error!(%error, "the schedules of a flow could not be changed");
+        }
+    }
+
+    /// When the next schedule of each flow is due, in Unix milliseconds.
+    #[must_use]
+    pub fn next_by_flow(&self) -> std::collections::HashMap<FlowId, i64> {
+        self.driver().next_by_flow()
+    }
+
+    /// The schedules of published flows (of one, if said) with so many next instants.
+    #[must_use]
+    pub fn schedules(&self, tenant: TenantId, flow: Option<FlowId>, count: usize) -> Vec<ScheduleInfo> {
+        self.driver().list_schedules(tenant, flow, count)
+    }
+
+    /// Takes and gives back the engine's locks: returns only if nobody holds one for ever.
+    pub fn touch(&self) {
+        let driver = self.driver();
+        drop(driver::lock(&driver.held));
+        drop(driver::lock(&driver.gate));
+        drop(driver.counts());
     }
 
     /// The opening of the store that the engine's memory is of.
@@ -354,6 +380,8 @@ async fn begun(deps: &Deps) -> anyhow::Result<Arc<Driver>> {
         Some(_) => {}
         None => driver.go_on(TenantId::DEFAULT).await?,
     }
+    driver.read_schedules(TenantId::DEFAULT).await?;
     driver.tasks.spawn(Arc::clone(&driver).timers());
+    driver.tasks.spawn(Arc::clone(&driver).schedules());
     Ok(driver)
 }

@@ -60,6 +60,9 @@ impl Driver {
                     Some(self.deps.clock.now_ms() + 1000)
                 }
             };
+            if next.is_none() {
+                self.deps.clock.settle();
+            }
             let due = next.unwrap_or(i64::MAX);
             tokio::select! {
                 () = self.stopping.cancelled() => return,

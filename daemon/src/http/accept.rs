@@ -36,6 +36,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 const TURNED_AWAY_MAX: usize = 64;
 /// Time for one of them.
 const TURNED_AWAY_WITHIN: Duration = Duration::from_secs(1);
+/// While the daemon ends, a connection that was let in may still send its first request for this long.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Accepts until the daemon closes, then lets requests at work finish.
 pub async fn run(listener: TcpListener, router: Router, door: &Door) {
@@ -177,8 +179,9 @@ fn of_one_connection(error: &std::io::Error) -> bool {
 
 async fn serve(stream: TcpStream, peer: SocketAddr, builder: &http1::Builder, service: Peered, tasks: &Tasks) {
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(PatientWrite::new(stream, WRITE_PATIENCE));
-    let connection = builder.serve_connection(io, service);
+    let io = PatientWrite::new(stream, WRITE_PATIENCE);
+    let answered = io.answered();
+    let connection = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
     let mut closing = false;
     loop {
@@ -191,8 +194,12 @@ async fn serve(stream: TcpStream, peer: SocketAddr, builder: &http1::Builder, se
             }
             () = tasks.closing.cancelled(), if !closing => {
                 closing = true;
-                connection.as_mut().graceful_shutdown();
+                if answered.load(Relaxed) {
+                    connection.as_mut().graceful_shutdown();
+                }
             }
+            // Its first request may be on the way: closing now would lose a delivery that was let in.
+            () = tokio::time::sleep(FIRST_REQUEST), if closing => connection.as_mut().graceful_shutdown(),
             () = tasks.ended.cancelled() => return,
         }
     }

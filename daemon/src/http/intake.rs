@@ -93,7 +93,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
     if let Some(answer) = greet::answer(&target, &state, &claim) {
         return answer;
     }
-    if let Err(why) = proof::check(&target, &state, &claim, now_ms) {
+    if let Err(why) = proof::check(&target, &state, &claim, door.clock.wall_ms()) {
         door.say_unproved(&target, &why);
         return Err(Refused::Unproved);
     }

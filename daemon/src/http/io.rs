@@ -6,6 +6,9 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,13 +24,20 @@ pub struct PatientWrite {
     patience: Duration,
     stuck: Option<Pin<Box<Sleep>>>,
     strict: Strict,
+    answered: Arc<AtomicBool>,
 }
 
 impl PatientWrite {
     /// Wraps a stream.
     #[must_use]
     pub fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stuck: None, strict: Strict::default() }
+        Self { stream, patience, stuck: None, strict: Strict::default(), answered: Arc::default() }
+    }
+
+    /// Becomes true with the first byte of an answer.
+    #[must_use]
+    pub fn answered(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.answered)
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -57,6 +67,7 @@ impl AsyncRead for PatientWrite {
 impl AsyncWrite for PatientWrite {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.answered.store(true, Relaxed);
         let outcome = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.judge(cx, outcome)
     }
@@ -66,6 +77,7 @@ impl AsyncWrite for PatientWrite {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.answered.store(true, Relaxed);
         let outcome = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.judge(cx, outcome)
     }

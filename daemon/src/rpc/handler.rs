@@ -9,8 +9,8 @@ use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply,
     FlowDetail, FlowEnable, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, Role,
-    RunCancel, RunDelete, RunDetail, RunPage, RunQuery, RunRef, RunResolve, RunsDeleted, Settings, StatusReply,
-    Webhook, WebhookTest, WebhookTested,
+    RunCancel, RunDelete, RunDetail, RunPage, RunQuery, RunRef, RunResolve, RunsDeleted, ScheduleInfo, ScheduleQuery,
+    Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -49,7 +49,10 @@ impl Handler for Session {
         self.service.read(move |shared| Ok(crate::doctor::look(shared, request.deep))).await
     }
     async fn flow_list(&self, _: Actor, (): ()) -> Result<Vec<FlowRow>, WireError> {
-        Ok(self.service.catalog.list())
+        let next = self.service.engine.next_by_flow();
+        let mut rows = self.service.catalog.list();
+        rows.iter_mut().for_each(|row| row.next_ms = next.get(&row.id).copied());
+        Ok(rows)
     }
     async fn flow_show(&self, _: Actor, flow: String) -> Result<FlowDetail, WireError> {
         self.service.catalog.show(&flow)
@@ -111,6 +114,9 @@ impl Handler for Session {
     }
     async fn webhook_test(&self, _: Actor, request: WebhookTest) -> Result<WebhookTested, WireError> {
         sample::test(&self.service, request).await
+    }
+    async fn schedule_list(&self, actor: Actor, query: ScheduleQuery) -> Result<Vec<ScheduleInfo>, WireError> {
+        self.service.read(move |shared| flows::schedules(shared, actor.tenant, &query)).await
     }
     async fn connection_list(&self, _: Actor, (): ()) -> Result<Vec<Connection>, WireError> {
         Ok(self.service.catalog.connection_list())

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aura_protocol::rpc::{Aura, Codec, Guarded, framing};
+use aura_protocol::rpc::{Aura, Codec, Offered, framing};
 use futures::StreamExt;
 use tarpc::server::{BaseChannel, Channel, Config};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::locked;
 use crate::rpc::Service;
 use crate::rpc::handler::Session;
 use crate::rpc::peer::{Peer, Standing};
 use crate::stop::Stop;
+use crate::tasks::Tasks;
 
 /// Most clients at a time.
 pub const CLIENTS_MAX: usize = 64;
@@ -28,18 +30,62 @@ pub const CALLS_MAX: usize = 32;
 /// A client beyond the limit hears why for this long.
 const TURNED_AWAY: Duration = Duration::from_secs(5);
 
+/// What a client is offered: the daemon, or that it is locked.
+pub type Served = Offered<Session, locked::Session>;
+
 /// A bound socket; removed when dropped.
 #[derive(Debug)]
 pub struct Bound {
-    listener: UnixListener,
-    path: PathBuf,
+    listener: std::os::unix::net::UnixListener,
+    /// Ours to remove; `None`: systemd's.
+    path: Option<PathBuf>,
     _lock: File,
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = fs::remove_file(path);
+        }
     }
+}
+
+impl Bound {
+    /// The listener, once more: for one phase of the daemon. Must run within the runtime.
+    ///
+    /// # Errors
+    /// The system has no more files.
+    pub fn listener(&self) -> Result<UnixListener, Stop> {
+        let again = self.listener.try_clone().and_then(UnixListener::from_std);
+        again.map_err(|error| Stop::System(format!("the rpc socket cannot be used: {error}")))
+    }
+}
+
+/// A socket that systemd holds: only the lock beside it is taken.
+///
+/// # Errors
+/// Another daemon serves it.
+pub fn given(path: &Path, listener: std::os::unix::net::UnixListener) -> Result<Bound, Stop> {
+    let fail = |why: String| Stop::Taken(format!("the socket {} cannot be served: {why}", path.display()));
+    listener.set_nonblocking(true).map_err(|error| fail(error.to_string()))?;
+    let lock = lock(path).map_err(fail)?;
+    Ok(Bound { listener, path: None, _lock: lock })
+}
+
+/// Whoever holds the lock file beside a socket serves it.
+fn lock(path: &Path) -> Result<File, String> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(|error| format!("its lock file cannot be opened: {error}"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| "another aurad serves it; stop that one or choose another with `--socket`".to_owned())?;
+    Ok(lock)
 }
 
 /// Takes the socket; must run within the runtime.
@@ -58,20 +104,11 @@ pub fn bind(path: &Path) -> Result<Bound, Stop> {
             .create(dir)
             .map_err(|error| fail(format!("its directory cannot be made: {error}")))?;
     }
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&lock_path)
-        .map_err(|error| fail(format!("its lock file cannot be opened: {error}")))?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| fail("another aurad serves it; stop that one or choose another with `--socket`".to_owned()))?;
+    let lock = lock(path).map_err(fail)?;
     clear(path).map_err(fail)?;
-    let listener = UnixListener::bind(path).map_err(|error| fail(error.to_string()))?;
-    let bound = Bound { listener, path: path.to_owned(), _lock: lock };
+    let listener = std::os::unix::net::UnixListener::bind(path).map_err(|error| fail(error.to_string()))?;
+    let bound = Bound { listener, path: Some(path.to_owned()), _lock: lock };
+    bound.listener.set_nonblocking(true).map_err(|error| fail(error.to_string()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))
         .map_err(|error| fail(format!("its mode cannot be set: {error}")))?;
     Ok(bound)
@@ -98,13 +135,19 @@ fn clear(path: &Path) -> Result<(), String> {
 }
 
 /// Serves clients until the daemon closes.
-pub async fn serve(bound: Bound, service: Service) {
+pub async fn serve(listener: UnixListener, service: Service) {
+    let tasks = service.tasks.clone();
+    serve_with(listener, tasks, move |peer| Offered::Open(Session { service: service.clone(), peer })).await;
+}
+
+/// Serves clients, each with a service made for it, until the daemon closes.
+pub async fn serve_with(listener: UnixListener, tasks: Tasks, session: impl Fn(Peer) -> Served) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
     let spare = Arc::new(Semaphore::new(CLIENTS_MAX));
     loop {
         let accepted = tokio::select! {
-            () = service.tasks.closing.cancelled() => return,
-            accepted = bound.listener.accept() => accepted,
+            () = tasks.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -126,22 +169,20 @@ pub async fn serve(bound: Bound, service: Service) {
                 (place, Some(TURNED_AWAY))
             }
         };
-        let session = Session { service: service.clone(), peer };
-        let task = service.clone();
-        task.tasks.spawn(async move {
-            client(stream, session, stay).await;
+        let (service, of_client) = (session(peer), tasks.clone());
+        tasks.spawn(async move {
+            client(stream, service, of_client, stay).await;
             drop(place);
         });
     }
 }
 
-async fn client(stream: UnixStream, session: Session, stay: Option<Duration>) {
-    let closing = session.service.tasks.closing.clone();
-    let tasks = session.service.tasks.clone();
+async fn client(stream: UnixStream, service: Served, tasks: Tasks, stay: Option<Duration>) {
+    let closing = tasks.closing.clone();
     let framed = tokio_util::codec::Framed::new(stream, framing());
     let transport = tarpc::serde_transport::new(framed, Codec);
     let channel = BaseChannel::new(Config { pending_response_buffer: CALLS_MAX }, transport);
-    let calls = channel.max_concurrent_requests(CALLS_MAX).execute(Guarded(session).serve());
+    let calls = channel.max_concurrent_requests(CALLS_MAX).execute(service.serve());
     // Each call in a task of its own: a fault in one ends that call and not its neighbours.
     let all = calls.for_each_concurrent(CALLS_MAX, |call| {
         let tasks = tasks.clone();

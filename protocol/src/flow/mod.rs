@@ -21,7 +21,7 @@ mod tree;
 pub mod types;
 
 pub use canonical::{canonical, canonical_text, version_hash};
-pub use check::{Knowledge, check, is_refused, method_effect};
+pub use check::{Knowledge, check, is_refused, method_effect, upcoming};
 pub use document::Document;
 pub use each::{ITEMS_MAX, ITEMS_PARALLEL, ITEMS_PARALLEL_MAX};
 pub use outline::outline;

@@ -25,7 +25,7 @@ pub const MODIFIERS: &[&str] = &[
     "note",
 ];
 /// Trigger kinds, besides a connector's own (`connector.event`).
-pub const TRIGGERS: &[&str] = &["webhook", "manual"];
+pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule"];
 /// Keys of triggers.
 pub const TRIGGER_KEYS: &[&str] = &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
 /// Keys of the flow.

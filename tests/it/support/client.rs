@@ -94,6 +94,7 @@ asks! {
     flow_publish(String) -> FlowRow;
     flow_enable(FlowEnable) -> FlowRow;
     flow_run(FlowRun) -> RunHead;
+    schedule_list(ScheduleQuery) -> Vec<ScheduleInfo>;
     run_list(RunQuery) -> Vec<RunHead>;
     run_show(RunRef) -> RunDetail;
     run_cancel(RunCancel) -> RunHead;

@@ -326,6 +326,13 @@ impl Daemon {
         }
     }
 
+    /// Waits until every run of a flow has ended or is in doubt, whatever other flows do.
+    pub fn wait_quiet_of(&self, flow: &str, limit: Duration) {
+        wait_until("the runs of the flow to finish or be in doubt", limit, || {
+            self.runs(flow).iter().all(|head| head.state.is_final() || head.state == RunState::InDoubt)
+        });
+    }
+
     /// Waits until nothing moves: no held events and no live runs but those in doubt.
     pub fn wait_quiet(&self, limit: Duration) {
         wait_until("all runs to finish or be in doubt", limit, || {

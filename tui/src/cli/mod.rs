@@ -17,6 +17,8 @@ pub mod output;
 mod prompt;
 mod run;
 mod run_delete;
+mod schedule;
+mod setup;
 mod status;
 mod stdio;
 mod support;
@@ -118,6 +120,12 @@ enum Command {
     /// What takes room, by table and by flow
     #[command(after_help = "Example: aura du --json | jq .flows")]
     Du,
+    /// Schedules: what is due when, and what was
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Set this machine up
+    #[command(subcommand)]
+    Setup(setup::Command),
     /// Connections to providers and named secrets
     #[command(subcommand)]
     Connection(connection::Command),
@@ -216,6 +224,8 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Resume) => upkeep::resume(&mut session, &mut out).await,
         Some(Command::Compact { data_dir }) => upkeep::compact(data_dir, &mut session, &mut out).await,
         Some(Command::Du) => upkeep::du(&mut session, &mut out).await,
+        Some(Command::Schedule(command)) => schedule::schedule(command, &mut session, &mut out).await,
+        Some(Command::Setup(command)) => setup::setup(command, &mut out),
         Some(Command::Connection(command)) => connection::connection(command, &mut session, &mut out).await,
     }
 }
@@ -324,6 +334,7 @@ mod tests {
         check("aura flow check", "required");
         check("aura tail --from 12 --json", "Some(12)");
         check("aura webhook verify --cases cases.json", "cases.json");
+        check("aura schedule next nightly --count 5", "count: 5");
         check("aura connection add shop shopify shop=x access_token=@file", "access_token=@file");
         check("aura flow edit shop --publish", "publish: true");
         check("aura event list --state dropped --limit 5", "Dropped");

@@ -60,6 +60,22 @@ pub fn check(document: &Document, known: Option<&Knowledge>) -> Vec<Finding> {
     findings
 }
 
+/// When each schedule of a flow is due next, three instants each, as notes at their places.
+#[must_use]
+pub fn upcoming(document: &Document, now_ms: i64) -> Vec<Finding> {
+    let schedules = document.flow.triggers.iter().enumerate().filter(|(_, trigger)| trigger.on == "schedule");
+    schedules
+        .filter_map(|(number, trigger)| {
+            let schedule = crate::schedule::Schedule::read(&trigger.with).ok()?;
+            let next: Vec<String> = schedule.after(now_ms, 3).map(|instant| schedule.local(instant)).collect();
+            let path = Path::root().field("triggers").item(number).field("with");
+            let message =
+                if next.is_empty() { "never due again".to_owned() } else { format!("due next: {}", next.join(", ")) };
+            Some(document.finding(Severity::Note, &path, message, ""))
+        })
+        .collect()
+}
+
 /// Whether a flow with these findings is refused.
 #[must_use]
 pub fn is_refused(findings: &[Finding]) -> bool {

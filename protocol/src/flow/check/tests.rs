@@ -149,8 +149,8 @@ fn what_this_build_does_not_execute_is_refused() {
          error 4:41 steps[0].in_doubt: the policy `in_doubt: probe` is not executed by this build (use `ask` or `fail`)",
     );
     trigger(
-        "on: schedule, with: { every: 1h }",
-        "error 5:14 triggers[0].on: triggers of kind `schedule` are not executed by this build (known are: webhook, manual, connector.event as in shopify.checkout_updated)",
+        "on: poll, with: { every: 1h }",
+        "error 5:14 triggers[0].on: triggers of kind `poll` are not executed by this build (known are: webhook, manual, schedule, connector.event as in shopify.checkout_updated)",
     );
     trigger("on: webhok", "error 5:14 triggers[0].on: `webhok` is no kind of trigger (did you mean `webhook`?)");
     trigger(
@@ -160,6 +160,28 @@ fn what_this_build_does_not_execute_is_refused() {
     case(
         "rate: { per: 1m }\nsteps: [{ id: a, set: {} }]",
         "error 3:1 rate: the flow key `rate` is not executed by this build (leave it out)",
+    );
+}
+
+#[test]
+fn a_schedule_says_when_and_has_no_sender() {
+    trigger("on: schedule, with: { every: 1h }", "");
+    trigger("on: schedule, with: { cron: \"0 9 * * 1-5\", zone: Europe/Berlin, catch_up: all, overlap: queue }", "");
+    trigger(
+        "on: schedule",
+        "error 5:5 triggers[0]: the schedule does not say when (write `with: { cron: \"0 9 * * MON-FRI\", zone: Europe/Berlin }` or `with: { every: 5m }`)",
+    );
+    trigger(
+        "on: schedule, with: { every: 1h, zone: Europe/Bonn }",
+        "error 5:47 triggers[0].with.zone: there is no zone `Europe/Bonn` here (write a name like Europe/Berlin, America/New_York or UTC)",
+    );
+    trigger(
+        "on: schedule, with: { cron: \"0 0 30 2 *\" }",
+        "error 5:36 triggers[0].with.cron: this schedule is never due (no such day exists)",
+    );
+    trigger(
+        "on: schedule, with: { every: 1h }, filter: true",
+        "error 5:49 triggers[0].filter: `filter` has no meaning on a schedule trigger (a schedule starts runs by itself; use `if` on the first step to leave one out)",
     );
 }
 

@@ -4,6 +4,7 @@ use super::super::path::Path;
 use super::super::suggest::did_you_mean;
 use super::super::{Auth, Kind, Reply, Span, Trigger, support};
 use super::Checks;
+use crate::schedule::{Overlap, Schedule, Wrong};
 
 /// A dedupe key counts at least this long (design §11): providers send again for up to three days.
 const DEDUPE_FLOOR: Span = Span::from_secs(72 * 3600);
@@ -18,7 +19,8 @@ impl Checks<'_> {
             let path = root.field("triggers").item(number);
             match trigger.on.as_str() {
                 "webhook" => self.webhook(trigger, &path),
-                "manual" => self.manual(trigger, &path),
+                "manual" => self.no_sender(trigger, &path, "runs by hand start at once and answer with the run"),
+                "schedule" => self.schedule(trigger, &path),
                 on if on.contains('.') => self.connector_trigger(trigger, &path),
                 _ => {}
             }
@@ -88,7 +90,8 @@ impl Checks<'_> {
         }
     }
 
-    fn manual(&mut self, trigger: &Trigger, path: &Path) {
+    /// A trigger without a sender has nobody to prove, tell apart or answer.
+    fn no_sender(&mut self, trigger: &Trigger, path: &Path, hint: &str) {
         let written = [
             ("auth", trigger.auth.is_some()),
             ("connection", trigger.connection.is_some()),
@@ -98,8 +101,35 @@ impl Checks<'_> {
             ("reply", trigger.reply != Reply::Ack),
         ];
         for (key, _) in written.iter().filter(|(_, written)| *written) {
-            let message = format!("`{key}` has no meaning on a manual trigger");
-            self.error(&path.field(key), message, "runs by hand start at once and answer with the run");
+            let message = format!("`{key}` has no meaning on a {} trigger", trigger.on);
+            self.error(&path.field(key), message, hint);
+        }
+    }
+
+    fn schedule(&mut self, trigger: &Trigger, path: &Path) {
+        self.no_sender(trigger, path, "a schedule starts runs by itself; use `if` on the first step to leave one out");
+        let with = path.field("with");
+        let schedule = match Schedule::read(&trigger.with) {
+            Ok(schedule) => schedule,
+            Err(wrong) => {
+                for Wrong { key, message, hint } in wrong {
+                    let at = match key.as_str() {
+                        "" => path.clone(),
+                        key => with.field(key),
+                    };
+                    self.error(&at, message, hint);
+                }
+                return;
+            }
+        };
+        if schedule.overlap.is_some_and(|overlap| overlap != Overlap::Allow) && self.document.flow.concurrency.is_some()
+        {
+            let message = "`overlap` and the flow's `concurrency` would both decide which runs go on";
+            self.error(&with.field("overlap"), message, "leave `overlap` out: then `concurrency` decides alone");
+        }
+        // Any time will do: a rule without an instant in a century has none.
+        if schedule.next_after(0).is_none() {
+            self.error(&with.field("cron"), "this schedule is never due", "no such day exists");
         }
     }
 
@@ -123,7 +153,7 @@ impl Checks<'_> {
     }
 
     fn policies(&mut self, trigger: &Trigger, path: &Path) {
-        if support::TRIGGERS.contains(&trigger.on.as_str()) || trigger.on.contains('.') {
+        if (support::TRIGGERS.contains(&trigger.on.as_str()) && trigger.on != "schedule") || trigger.on.contains('.') {
             for key in trigger.with.keys() {
                 let message = format!("triggers of kind `{}` take no setting `{key}`", trigger.on);
                 self.error(&path.field("with").field(key), message, "leave it out");

@@ -40,7 +40,10 @@ pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) ->
                 Err(error) => return Err(error),
             }
         }
-        let found = in_order(found);
+        let mut found = in_order(found);
+        if found.iter().all(|finding| finding.severity != Severity::Error) {
+            found.extend(upcoming(&text));
+        }
         errors += found.iter().filter(|finding| finding.severity == Severity::Error).count();
         for finding in found.iter().take(FINDINGS_MAX) {
             print(finding, path, &text, out)?;
@@ -59,6 +62,12 @@ pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) ->
         ));
     }
     Ok(if errors == 0 { 0 } else { Code::FlowRefused.exit_code() })
+}
+
+/// When the schedules of a flow are due next, as people would read them off a clock.
+fn upcoming(text: &str) -> Vec<Finding> {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    aura_protocol::flow::read(text).map(|document| aura_protocol::flow::upcoming(&document, now_ms)).unwrap_or_default()
 }
 
 /// What can be said without a daemon.
