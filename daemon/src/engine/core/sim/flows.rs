@@ -26,8 +26,8 @@ pub(super) enum Spec {
     Set,
     Sleep(u16),
     Call { effect: Effect, answers: Vec<Answer>, attempts: u32 },
-    Branch { taken: bool, arm: Vec<Node>, other: Vec<Node> },
-    Map { items: u8, parallel: u8, keyed: bool, carry_on: bool, body: Vec<Node> },
+    Branch { taken: bool, arm: Vec<Sketch>, other: Vec<Sketch> },
+    Map { items: u8, parallel: u8, keyed: bool, carry_on: bool, body: Vec<Sketch> },
     Each { items: u8, parallel: u8, carry_on: bool, effect: Effect, answers: Vec<Answer> },
     Respond,
     Stop(bool),
@@ -43,20 +43,20 @@ pub(super) enum Waits {
 
 /// A step with its modifiers.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(super) struct Sketch {
     pub spec: Spec,
     pub waits: Waits,
     pub skipped: bool,
-    pub handler: Option<Vec<Node>>,
-    pub undo: Option<Vec<Node>>,
+    pub handler: Option<Vec<Sketch>>,
+    pub undo: Option<Vec<Sketch>>,
 }
 
 /// A flow, the peer, and what happens to the run from outside.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
-    pub steps: Vec<Node>,
-    pub on_error: Option<Vec<Node>>,
-    pub finally: Option<Vec<Node>>,
+    pub steps: Vec<Sketch>,
+    pub on_error: Option<Vec<Sketch>>,
+    pub finally: Option<Vec<Sketch>>,
     /// Cancel after this many commits.
     pub cancel_after: Option<usize>,
     pub timeout_s: Option<u16>,
@@ -106,10 +106,13 @@ fn spec(place: Where) -> BoxedStrategy<Spec> {
         return leaf;
     }
     let inner = Where { depth: place.depth - 1, ..place };
-    let branch =
-        (any::<bool>(), nodes(inner), nodes(inner)).prop_map(|(taken, arm, other)| Spec::Branch { taken, arm, other });
+    let branch = (any::<bool>(), sketches(inner), sketches(inner)).prop_map(|(taken, arm, other)| Spec::Branch {
+        taken,
+        arm,
+        other,
+    });
     let items = Where { in_map: true, ..inner };
-    let map = (0_u8..4, 1_u8..4, any::<bool>(), any::<bool>(), nodes(items))
+    let map = (0_u8..4, 1_u8..4, any::<bool>(), any::<bool>(), sketches(items))
         .prop_map(|(items, parallel, keyed, carry_on, body)| Spec::Map { items, parallel, keyed, carry_on, body });
     prop_oneof![6 => leaf, 1 => branch, 1 => map].boxed()
 }
@@ -121,32 +124,32 @@ fn waits() -> impl Strategy<Value = Waits> {
     prop_oneof![3 => Just(Waits::Before), 2 => Just(Waits::Nothing), 3 => join]
 }
 
-fn nodes(place: Where) -> BoxedStrategy<Vec<Node>> {
+fn sketches(place: Where) -> BoxedStrategy<Vec<Sketch>> {
     let extra = |weight: f64, allowed: bool| {
         if place.depth == 0 || !allowed {
             return Just(None).boxed();
         }
         let inner = Where { depth: place.depth - 1, undo: false, ..place };
-        prop::option::weighted(weight, nodes(inner)).boxed()
+        prop::option::weighted(weight, sketches(inner)).boxed()
     };
     let undo = if place.undo && place.depth > 0 {
         let inner = Where { depth: 0, stops: false, undo: false, ..place };
-        prop::option::weighted(0.25, nodes(inner)).boxed()
+        prop::option::weighted(0.25, sketches(inner)).boxed()
     } else {
         Just(None).boxed()
     };
-    let node = (spec(place), waits(), prop::bool::weighted(0.1), extra(0.25, true), undo)
-        .prop_map(|(spec, waits, skipped, handler, undo)| Node { spec, waits, skipped, handler, undo });
+    let sketch = (spec(place), waits(), prop::bool::weighted(0.1), extra(0.25, true), undo)
+        .prop_map(|(spec, waits, skipped, handler, undo)| Sketch { spec, waits, skipped, handler, undo });
     let most = if place.depth >= 2 { 6 } else { 4 };
-    prop::collection::vec(node, 1..most).boxed()
+    prop::collection::vec(sketch, 1..most).boxed()
 }
 
 pub(super) fn case() -> impl Strategy<Value = Case> {
     let place = |depth, stops, undo| Where { depth, stops, undo, in_map: false };
     (
-        nodes(place(2, true, true)),
-        prop::option::weighted(0.3, nodes(place(1, true, false))),
-        prop::option::weighted(0.4, nodes(place(1, false, false))),
+        sketches(place(2, true, true)),
+        prop::option::weighted(0.3, sketches(place(1, true, false))),
+        prop::option::weighted(0.4, sketches(place(1, false, false))),
         prop::option::weighted(0.2, 0_usize..10),
         prop::option::weighted(0.15, 1_u16..400),
         any::<u64>(),
@@ -180,11 +183,11 @@ impl Maker {
         }
     }
 
-    fn steps(&mut self, nodes: &[Node]) -> Vec<Step> {
+    fn steps(&mut self, sketches: &[Sketch]) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
-        for node in nodes {
-            let mut step = self.step(node);
-            match &node.waits {
+        for sketch in sketches {
+            let mut step = self.step(sketch);
+            match &sketch.waits {
                 Waits::Before => {}
                 Waits::Nothing => step.needs = Some(Vec::new()),
                 Waits::Join { picks, join, losers } => {
@@ -214,7 +217,7 @@ impl Maker {
         steps
     }
 
-    fn step(&mut self, node: &Node) -> Step {
+    fn step(&mut self, sketch: &Sketch) -> Step {
         self.count += 1;
         let id = format!("s{}", self.count);
         let http = || Kind::Http(Http { method: "POST".into(), url: "http://peer/".into(), ..Http::default() });
@@ -223,8 +226,8 @@ impl Maker {
         let list = |items: u8| {
             Value::List((0..items).map(|item| Value::object([("id", Value::from(format!("k{item}")))])).collect())
         };
-        let mut step = Step { id: id.clone(), when: node.skipped.then(|| text(false)), ..Step::default() };
-        match &node.spec {
+        let mut step = Step { id: id.clone(), when: sketch.skipped.then(|| text(false)), ..Step::default() };
+        match &sketch.spec {
             Spec::Set => step.kind = Kind::Set(Map::from_iter([("a".to_owned(), Value::Int(1))])),
             Spec::Sleep(secs) => step.kind = Kind::Sleep(Sleep::For(format!("{secs}s"))),
             Spec::Respond => step.kind = Kind::Respond(aura_protocol::flow::Respond::default()),
@@ -264,24 +267,24 @@ impl Maker {
                 step.kind = Kind::Map { with, steps: self.steps(body) };
             }
         }
-        step.on_error = node.handler.as_ref().map(|handler| self.steps(handler)).unwrap_or_default();
-        step.compensate = node.undo.as_ref().map(|undo| self.steps(undo)).unwrap_or_default();
+        step.on_error = sketch.handler.as_ref().map(|handler| self.steps(handler)).unwrap_or_default();
+        step.compensate = sketch.undo.as_ref().map(|undo| self.steps(undo)).unwrap_or_default();
         step
     }
 }
 
 /// What is in a case, wherever.
-pub(super) fn any_node(case: &Case, test: &dyn Fn(&Node) -> bool) -> bool {
-    fn any(nodes: &[Node], test: &dyn Fn(&Node) -> bool) -> bool {
-        nodes.iter().any(|node| {
-            let inside = match &node.spec {
+pub(super) fn any_sketch(case: &Case, test: &dyn Fn(&Sketch) -> bool) -> bool {
+    fn any(sketches: &[Sketch], test: &dyn Fn(&Sketch) -> bool) -> bool {
+        sketches.iter().any(|sketch| {
+            let inside = match &sketch.spec {
                 Spec::Branch { arm, other, .. } => any(arm, test) || any(other, test),
                 Spec::Map { body, .. } => any(body, test),
                 _ => false,
             };
-            let beside = [&node.handler, &node.undo].into_iter().flatten().any(|nodes| any(nodes, test));
-            test(node) || inside || beside
+            let beside = [&sketch.handler, &sketch.undo].into_iter().flatten().any(|sketches| any(sketches, test));
+            test(sketch) || inside || beside
         })
     }
-    any(&case.steps, test) || [&case.on_error, &case.finally].into_iter().flatten().any(|nodes| any(nodes, test))
+    any(&case.steps, test) || [&case.on_error, &case.finally].into_iter().flatten().any(|sketches| any(sketches, test))
 }

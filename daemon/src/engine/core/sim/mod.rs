@@ -21,7 +21,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use super::bugs::{self, Bug};
 use super::plan::Plan;
 use super::{Call, Input, Moment, Output, Place, RunState, step};
-use flows::{Answer, Case, Maker, Spec, Waits, any_node, case};
+use flows::{Answer, Case, Maker, Spec, Waits, any_sketch, case};
 use judge::judge;
 
 /// What the outside saw.
@@ -345,7 +345,7 @@ fn check(case: &Case) -> Result<(), Fault> {
 
 /// Whether a repeated request would meet another answer of the script: then ends may differ honestly.
 fn scripted_loss(case: &Case) -> bool {
-    any_node(case, &|node| match &node.spec {
+    any_sketch(case, &|sketch| match &sketch.spec {
         Spec::Call { answers, .. } | Spec::Each { answers, .. } => answers.iter().any(|answer| *answer != Answer::Ok),
         _ => false,
     })
@@ -353,11 +353,11 @@ fn scripted_loss(case: &Case) -> bool {
 
 /// Whether it depends on who comes first what else is done: then a crash may decide it otherwise.
 fn is_race(case: &Case) -> bool {
-    let joins = any_node(case, &|node| matches!(&node.waits, Waits::Join { join, .. } if *join > 0));
-    let parallel = any_node(case, &|node| {
-        !matches!(node.waits, Waits::Before) || matches!(node.spec, Spec::Map { .. } | Spec::Each { .. })
+    let joins = any_sketch(case, &|sketch| matches!(&sketch.waits, Waits::Join { join, .. } if *join > 0));
+    let parallel = any_sketch(case, &|sketch| {
+        !matches!(sketch.waits, Waits::Before) || matches!(sketch.spec, Spec::Map { .. } | Spec::Each { .. })
     });
-    joins || (parallel && any_node(case, &|node| matches!(node.spec, Spec::Stop(_))))
+    joins || (parallel && any_sketch(case, &|sketch| matches!(sketch.spec, Spec::Stop(_))))
 }
 
 /// Journals of random flows for the golden files: half of them with a crash, all small, each with much in it.
