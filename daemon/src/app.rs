@@ -14,6 +14,7 @@ use crate::args::Args;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
+use crate::engine::blobs::BlobLimits;
 use crate::engine::{Deps, Engine};
 use crate::hold::Hold;
 use crate::http::{Door, Limits, Outside};
@@ -167,6 +168,10 @@ impl App {
             calls_max: options.calls_max,
             room: room.clone(),
             hold: Hold::default(),
+            blobs: BlobLimits {
+                output_max: options.output_mib << 20,
+                run_max: u64::try_from(options.run_mib << 20).unwrap_or(u64::MAX),
+            },
         })
         .await
         .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;

@@ -109,6 +109,10 @@ options! {
         http_body_seconds: u64 = 30;
         /// Calls to providers at work at the same time.
         calls_max: usize = 64;
+        /// Largest output of one step, in MiB; a larger one fails the step.
+        output_mib: usize = 16;
+        /// Large values (over 64 KiB each) of one run together, in MiB.
+        run_mib: usize = 256;
         /// Page cache of the store, in MiB.
         cache_mib: usize = 32;
         /// Room that stays free on the disk of the data, in MiB (of a small disk at most a quarter): below it
@@ -298,6 +302,8 @@ pub fn check(options: &Options) -> Result<(), Stop> {
         ("http_connections_per_source", options.http_connections_per_source, 100_000),
         ("http_in_flight_max", options.http_in_flight_max, 100_000),
         ("calls_max", options.calls_max, 10_000),
+        ("output_mib", options.output_mib, 48),
+        ("run_mib", options.run_mib, 65_536),
         ("cache_mib", options.cache_mib, 65_536),
         ("queue_max", options.queue_max, 1_000_000),
     ] {

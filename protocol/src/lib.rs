@@ -19,6 +19,7 @@ pub mod signature;
 pub mod text;
 pub mod upkeep;
 pub mod value;
+pub mod variable;
 pub mod version;
 pub mod watch;
 pub mod wire;

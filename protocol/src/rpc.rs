@@ -21,6 +21,7 @@ use crate::ids::{ConnectionId, EventId, FlowId, RequestId, RunId, TenantId};
 use crate::run::{Resolution, RunHead, RunState, Transition};
 use crate::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
 use crate::value::Value;
+use crate::variable::{VarSet, Variable};
 use crate::watch::{WatchReply, WatchRequest};
 
 /// The roles, weakest first. Order is rank for the operations below; `auditor` reads without payloads.
@@ -209,6 +210,12 @@ service! {
     connection_list / ConnectionList(()) -> Vec<Connection>: Viewer;
     /// Adds or replaces a connection.
     connection_add / ConnectionAdd(ConnectionAdd) -> Connection: Admin;
+    /// All variables.
+    var_list / VarList(()) -> Vec<Variable>: Viewer;
+    /// Sets a variable.
+    var_set / VarSet(VarSet) -> Variable: Editor;
+    /// Takes a variable away; gives it as it was.
+    var_unset / VarUnset(String) -> Variable: Editor;
     /// What connectors this daemon has.
     connector_list / ConnectorList(()) -> Vec<Connector>: Viewer;
     /// Settings in effect with their sources; secrets are shown as dots.

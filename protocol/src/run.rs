@@ -475,9 +475,10 @@ impl Record {
         let payload = match self {
             Self::RunStarted(started) => Some(&started.input),
             Self::Scheduled { input, .. } => Some(input),
-            Self::Completed { output, .. } | Self::Handled { output, .. } | Self::RunFinished { output, .. } => {
-                Some(output)
-            }
+            Self::Completed { output, .. }
+            | Self::Handled { output, .. }
+            | Self::RunFinished { output, .. }
+            | Self::Resolved { resolution: Resolution::Done(output), .. } => Some(output),
             _ => None,
         };
         payload.into_iter()
@@ -487,9 +488,10 @@ impl Record {
     pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Value> {
         let payload = match self {
             Self::Scheduled { input, .. } => Some(input),
-            Self::Completed { output, .. } | Self::Handled { output, .. } | Self::RunFinished { output, .. } => {
-                Some(output)
-            }
+            Self::Completed { output, .. }
+            | Self::Handled { output, .. }
+            | Self::RunFinished { output, .. }
+            | Self::Resolved { resolution: Resolution::Done(output), .. } => Some(output),
             _ => None,
         };
         payload.into_iter()
@@ -503,9 +505,6 @@ impl Record {
             visit(blob);
         }
         self.payloads().for_each(|value| value.blobs(visit));
-        if let Self::Resolved { resolution: Resolution::Done(output), .. } = self {
-            output.blobs(visit);
-        }
     }
 }
 
@@ -555,6 +554,9 @@ pub struct RunStarted {
     /// Input of a manual or called run.
     #[serde(default)]
     pub input: Value,
+    /// The variables that the flow reads, as they were when the run was created; null if it reads none.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub vars: Value,
 }
 
 /// One commit of a run.

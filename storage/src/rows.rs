@@ -2,7 +2,7 @@
 
 use aura_protocol::event::Delivery;
 use aura_protocol::run::RunState;
-use aura_protocol::{ConnectionId, EventId, FlowId, HeldId, RunId, TenantId};
+use aura_protocol::{ConnectionId, EventId, FlowId, HeldId, RunId, TenantId, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::table::Key;
@@ -113,6 +113,47 @@ pub enum InboxRow {
         /// Why.
         reason: String,
     },
+}
+
+/// Key of what a `kv` step keeps, and of a variable: the index hash of its name.
+#[must_use]
+pub fn name_key(tenant: TenantId, hash: [u8; 16]) -> Key {
+    Key::tenant(tenant).id(hash)
+}
+
+/// Key of the counter of the rows in table `Kv`.
+#[must_use]
+pub fn kv_count_key(tenant: TenantId) -> Key {
+    Key::tenant(tenant).number(u64::from(u32::from_be_bytes(*b"kv  ")))
+}
+
+/// What a `kv` step keeps (table `Kv`, sealed).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KvRow {
+    /// Its name.
+    pub name: String,
+    /// The value.
+    pub value: Value,
+    /// Last change.
+    pub changed_ms: i64,
+    /// The run that changed it.
+    pub run: RunId,
+    /// It is gone after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<i64>,
+}
+
+/// A variable of a tenant (table `Vars`, sealed).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VarRow {
+    /// Its name.
+    pub name: String,
+    /// The value.
+    pub value: Value,
+    /// Last change.
+    pub changed_ms: i64,
+    /// By whom.
+    pub by: String,
 }
 
 /// A flow (table `Flows`, sealed).

@@ -16,6 +16,7 @@ mod disk_full;
 mod e2e_backup;
 mod e2e_client;
 mod e2e_control;
+mod e2e_data;
 mod e2e_door;
 mod e2e_effects;
 mod e2e_escapes;

@@ -238,6 +238,19 @@ impl Handler for Fake {
     async fn connection_add(&self, _: Actor, _: ConnectionAdd) -> Result<Connection, WireError> {
         unscripted()
     }
+    async fn var_list(&self, _: Actor, (): ()) -> Result<Vec<aura_protocol::variable::Variable>, WireError> {
+        unscripted()
+    }
+    async fn var_set(
+        &self,
+        _: Actor,
+        _: aura_protocol::variable::VarSet,
+    ) -> Result<aura_protocol::variable::Variable, WireError> {
+        unscripted()
+    }
+    async fn var_unset(&self, _: Actor, _: String) -> Result<aura_protocol::variable::Variable, WireError> {
+        unscripted()
+    }
     async fn connector_list(&self, _: Actor, (): ()) -> Result<Vec<Connector>, WireError> {
         unscripted()
     }

@@ -202,6 +202,7 @@ pub fn detail() -> RunDetail {
         deadline_ms: None,
         refused: None,
         input: Value::Null,
+        vars: Value::Null,
     };
     let journal = vec![
         at(

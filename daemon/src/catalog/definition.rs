@@ -28,6 +28,7 @@ pub fn check(text: &str, state: &State, registry: &Registry) -> Result<(Flow, Ve
         secrets: Some(
             connections().filter(|record| record.connector == SECRET).map(|record| record.name.clone()).collect(),
         ),
+        variables: Some(state.variable_names()),
     };
     let findings = flow::check(&document, Some(&known));
     if flow::is_refused(&findings) { Err(findings) } else { Ok((document.flow, findings)) }

@@ -9,6 +9,7 @@ pub mod definition;
 pub mod edit;
 pub mod routes;
 pub mod signing;
+pub mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use aura_integrations::registry::Registry;
 use aura_protocol::flow::Flow;
 use aura_protocol::rpc::{FlowDetail, FlowRow};
 use aura_protocol::{Code, FlowId, TenantId, WireError};
-use aura_storage::rows::{ConnectionRecord, FlowRecord, VersionRecord};
+use aura_storage::rows::{ConnectionRecord, FlowRecord, VarRow, VersionRecord};
 use aura_storage::{Key, Store, Table};
 
 use crate::catalog::routes::Routes;
@@ -66,6 +67,7 @@ pub struct State {
     flows: BTreeMap<FlowId, Arc<Entry>>,
     names: HashMap<String, FlowId>,
     connections: BTreeMap<String, Arc<ConnectionRecord>>,
+    variables: BTreeMap<String, Arc<VarRow>>,
     routes: Arc<Routes>,
 }
 
@@ -266,6 +268,12 @@ impl State {
     pub fn connection(&self, name: &str) -> Option<&Arc<ConnectionRecord>> {
         self.connections.get(name)
     }
+
+    /// Names of the variables that are set.
+    #[must_use]
+    pub fn variable_names(&self) -> Vec<String> {
+        self.variables.keys().cloned().collect()
+    }
 }
 
 fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State, WireError> {
@@ -287,6 +295,11 @@ fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State
         store.scan(tenant, Table::Connections, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
     for (_, record) in connections {
         state.connections.insert(record.name.clone(), Arc::new(record));
+    }
+    let variables: Vec<(Key, VarRow)> =
+        store.scan(tenant, Table::Vars, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
+    for (_, row) in variables {
+        state.variables.insert(row.name.clone(), Arc::new(row));
     }
     state.routes = Arc::new(Routes::of(state.flows.values(), registry, before));
     Ok(state)
@@ -385,5 +398,8 @@ impl Flows for Catalog {
             return None;
         }
         self.now().connections.get(name).map(Arc::clone)
+    }
+    fn variables(&self, _tenant: TenantId, wanted: &aura_protocol::flow::Variables) -> aura_protocol::Value {
+        self.var_values(wanted)
     }
 }

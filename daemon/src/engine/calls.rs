@@ -7,16 +7,13 @@ use std::time::Duration;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_protocol::{RunId, TenantId, Value};
-use aura_storage::Txn;
+use aura_storage::{ReadError, Txn};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use super::core::plan::Plan;
 use super::core::{Call, Input, Refused};
 use super::driver::{Driver, EngineError, InFlight, lock, needs_started};
 use super::kinds::CallContext;
-
-/// Largest output of a call, as text; larger ones fail the step, never the daemon.
-const OUTPUT_MAX: usize = 4 * 1024 * 1024;
 
 /// What the journal says of a call.
 struct Scheduled {
@@ -62,6 +59,19 @@ impl Driver {
             place = self.ready() => place,
         };
         let Some(Scheduled { path, input, key, effect }) = self.scheduled(run, call) else { return Ok(()) };
+        let input = match self.blobs.loaded(tenant, &input) {
+            Ok(input) => input,
+            Err(ReadError::Io(message)) => return Err(ReadError::Io(message).into()),
+            Err(damaged) => {
+                let error = StepError::new(ErrorClass::Internal, format!("its input cannot be read: {damaged}"));
+                let outcome = CallOutcome::Failed(error, Reach::Unsent);
+                return self.report(tenant, run, &path, attempt, outcome).await;
+            }
+        };
+        if step.kind.keeps() {
+            drop(place);
+            return self.make_kv(tenant, run, &path, attempt, &input).await;
+        }
         if needs_started(effect) {
             let epoch = self.deps.store.epoch();
             let begin = Input::Begin { path: path.clone(), attempt, lease: u64::from(attempt), epoch };
@@ -92,12 +102,16 @@ impl Driver {
             () = flight.abort.cancelled() => return Ok(()),
             () = self.retired.cancelled() => return Ok(()),
             outcome = tokio::time::timeout(timeout, step.kind.call(context, &input)) => match outcome {
-                Ok(outcome) => bounded(outcome),
+                Ok(outcome) => outcome,
                 Err(_) => timed_out(timeout, flight.sent.load(Ordering::Acquire)),
             },
         };
         drop(place);
-        self.report(tenant, run, &path, attempt, outcome).await
+        // Compressed and sealed here, before the run is locked; findable until its transition is durable.
+        let (outcome, kept) = self.blobs.keep_outcome(tenant, outcome)?;
+        let reported = self.report(tenant, run, &path, attempt, outcome).await;
+        drop(kept);
+        reported
     }
 
     /// Waits until something may start: there is room for what it will bring, and nothing holds it back.
@@ -149,15 +163,4 @@ fn dropped() -> CallOutcome {
 fn timed_out(limit: Duration, sent: bool) -> CallOutcome {
     let error = StepError::new(ErrorClass::Timeout, format!("no answer within {} ms", limit.as_millis()));
     CallOutcome::Failed(error, if sent { Reach::Unknown } else { Reach::Unsent })
-}
-
-/// Caps an output. The call did happen, so what is too large is not asked for again.
-fn bounded(outcome: CallOutcome) -> CallOutcome {
-    match outcome {
-        CallOutcome::Done(output) if output.weight() > OUTPUT_MAX => {
-            let message = format!("its output is larger than {} MiB", OUTPUT_MAX / 1024 / 1024);
-            CallOutcome::Failed(StepError::new(ErrorClass::Invalid, message), Reach::Refused)
-        }
-        outcome => outcome,
-    }
 }

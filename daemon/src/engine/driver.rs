@@ -2,7 +2,8 @@
 //!
 //! Invariant: memory is ahead of the store only by transactions that are already in the writer's queue,
 //! in the same order; so decisions on memory are decisions on what will be durable. If a commit fails this
-//! driver's handle of the store is dead and another driver reads what is true ([`super::Engine::renew`]). Lock order: intake, gate, map of runs, one run.
+//! driver's handle of the store is dead and another driver reads what is true ([`super::Engine::renew`]).
+//! Lock order: intake, gate, kv, map of runs, one run.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -17,10 +18,13 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::blobs::{Blobs, Kept};
 use super::core::plan::Plan;
+use super::core::scope::Stored;
 use super::core::{Call, Input, Moment, Output, Place, Refused, RunState, step};
 use super::gate::Gate;
 use super::held::HeldRows;
+use super::kv::Keeper;
 use super::schedules::Schedules;
 use super::{Deps, Response};
 
@@ -114,6 +118,8 @@ pub(crate) struct Done {
     pub flow: FlowId,
     pub slot: Option<[u8; 16]>,
     pub wake: bool,
+    /// Large values of the transition, findable until it is durable.
+    pub kept: Vec<Kept>,
 }
 
 /// The engine's insides.
@@ -130,6 +136,10 @@ pub(crate) struct Driver {
     pub wake: Notify,
     /// Timers that are tried again later than their row says.
     pub put_off: Mutex<HashMap<Key, i64>>,
+    /// What `kv` steps have submitted.
+    pub kv: Mutex<Keeper>,
+    /// Large values on their way to the store, and some that were read lately.
+    pub blobs: Blobs,
     pub slots: Arc<Semaphore>,
     /// Places of deliveries that are being decided and committed.
     pub deciding: Arc<Semaphore>,
@@ -162,6 +172,7 @@ const PLANS_MAX: usize = 1024;
 impl Driver {
     pub fn new(deps: Deps) -> Self {
         let slots = Arc::new(Semaphore::new(deps.calls_max.max(1)));
+        let blobs = Blobs::new(deps.store.clone(), deps.blobs);
         Self {
             deps,
             plans: Mutex::default(),
@@ -172,6 +183,8 @@ impl Driver {
             schedules: Schedules::default(),
             wake: Notify::new(),
             put_off: Mutex::default(),
+            kv: Mutex::default(),
+            blobs,
             slots,
             deciding: Arc::new(Semaphore::new(DECIDING_MAX)),
             replies: Mutex::default(),
@@ -318,7 +331,7 @@ impl Driver {
     }
 
     /// Under the run's lock: reads it if needed, applies the input; gives what is to be committed.
-    fn decided(
+    pub(crate) fn decided(
         &self,
         tenant: TenantId,
         run: RunId,
@@ -330,14 +343,22 @@ impl Driver {
             *place = Some(self.load(tenant, run)?);
         }
         let live = place.as_mut().ok_or(EngineError::NotFound(run))?;
-        let done = self.apply(live, input, &mut txn)?;
+        let done = match self.apply(live, input, &mut txn) {
+            // What was decided does not count: the run is read again, as the store has it.
+            Err(error @ EngineError::Read(_)) => {
+                *place = None;
+                return Err(error);
+            }
+            other => other?,
+        };
         let changed = !(txn.puts.is_empty() && txn.deletes.is_empty());
         Ok((done, changed.then_some(txn)))
     }
 
     /// Runs the core on a run in memory and adds what it gave to a transaction.
     pub fn apply(&self, live: &mut Live, input: Input, txn: &mut Txn) -> Result<Done, EngineError> {
-        let moment = self.moment();
+        let session = self.blobs.session(live.tenant);
+        let moment = self.moment().with_stored(Arc::clone(&session) as Arc<dyn Stored>);
         if let Input::Result { path, attempt, .. } = &input
             && let Some(at) = live.state.find(&live.plan, path)
             && live.calls.get(&at).is_some_and(|call| call.attempt == *attempt)
@@ -349,12 +370,13 @@ impl Driver {
         let before = live.row.map(|row| row.state);
         let had_reply = live.state.replied.is_some();
         let mut out = step(&live.plan, &mut live.state, input, &moment, &keys)?;
+        let kept = session.end()?;
         let timer = live.timer;
         if !out.records.is_empty() {
             self.write(live, std::mem::take(&mut out.records), &moment, txn)?;
         }
         self.count(before, live.row.map(|row| row.state));
-        Ok(self.done(live, out, had_reply, timer))
+        Ok(Done { kept, ..self.done(live, out, had_reply, timer) })
     }
 
     fn done(&self, live: &mut Live, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
@@ -389,6 +411,7 @@ impl Driver {
             flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),
             slot: live.slot,
             wake: live.timer != timer && live.timer.is_some(),
+            kept: Vec::new(),
         }
     }
 
@@ -398,6 +421,9 @@ impl Driver {
         let number = live.state.transition;
         let transition = Transition { number, at_ms: moment.now_ms, records };
         store.put(txn, tenant, Table::Journal, journal_key(tenant, run, number), &transition)?;
+        if !live.state.held.is_empty() {
+            self.blobs.hold(tenant, &transition, txn);
+        }
         store.put(txn, tenant, Table::Runs, run_key(tenant, run), &head(live))?;
         let due = live.state.next_due().filter(|_| number > 0);
         if due != live.timer {

@@ -205,6 +205,7 @@ impl Driver {
                     trigger: row.trigger.clone(),
                     delivery: row.last.clone(),
                     shown: None,
+                    sealed: None,
                     events: row.events.clone(),
                     events_more: row.events_more,
                     refused: None,

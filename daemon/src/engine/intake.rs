@@ -13,11 +13,12 @@ use aura_protocol::event::{Ack, Delivery, EventRow, EventState};
 use aura_protocol::expr::Template;
 use aura_protocol::flow::{Reply, Span, WhenFull};
 use aura_protocol::run::{ErrorClass, RunHead, RunStarted, StepError};
-use aura_protocol::{EventId, RunId, TenantId, Value, version::SEMANTICS};
+use aura_protocol::{BlobRef, EventId, RunId, TenantId, Value, version::SEMANTICS};
 use aura_storage::rows::InboxRow;
-use aura_storage::{DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
+use aura_storage::{BLOB_MIN, DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::blobs::Kept;
 use super::core::plan::{Plan, PlanTrigger};
 use super::core::scope::DoorScope;
 use super::core::state::ms;
@@ -39,6 +40,8 @@ pub(crate) struct Creation {
     pub delivery: Delivery,
     /// `trigger` in expressions, if it was read already.
     pub shown: Option<Value>,
+    /// Its body, if it is large and was sealed already.
+    pub sealed: Option<(BlobRef, Kept)>,
     pub events: Vec<EventId>,
     pub events_more: u64,
     pub refused: Option<StepError>,
@@ -121,8 +124,11 @@ impl Driver {
         let plan = self.plan(intake.tenant, intake.flow.id, &intake.flow.version).map_err(failed)?;
         let Some(trigger) = plan.triggers.get(intake.trigger) else { return Err(Refusal::Disabled) };
         let policies = self.policies(&intake, trigger, &moment);
+        let body = &intake.delivery.body;
+        let sealed = (body.len() > BLOB_MIN).then(|| self.blobs.keep_bytes(intake.tenant, body.clone()));
+        let sealed = sealed.transpose().map_err(|error| failed(error.into()))?;
         let (tenant, reply) = (intake.tenant, trigger.reply);
-        let decided = self.decide(intake, &plan, trigger, policies, permit, &moment)?;
+        let decided = self.decide(intake, &plan, trigger, (policies, sealed), permit, &moment)?;
         match decided {
             Decided::Duplicate(first, barrier) => {
                 barrier.committed().await.map_err(|error| failed(error.into()))?;
@@ -199,7 +205,7 @@ impl Driver {
         intake: Intake,
         plan: &Arc<Plan>,
         trigger: &PlanTrigger,
-        policies: Policies,
+        (policies, sealed): (Policies, Option<(BlobRef, Kept)>),
         permit: Permit,
         moment: &Moment,
     ) -> Result<Decided, Refusal> {
@@ -255,6 +261,7 @@ impl Driver {
             flow: intake.flow,
             delivery: intake.delivery,
             shown: Some(intake.shown),
+            sealed,
         };
         // Held until the transaction is submitted: a queued run must not be promoted before it is there.
         // A flow without concurrency never looks into it.
@@ -307,6 +314,7 @@ impl Driver {
                     events_more: 0,
                     delivery,
                     shown: None,
+                    sealed: None,
                     refused: None,
                     input,
                     by_hand: true,
@@ -418,18 +426,32 @@ impl Driver {
                 replaced = Some((holder, key, row));
             }
         }
+        let mut delivery = creation.delivery;
+        let mut sealed = creation.sealed;
+        if sealed.is_none() && delivery.body.len() > BLOB_MIN {
+            sealed = Some(self.blobs.keep_bytes(tenant, std::mem::take(&mut delivery.body))?);
+        }
+        if let Some((blob, _)) = &sealed {
+            (delivery.body, delivery.blob) = (Vec::new(), Some(*blob));
+        }
+        let (input, kept_input) = self.blobs.keep(tenant, creation.input)?;
         let started = Arc::new(RunStarted {
             flow_id: flow,
             flow: creation.flow.name.clone(),
             version: creation.flow.version.clone(),
             trigger: creation.trigger.clone(),
             semantics: SEMANTICS,
-            event: creation.delivery,
+            event: delivery,
             events: creation.events,
             events_more: creation.events_more,
             deadline_ms: None,
             refused,
-            input: creation.input,
+            input,
+            vars: if creation.plan.variables.is_empty() {
+                Value::Null
+            } else {
+                self.deps.flows.variables(tenant, &creation.plan.variables)
+            },
         });
         let mut live = Live {
             tenant,
@@ -442,8 +464,10 @@ impl Driver {
             blocked: slot.filter(|_| full).and_then(|key| gate.why(flow, key)),
         };
         let input = if full { Input::Queue(started) } else { Input::Start(started) };
-        live.state.trigger = creation.shown.unwrap_or_default();
-        let done = self.apply(&mut live, input, txn)?;
+        // A large body is read when a step asks for it.
+        live.state.trigger = creation.shown.filter(|_| sealed.is_none()).unwrap_or_default();
+        let mut done = self.apply(&mut live, input, txn)?;
+        done.kept.extend(sealed.into_iter().map(|(_, kept)| kept).chain(kept_input));
         if let Some(key) = slot {
             if full {
                 gate.queue(flow, key, limit, run);

@@ -3,6 +3,7 @@
 //! Others see [`Engine`] (accept, run, cancel, resolve), the [`Flows`] it asks for definitions, and
 //! nothing of its insides.
 
+pub mod blobs;
 mod calls;
 pub mod core;
 mod driver;
@@ -10,6 +11,7 @@ mod gate;
 mod held;
 mod intake;
 pub mod kinds;
+pub mod kv;
 pub mod repeats;
 mod schedules;
 mod timers;
@@ -58,6 +60,10 @@ pub trait Flows: Send + Sync + 'static {
     fn version(&self, tenant: TenantId, flow: FlowId, version: &str) -> Option<Arc<Flow>>;
     /// A connection or named secret by name, secrets included: never shown, never logged.
     fn connection(&self, tenant: TenantId, name: &str) -> Option<Arc<ConnectionRecord>>;
+    /// The variables that a new run reads, as an object; null if it reads none.
+    fn variables(&self, _tenant: TenantId, _wanted: &aura_protocol::flow::Variables) -> Value {
+        Value::Null
+    }
 }
 
 /// What the engine is built from.
@@ -79,6 +85,8 @@ pub struct Deps {
     pub room: Room,
     /// Whether anything may start.
     pub hold: Hold,
+    /// How much outputs and runs may hold.
+    pub blobs: blobs::BlobLimits,
 }
 
 /// A delivery that passed the door: verified, bounded, not yet accepted.
@@ -156,6 +164,14 @@ struct Parts {
     /// One renewal at a time.
     renewing: tokio::sync::Mutex<()>,
     draining: AtomicBool,
+}
+
+/// References to stored values are ours alone: what a client sends holds none.
+fn no_references(value: &Value) -> Result<(), WireError> {
+    if value.has_blob() {
+        return Err(WireError::new(aura_protocol::Code::Invalid, "the value holds a reference to a stored value"));
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -266,6 +282,7 @@ impl Engine {
             return Err(error.hint("`aura status` says when it can"));
         }
         let (tenant, request, by) = (actor.tenant, actor.request.bytes(), actor.name.clone());
+        no_references(&input)?;
         self.detached(|driver| async move { driver.run_by_hand(tenant, flow, input, request, &by).await }).await
     }
 
@@ -284,6 +301,9 @@ impl Engine {
     /// # Errors
     /// Not found, or the step is not in doubt.
     pub async fn resolve(&self, actor: &Actor, run: RunId, step: &str, how: Resolution) -> Result<RunHead, WireError> {
+        if let Resolution::Done(output) = &how {
+            no_references(output)?;
+        }
         let resolve = Input::Resolve { path: step.to_owned(), resolution: how, by: actor.name.clone() };
         let (tenant, request) = (actor.tenant, actor.request.bytes());
         self.detached(|driver| async move { driver.decide_once(tenant, run, resolve, request).await }).await
@@ -383,5 +403,6 @@ async fn begun(deps: &Deps) -> anyhow::Result<Arc<Driver>> {
     driver.read_schedules(TenantId::DEFAULT).await?;
     driver.tasks.spawn(Arc::clone(&driver).timers());
     driver.tasks.spawn(Arc::clone(&driver).schedules());
+    driver.tasks.spawn(Arc::clone(&driver).sweeps());
     Ok(driver)
 }

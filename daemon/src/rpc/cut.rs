@@ -25,6 +25,10 @@ fn mark(bytes: usize) -> String {
 }
 
 fn value(value: &mut Value, max: usize) {
+    if let Value::Blob(blob) = value {
+        *value = Value::Str(blob.mark());
+        return;
+    }
     let weight = value.weight();
     if weight > max {
         *value = Value::Str(mark(weight));
@@ -78,6 +82,9 @@ fn cut_record(record: &mut Record, max: usize) {
         Record::RunStarted(started) => {
             let started = std::sync::Arc::make_mut(started);
             bytes(&mut started.event.body, max);
+            if let Some(blob) = started.event.blob.take() {
+                started.event.body = blob.mark().into_bytes();
+            }
             value(&mut started.input, max);
             if started.events.len() > 100 {
                 started.events_more += u64::try_from(started.events.len() - 100).unwrap_or(0);

@@ -14,6 +14,7 @@ use aura_protocol::rpc::{
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
+use aura_protocol::variable::{VarSet, Variable};
 use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, EventId, TenantId, WireError};
 
@@ -124,6 +125,17 @@ impl Handler for Session {
     async fn connection_add(&self, actor: Actor, request: ConnectionAdd) -> Result<Connection, WireError> {
         let catalog = self.service.catalog.clone();
         self.service.change(async move { catalog.connection_add(&actor, request).await }).await
+    }
+    async fn var_list(&self, _: Actor, (): ()) -> Result<Vec<Variable>, WireError> {
+        Ok(self.service.catalog.var_list())
+    }
+    async fn var_set(&self, actor: Actor, request: VarSet) -> Result<Variable, WireError> {
+        let catalog = self.service.catalog.clone();
+        self.service.change(async move { catalog.var_set(&actor, request).await }).await
+    }
+    async fn var_unset(&self, actor: Actor, name: String) -> Result<Variable, WireError> {
+        let catalog = self.service.catalog.clone();
+        self.service.change(async move { catalog.var_unset(&actor, &name).await }).await
     }
     async fn connector_list(&self, _: Actor, (): ()) -> Result<Vec<Connector>, WireError> {
         Ok(self.service.catalog.registry().connectors().to_vec())

@@ -5,7 +5,7 @@ use aura_protocol::rpc::{
 };
 use aura_protocol::run::{Record, RunHead, Transition};
 use aura_protocol::text::display;
-use aura_protocol::{Code, RunId, TenantId, Value, WireError, wire};
+use aura_protocol::{BlobRef, Code, RunId, TenantId, Value, WireError, wire};
 use aura_storage::rows::{journal_key, run_key};
 use aura_storage::{Key, Store, Table};
 
@@ -133,13 +133,36 @@ fn outline(flow: &aura_protocol::flow::Flow) -> Vec<OutlineRow> {
 pub fn payload(shared: &Shared, query: &PayloadQuery) -> Result<PayloadWindow, WireError> {
     let head = refs::find(shared, &query.run)?;
     let journal = journal(shared, head.run, 0, TRANSITIONS_MAX)?;
-    let value = part(&journal, &query.step, &query.part)?.ok_or_else(|| {
+    let found = part(&journal, &query.step, &query.part)?.ok_or_else(|| {
         let of =
             if query.step.is_empty() { "the run".to_owned() } else { format!("the step {}", display(&query.step)) };
         WireError::not_found(format!("{of} has no {} (yet)", query.part))
     })?;
-    let text = value.to_json_pretty();
+    let text = whole(&shared.store, &journal, found)?.to_json_pretty();
     Ok(window(&text, query.offset, query.limit))
+}
+
+/// A payload with what of it stands in blobs.
+fn whole(store: &Store, journal: &[Transition], value: Value) -> Result<Value, WireError> {
+    let tenant = TenantId::DEFAULT;
+    let read = |blob: BlobRef| {
+        let content = store.blob(tenant, blob).map_err(|error| unreadable(&error))?;
+        content.ok_or_else(|| WireError::new(Code::Corrupt, "the stored value is missing; run `aura doctor --deep`"))
+    };
+    let body = journal.iter().flat_map(|transition| &transition.records).find_map(|record| match record {
+        Record::RunStarted(started) => started.event.blob.map(|blob| (blob, &started.event)),
+        _ => None,
+    });
+    if let Some((blob, event)) = body
+        && value.get("body") == Some(&Value::Blob(blob))
+    {
+        let mut event = event.clone();
+        (event.body, event.blob) = (read(blob)?, None);
+        return Ok(event.to_trigger());
+    }
+    value.loaded(&mut |blob| {
+        wire::decode(&read(blob)?).map_err(|_| WireError::new(Code::Corrupt, "the stored value does not decode"))
+    })
 }
 
 fn window(text: &str, offset: u64, limit: u32) -> PayloadWindow {

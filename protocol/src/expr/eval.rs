@@ -681,7 +681,8 @@ fn no_field(of: &Term, data: &Data<'_>, name: &str, kind: &'static str) -> Fail 
             fail.hint(format!("take one item, `{0}[0].{name}`, or all, `{0}.map(x => x.{name})`", of.path()))
         }
         Data::Text(_) => fail.hint("read JSON text with `JSON.parse(x)`"),
-        Data::Date(_) => fail.hint("a date has year, month, day, hour, minute, second, millisecond, weekday, zone"),
+        Data::Date(_) => fail
+            .hint("a date has year, month, day, hour, minute, second, millisecond, weekday, quarter, weekNumber, zone"),
         _ => fail,
     }
 }

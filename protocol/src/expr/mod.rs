@@ -71,6 +71,38 @@ pub struct Evaluated {
     pub draws: Vec<Value>,
 }
 
+/// The sum of two numbers, exact, as `+` gives it.
+///
+/// # Errors
+/// One of them is no number, or has more digits than can be calculated with.
+pub fn add(left: &Value, right: &Value) -> Result<Value, String> {
+    let number = |value: &Value| match value {
+        Value::Int(_) | Value::Dec(_) => eval::number_of(&data::Data::of(value))
+            .ok_or_else(|| "a number has more digits than can be calculated with".to_owned()),
+        other => Err(format!("{} is no number", eval::a(other.kind()))),
+    };
+    let sum = number(left)?.add(number(right)?).map_err(str::to_owned)?;
+    Value::from_number_text(&sum.text()).ok_or_else(|| "the sum has too many digits".to_owned())
+}
+
+/// Whether two values are equal as `==` says: numbers by amount, lists and objects by content.
+#[must_use]
+pub fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::List(one), Value::List(two)) => {
+            one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same(one, two))
+        }
+        (Value::Map(one), Value::Map(two)) => {
+            one.len() == two.len()
+                && one.iter().all(|(key, value)| two.get(key).is_some_and(|other| same(value, other)))
+        }
+        (Value::Int(_) | Value::Dec(_), Value::Int(_) | Value::Dec(_)) => {
+            data::Data::of(left).order(&data::Data::of(right)).is_some_and(std::cmp::Ordering::is_eq)
+        }
+        _ => left == right,
+    }
+}
+
 impl Template {
     /// Parses every `{{ }}` in a value of the flow file.
     ///
@@ -108,6 +140,14 @@ impl Template {
         let mut out = Vec::new();
         template::expressions(&self.tree, &mut |term| template::references(term, false, &mut out));
         out
+    }
+
+    /// The fields of a root name that it reads; `None` if it reads one that is known only when it runs, or all.
+    #[must_use]
+    pub fn fields_of(&self, root: &str) -> Option<Vec<String>> {
+        let (mut out, mut all) = (Vec::new(), false);
+        template::expressions(&self.tree, &mut |term| template::fields(term, root, &mut out, &mut all));
+        (!all).then_some(out)
     }
 
     /// Whether there is no expression in it.

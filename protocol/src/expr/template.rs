@@ -218,3 +218,26 @@ pub(super) fn references(term: &Term, maybe: bool, out: &mut Vec<Reference>) {
         other => other.children(&mut |child| references(child, false, out)),
     }
 }
+
+/// The fields of a root that an expression reads; `all` if it reads the root itself or a computed field.
+pub(super) fn fields(term: &Term, root: &str, out: &mut Vec<String>, all: &mut bool) {
+    let is_root = |of: &Term| matches!(&of.kind, Kind::Root(name) if **name == *root);
+    match &term.kind {
+        Kind::Root(name) if **name == *root => *all = true,
+        Kind::Field { of, name, .. } if is_root(of) => out.push(name.to_string()),
+        Kind::Index { of, index, .. } if is_root(of) => match &index.kind {
+            Kind::Text(name) => out.push(name.to_string()),
+            _ => {
+                *all = true;
+                fields(index, root, out, all);
+            }
+        },
+        Kind::Field { of, .. } => fields(of, root, out, all),
+        Kind::Index { of, index, .. } => {
+            fields(of, root, out, all);
+            fields(index, root, out, all);
+        }
+        Kind::Call { args, .. } => args.iter().for_each(|arg| fields(arg, root, out, all)),
+        other => other.children(&mut |child| fields(child, root, out, all)),
+    }
+}

@@ -3,6 +3,7 @@
 mod language;
 mod library;
 mod limits;
+mod shapes;
 
 use super::{Evaluated, ExprError, Scope, Template};
 use crate::value::Value;

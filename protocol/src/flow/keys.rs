@@ -92,6 +92,8 @@ pub const WAIT: &[&str] = &["event", "callback", "match", "deadline"];
 pub const APPROVAL: &[&str] = &["form", "approvers", "quorum", "no_self", "deadline", "escalate"];
 /// Of `call`.
 pub const CALL: &[&str] = &["flow", "input", "wait", "detach"];
+/// Of `kv`.
+pub const KV: &[&str] = &["get", "set", "delete", "incr", "cas", "default", "value", "by", "from", "to", "ttl"];
 /// Of `respond`.
 pub const RESPOND: &[&str] = &["status", "headers", "body"];
 /// Of `stop`.

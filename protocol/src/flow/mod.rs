@@ -9,6 +9,7 @@ mod check;
 mod document;
 pub mod each;
 pub mod keys;
+pub mod kv;
 mod outline;
 mod path;
 mod read;
@@ -19,6 +20,7 @@ mod suggest;
 pub mod support;
 mod tree;
 pub mod types;
+mod variables;
 
 pub use canonical::{canonical, canonical_text, version_hash};
 pub use check::{Knowledge, check, is_refused, method_effect, upcoming};
@@ -29,6 +31,7 @@ pub use read::read;
 pub use schema::schema;
 pub use tree::{DEPTH_MAX, ENTRIES_MAX, TEXT_MAX};
 pub use types::*;
+pub use variables::{Variables, variables};
 
 /// A value as it stands in a sentence: JSON, short, without control characters.
 fn shown(value: &crate::Value) -> String {

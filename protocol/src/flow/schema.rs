@@ -318,7 +318,7 @@ struct StepFile {
     /// Emits an event.
     emit: Option<Json>,
     /// Reads or writes the key-value store.
-    kv: Option<Json>,
+    kv: Option<KvFile>,
     /// Answers the sender of the webhook.
     respond: Option<RespondFile>,
     /// Ends the run.
@@ -522,6 +522,37 @@ struct TryFile {
     steps: Option<Vec<StepFile>>,
     /// What runs when the body failed.
     catch: Option<Vec<StepFile>>,
+}
+
+/// Reads or writes what the tenant's flows keep: one of `get`, `set`, `delete`, `incr`, `cas`, with its name.
+#[derive(JsonSchema)]
+#[schemars(rename = "Kv", deny_unknown_fields, extend("oneOf" = [
+    { "required": ["get"] }, { "required": ["set", "value"] }, { "required": ["delete"] },
+    { "required": ["incr"] }, { "required": ["cas", "from", "to"] },
+]))]
+struct KvFile {
+    /// The value under this name, null (or `default`) if there is none.
+    get: Option<String>,
+    /// Keeps `value` under this name; gives what was there before.
+    set: Option<String>,
+    /// Removes what is under this name; gives what was there.
+    delete: Option<String>,
+    /// Adds `by` (1) to the number under this name, 0 if there is none; gives the new number.
+    incr: Option<String>,
+    /// Keeps `to` under this name if `from` is there now (null: nothing); gives `swapped` and the `value` there now.
+    cas: Option<String>,
+    /// Of `get`: given where there is nothing.
+    default: Option<Json>,
+    /// Of `set`: what is kept, at most 64 KiB.
+    value: Option<Json>,
+    /// Of `incr`: a number or an expression.
+    by: Option<Json>,
+    /// Of `cas`: what must be there now.
+    from: Option<Json>,
+    /// Of `cas`: what is kept then.
+    to: Option<Json>,
+    /// How long it is kept, as in `7d`; without it for ever.
+    ttl: Option<String>,
 }
 
 /// Waits for a time: `for` or `until`.

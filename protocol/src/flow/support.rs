@@ -7,7 +7,7 @@ use super::{Auth, Span};
 use crate::signature;
 
 /// Step kinds.
-pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "sleep", "respond", "stop"];
+pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "sleep", "kv", "respond", "stop"];
 /// Modifiers of steps.
 pub const MODIFIERS: &[&str] = &[
     "if",
@@ -44,7 +44,7 @@ pub const FLOW_KEYS: &[&str] = &[
     "finally",
 ];
 /// Root names that a run provides to expressions.
-pub const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "run", "error"];
+pub const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "vars", "run", "error"];
 
 /// Kinds that call something outside: they alone have an effect, a retry and a timeout.
 pub const CALLS: &[&str] = &["uses", "http"];

@@ -50,6 +50,7 @@ fn sound() -> Evidence {
         deadline_ms: None,
         refused: None,
         input: Value::Null,
+        vars: Value::Null,
     };
     let path = || "charge".to_owned();
     let begin = vec![

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use aura_protocol::flow::Finding;
 use aura_protocol::rpc::*;
 use aura_protocol::run::RunHead;
+use aura_protocol::variable::{VarSet, Variable};
 use aura_protocol::version::{BUILD, PROTOCOL};
 use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, RequestId, TenantId, WireError};
@@ -102,4 +104,9 @@ asks! {
     webhook_list(()) -> Vec<Webhook>;
     connection_add(ConnectionAdd) -> Connection;
     connection_list(()) -> Vec<Connection>;
+    run_payload(PayloadQuery) -> PayloadWindow;
+    flow_check(String) -> Vec<Finding>;
+    var_set(VarSet) -> Variable;
+    var_list(()) -> Vec<Variable>;
+    var_unset(String) -> Variable;
 }

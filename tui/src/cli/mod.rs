@@ -25,6 +25,7 @@ mod support;
 pub mod table;
 mod tail;
 mod upkeep;
+mod var;
 mod webhook;
 
 use std::io::IsTerminal;
@@ -129,6 +130,9 @@ enum Command {
     /// Connections to providers and named secrets
     #[command(subcommand)]
     Connection(connection::Command),
+    /// Variables that flows read as vars.name
+    #[command(subcommand)]
+    Var(var::Command),
     /// Events that were held, dropped or repeated
     #[command(subcommand)]
     Event(event::Command),
@@ -227,6 +231,7 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Schedule(command)) => schedule::schedule(command, &mut session, &mut out).await,
         Some(Command::Setup(command)) => setup::setup(command, &mut out),
         Some(Command::Connection(command)) => connection::connection(command, &mut session, &mut out).await,
+        Some(Command::Var(command)) => var::var(command, &mut session, &mut out).await,
     }
 }
 
@@ -336,6 +341,7 @@ mod tests {
         check("aura webhook verify --cases cases.json", "cases.json");
         check("aura schedule next nightly --count 5", "count: 5");
         check("aura connection add shop shopify shop=x access_token=@file", "access_token=@file");
+        check("aura var set limit -5", "value: \"-5\"");
         check("aura flow edit shop --publish", "publish: true");
         check("aura event list --state dropped --limit 5", "Dropped");
         check("aura -H ssh://a -S /b status", "cannot be used");

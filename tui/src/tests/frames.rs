@@ -116,7 +116,10 @@ fn flows_flow_and_events_at_all_sizes() {
 }
 
 /// The newer screens, and how to get there.
-const SCREENS: [(&str, fn(&mut App)); 3] = [
+/// A screen's name and how to get there.
+type Way = (&'static str, fn(&mut App));
+
+const SCREENS: [Way; 3] = [
     ("flows", |app| drop(press(app, "2 j j j j"))),
     ("flow", |app| drop(press(app, "2 j j j j enter"))),
     ("events", |app| drop(press(app, "3 j"))),

@@ -12,7 +12,7 @@ use super::frames::{FrameIx, StepCell};
 use super::scope::StepScope;
 use super::turn::{Turn, turn};
 use super::{Place, Work, log};
-use crate::engine::kinds::{Enter, Entered};
+use crate::engine::kinds::{Enter, Entered, refused};
 
 /// One transition begins at most this many items of maps; the rest comes at once in the next.
 pub const WAVE_ITEMS: u32 = 1000;
@@ -305,16 +305,26 @@ impl Work<'_> {
         let Some(step) = self.state.step_ix(self.plan, at).and_then(|ix| self.plan.step(ix)) else { return };
         let entered = {
             let scope = StepScope::new(self.plan, self.state, self.moment, at);
-            match step.when.as_ref().map(|when| when.eval_bool(&scope)) {
+            let entered = match step.when.as_ref().map(|when| when.eval_bool(&scope)) {
                 Some(Err(error)) => Err(error),
-                Some(Ok((false, _))) => {
+                Some(Ok((false, _))) if scope.lost().is_none() => {
                     let why = "its `if` is false".to_owned();
                     self.emit(Record::Skipped { path, why, spread: false });
                     return;
                 }
                 _ => step.kind.enter(&Enter { scope: &scope, now_ms: self.moment.now_ms }),
+            };
+            match (scope.lost(), entered) {
+                (Some(lost), _) => Err(refused(lost)),
+                (None, entered) => entered,
             }
         };
+        if let Ok(Entered::Done(value) | Entered::Call { input: value, .. }) = &entered
+            && let Some(error) = self.refused(value)
+        {
+            self.fail(at, 0, StepError { step: path, ..error });
+            return;
+        }
         match entered {
             Err(error) => {
                 let mut error = StepError::new(ErrorClass::Invalid, error.to_string());

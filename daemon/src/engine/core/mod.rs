@@ -24,6 +24,7 @@ mod view;
 
 use std::sync::Arc;
 
+use aura_protocol::Value;
 use aura_protocol::run::{CallOutcome, Record, Resolution, RunStarted, StepError};
 
 pub use frames::Place;
@@ -231,7 +232,31 @@ impl Work<'_> {
         self.emit_at(number, record);
     }
 
+    /// A record as the journal holds it: large values stand elsewhere.
+    fn kept(&self, mut record: Record) -> Record {
+        if let Some(stored) = self.moment.stored() {
+            let min = stored.min();
+            for payload in record.payloads_mut() {
+                if payload.weight() > min {
+                    *payload = stored.keep(std::mem::take(payload));
+                }
+            }
+        }
+        record
+    }
+
+    /// Why an output or a call's input is too much for this run.
+    pub(crate) fn refused(&self, value: &Value) -> Option<StepError> {
+        let weight = match value {
+            Value::Blob(blob) => usize::try_from(blob.bytes).unwrap_or(usize::MAX),
+            other => other.weight(),
+        };
+        let stored = self.moment.stored().filter(|stored| weight > stored.min())?;
+        stored.refuses(weight, self.state.held.values().sum())
+    }
+
     fn emit_at(&mut self, number: u64, record: Record) {
+        let record = self.kept(record);
         if !self.opened {
             self.opened = true;
             self.state.open_transition(self.plan, number, self.moment.now_ms);

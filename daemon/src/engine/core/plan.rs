@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{
-    Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, WhenFull, each,
+    Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each, variables,
 };
 
 use crate::engine::kinds::{self, StepKind};
@@ -47,6 +47,8 @@ pub struct Plan {
     pub triggers: Vec<PlanTrigger>,
     /// Runs that may go on at the same time.
     pub concurrency: Option<PlanConcurrency>,
+    /// Variables that its expressions read.
+    pub variables: Variables,
     /// Steps of an id: one, or for `each` the map and the step that it repeats.
     by_id: HashMap<String, Vec<StepIx>>,
 }
@@ -222,6 +224,7 @@ impl Plan {
             timeout: flow.timeout,
             triggers: flow.triggers.iter().map(trigger).collect::<Result<_, _>>()?,
             concurrency: flow.concurrency.as_ref().map(concurrency).transpose()?,
+            variables: variables(flow),
             by_id: HashMap::new(),
         };
         let mut builder = Builder { plan, actions, names: Vec::new(), maps: 0 };

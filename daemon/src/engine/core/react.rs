@@ -15,10 +15,14 @@ use super::{Place, Refused, Work, state};
 impl Work<'_> {
     pub(super) fn result(&mut self, at: Place, path: String, attempt: u32, outcome: CallOutcome) {
         let (error, reach) = match outcome {
-            CallOutcome::Done(output) => {
-                self.emit(Record::Completed { path, attempt, output });
-                return;
-            }
+            CallOutcome::Done(output) => match self.refused(&output) {
+                None => {
+                    self.emit(Record::Completed { path, attempt, output });
+                    return;
+                }
+                // The call did happen, so what is too much is not asked for again.
+                Some(error) => (StepError { step: path.clone(), ..error }, Reach::Refused),
+            },
             CallOutcome::Failed(error, reach) => {
                 (StepError { step: path.clone(), unknown: reach == Reach::Unknown, ..error }, reach)
             }

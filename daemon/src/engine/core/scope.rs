@@ -1,31 +1,71 @@
 //! What expressions of a step may see: the run's state, the error inside handlers, and drawn values.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::sync::Arc;
 
 use aura_protocol::expr::Scope;
 use aura_protocol::run::StepError;
-use aura_protocol::{Map, Value};
+use aura_protocol::{BlobRef, Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::Place;
 use super::plan::{Owner, Plan};
 use super::state::RunState;
 
+/// Bytes of stored values that one step may read.
+const READ_MAX: u64 = 64 * 1024 * 1024;
+
+/// Where large values stand. A reference leads to the same value for ever, so this adds nothing that a replay
+/// would see differently.
+pub trait Stored: Send + Sync {
+    /// Values of more than this weight in bytes are kept outside of the run.
+    fn min(&self) -> usize {
+        aura_storage::BLOB_MIN
+    }
+    /// The value as a journal holds it: itself, or a reference if it is large.
+    fn keep(&self, value: Value) -> Value;
+    /// The value behind a reference, or why there is none.
+    ///
+    /// # Errors
+    /// One sentence.
+    fn value(&self, blob: BlobRef) -> Result<Value, String>;
+    /// The bytes of an event's body behind a reference.
+    ///
+    /// # Errors
+    /// One sentence.
+    fn bytes(&self, blob: BlobRef) -> Result<Arc<Vec<u8>>, String>;
+    /// Why an output of this weight is too much for a run that holds so many bytes already.
+    fn refuses(&self, weight: usize, held: u64) -> Option<StepError>;
+}
+
 /// Time and randomness of one transition; all draws follow from the seed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Moment {
     /// Unix milliseconds.
     pub now_ms: i64,
     /// Random bytes, fresh for each transition.
     pub seed: [u8; 16],
     draws: Cell<u32>,
+    stored: Option<Arc<dyn Stored>>,
 }
 
 impl Moment {
     /// A moment.
     #[must_use]
     pub fn new(now_ms: i64, seed: [u8; 16]) -> Self {
-        Self { now_ms, seed, draws: Cell::new(0) }
+        Self { now_ms, seed, draws: Cell::new(0), stored: None }
+    }
+
+    /// The same, with large values kept outside of the run.
+    #[must_use]
+    pub fn with_stored(self, stored: Arc<dyn Stored>) -> Self {
+        Self { stored: Some(stored), ..self }
+    }
+
+    /// Where large values stand, if anywhere.
+    #[must_use]
+    pub fn stored(&self) -> Option<&dyn Stored> {
+        self.stored.as_deref()
     }
 
     /// Sixteen bytes that no other draw of this transition gives.
@@ -47,6 +87,22 @@ impl Moment {
     }
 }
 
+impl std::fmt::Debug for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Moment").field("now_ms", &self.now_ms).finish_non_exhaustive()
+    }
+}
+
+/// What a step has read of stored values: each is read on its first use.
+#[derive(Default)]
+struct Loaded {
+    trigger: OnceCell<Value>,
+    input: OnceCell<Value>,
+    steps: OnceCell<Vec<OnceCell<Value>>>,
+    bytes: Cell<u64>,
+    lost: RefCell<Option<String>>,
+}
+
 /// Names for the expressions of one step.
 pub struct StepScope<'a> {
     state: &'a RunState,
@@ -55,6 +111,7 @@ pub struct StepScope<'a> {
     at: Place,
     error: Value,
     empty: Value,
+    loaded: Loaded,
 }
 
 impl<'a> StepScope<'a> {
@@ -62,7 +119,7 @@ impl<'a> StepScope<'a> {
     #[must_use]
     pub fn new(plan: &'a Plan, state: &'a RunState, moment: &'a Moment, at: Place) -> Self {
         let error = handled_error(plan, state, at).map_or(Value::Null, |error| error.to_value());
-        Self { state, plan, moment, at, error, empty: Value::Map(Map::new()) }
+        Self { state, plan, moment, at, error, empty: Value::Map(Map::new()), loaded: Loaded::default() }
     }
 
     /// The item of a map around this step: the nearest one, or the one with a name.
@@ -88,6 +145,40 @@ impl<'a> StepScope<'a> {
         }
         None
     }
+
+    /// Why a value that was asked for could not be read; then nothing that was computed counts.
+    #[must_use]
+    pub fn lost(&self) -> Option<String> {
+        self.loaded.lost.borrow().clone()
+    }
+
+    fn read<T>(&self, blob: BlobRef, read: impl FnOnce(&dyn Stored) -> Result<T, String>) -> Result<T, ()> {
+        let bytes = self.loaded.bytes.get().saturating_add(blob.bytes);
+        self.loaded.bytes.set(bytes);
+        let found = match self.moment.stored() {
+            _ if bytes > READ_MAX => Err(format!("the step reads more than {} MiB of stored values", READ_MAX >> 20)),
+            Some(stored) => read(stored),
+            None => Err("large values cannot be read here".to_owned()),
+        };
+        found.map_err(|message| {
+            self.loaded.lost.borrow_mut().get_or_insert(message);
+        })
+    }
+
+    /// A value with everything in it that stands elsewhere.
+    fn load(&self, value: &Value) -> Value {
+        value.loaded(&mut |blob| self.read(blob, |stored| stored.value(blob))).unwrap_or_default()
+    }
+
+    /// `trigger` of an event whose body stands elsewhere.
+    fn load_trigger(&self) -> Value {
+        let Some(started) = &self.state.started else { return Value::Null };
+        let Some(blob) = started.event.blob else { return self.state.trigger.clone() };
+        let Ok(body) = self.read(blob, |stored| stored.bytes(blob)) else { return Value::Null };
+        let mut event = started.event.clone();
+        (event.body, event.blob) = (body.to_vec(), None);
+        event.to_trigger()
+    }
 }
 
 /// The error that the handler around a step handles: of the nearest failing step, or of the run.
@@ -108,11 +199,16 @@ fn handled_error(plan: &Plan, state: &RunState, step: Place) -> Option<StepError
 impl Scope for StepScope<'_> {
     fn root(&self, name: &str) -> Option<&Value> {
         match name {
-            "trigger" => Some(&self.state.trigger),
-            "input" => Some(&self.state.input),
+            "trigger" if self.state.held.is_empty() => Some(&self.state.trigger),
+            "trigger" => Some(self.loaded.trigger.get_or_init(|| self.load_trigger())),
+            "input" if self.state.held.is_empty() => Some(&self.state.input),
+            "input" => Some(self.loaded.input.get_or_init(|| self.load(&self.state.input))),
             "run" => Some(&self.state.run_value),
             "error" => Some(&self.error),
-            "vars" | "env" => Some(&self.empty),
+            "vars" => {
+                Some(self.state.started.as_ref().map(|it| &it.vars).filter(|it| !it.is_null()).unwrap_or(&self.empty))
+            }
+            "env" => Some(&self.empty),
             name => self.item(name),
         }
     }
@@ -123,9 +219,14 @@ impl Scope for StepScope<'_> {
         let mut frame = Some(self.at.frame);
         while let Some(at) = frame {
             let here = self.state.frame(at)?;
-            let found = known.iter().filter_map(|ix| self.plan.step(*ix)).find(|step| step.scope == here.scope);
-            if let Some(step) = found {
-                return here.cells.get(step.position)?.value.as_ref();
+            let mut steps = known.iter().filter_map(|ix| Some((*ix, self.plan.step(*ix)?)));
+            if let Some((ix, step)) = steps.find(|(_, step)| step.scope == here.scope) {
+                let value = here.cells.get(step.position)?.value.as_ref()?;
+                if self.state.held.is_empty() || !value.has_blob() {
+                    return Some(value);
+                }
+                let loaded = self.loaded.steps.get_or_init(|| vec![OnceCell::new(); self.plan.steps.len()]);
+                return Some(loaded.get(ix)?.get_or_init(|| self.load(value)));
             }
             frame = here.owner.map(|owner| owner.frame).or((at != 0).then_some(0));
         }

@@ -5,6 +5,7 @@
 //! an item failed) is part of the fold; what to do next is [`super::advance`]. Its open scopes are
 //! [`super::frames`], what people see of it [`super::view`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aura_protocol::event::timestamp;
@@ -85,6 +86,8 @@ pub struct RunState {
     pub last: Option<Place>,
     /// Steps outside of maps that are over.
     pub done: u32,
+    /// The large values that its journal refers to, by hash, with their bytes.
+    pub held: BTreeMap<[u8; 16], u64>,
 }
 
 impl RunState {
@@ -116,6 +119,7 @@ impl RunState {
             replied: None,
             last: None,
             done: 0,
+            held: BTreeMap::new(),
         };
         state.open_frame(plan, 0, None, None);
         state
@@ -145,6 +149,9 @@ impl RunState {
 
     /// Applies one record.
     pub fn apply(&mut self, plan: &Plan, record: &Record, at_ms: i64) {
+        record.blobs(&mut |blob| {
+            self.held.insert(blob.hash, blob.bytes);
+        });
         match record {
             Record::RunStarted(started) => self.begin(started, at_ms),
             Record::CancelRequested { by, reason } => self.cancel = Some((by.clone(), reason.clone())),

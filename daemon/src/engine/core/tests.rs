@@ -41,6 +41,7 @@ fn started(input: Value) -> Input {
         deadline_ms: None,
         refused: None,
         input,
+        vars: aura_protocol::Value::Null,
     }))
 }
 

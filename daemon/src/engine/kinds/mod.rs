@@ -5,6 +5,7 @@
 
 pub mod branch;
 pub mod http;
+pub mod kv;
 pub mod map;
 pub mod respond;
 pub mod set;
@@ -39,6 +40,7 @@ pub const KINDS: &[(&str, Compile)] = &[
     ("branch", branch::compile),
     ("map", map::compile),
     ("sleep", sleep::compile),
+    ("kv", kv::compile),
     ("respond", respond::compile),
     ("stop", stop::compile),
 ];
@@ -147,6 +149,11 @@ pub trait StepKind: Debug + Send + Sync {
     /// What a repeat of its call does outside, and how long its peer honours a key.
     fn effect(&self, _actions: ActionEffects<'_>) -> Option<(Effect, Span)> {
         None
+    }
+
+    /// Whether it reads or writes what the tenant keeps, instead of calling somebody.
+    fn keeps(&self) -> bool {
+        false
     }
 
     /// The name of the connection it uses.

@@ -398,6 +398,7 @@ impl Driver {
             by_hand: false,
             overlap: slot,
             shown: None,
+            sealed: None,
             run: None,
             flow,
             delivery,

@@ -169,13 +169,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     method("getDate", DATE, (0, 0), "The day of the month.", ("date('2024-05-17').getDate()", "17"), get_date),
 ];
 
-fn made<'a>(machine: &mut Machine<'a>, date: Zoned) -> Outcome<'a> {
+pub(super) fn made<'a>(machine: &mut Machine<'a>, date: Zoned) -> Outcome<'a> {
     machine.steps(8)?;
     machine.grow(64)?;
     Ok(Data::Date(Rc::new(date)))
 }
 
-/// A field of a date: `year`, `month` (from 1), `day`, `hour`, `minute`, `second`, `millisecond`, `weekday` (Monday 1), `zone`.
+/// A field of a date: `year`, `month` (from 1), `day`, `hour`, `minute`, `second`, `millisecond`, `weekday` (Monday 1), `quarter`,
+/// `ordinal` (day of the year), `weekNumber` (ISO), `daysInMonth`, `zone`.
 pub(in super::super) fn field<'a>(date: &Zoned, name: &str) -> Option<Data<'a>> {
     Some(Data::Int(match name {
         "year" => date.year().into(),
@@ -185,6 +186,10 @@ pub(in super::super) fn field<'a>(date: &Zoned, name: &str) -> Option<Data<'a>> 
         "minute" => date.minute().into(),
         "second" => date.second().into(),
         "millisecond" => date.millisecond().into(),
+        "quarter" => ((date.month() - 1) / 3 + 1).into(),
+        "ordinal" => date.day_of_year().into(),
+        "weekNumber" => date.date().iso_week_date().week().into(),
+        "daysInMonth" => date.days_in_month().into(),
         "weekday" => date.weekday().to_monday_one_offset().into(),
         "zone" => return Some(Data::text(date.time_zone().iana_name().unwrap_or("UTC").to_owned())),
         _ => return None,
@@ -233,7 +238,7 @@ fn zone_arg<'a>(args: &Args<'a, '_>, place: usize) -> Outcome<'a, TimeZone> {
     if args.get(place).is_some() { zone(args.text(place)?) } else { Ok(TimeZone::UTC) }
 }
 
-fn date<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
+pub(super) fn date<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     match args.get(0) {
         Some(Data::Date(date)) => Ok(Data::Date(Rc::clone(date))),
         Some(Data::Text(text)) => {
@@ -391,13 +396,23 @@ fn minus<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     made(machine, date)
 }
 
-fn out_of_range() -> Fail {
+pub(super) fn out_of_range() -> Fail {
     Fail::new("the date lies outside the years -9999 to 9999")
 }
 
 fn diff<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
-    machine.steps(8)?;
     let (date, other) = (args.date(0)?, args.date(1)?);
+    apart(machine, args, date, other)
+}
+
+pub(super) fn diff_to<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
+    let (date, other) = (args.date(0)?, args.date(1)?);
+    apart(machine, args, other, date)
+}
+
+/// How much later `date` is than `other`, in the unit of argument 2.
+fn apart<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>, date: &Rc<Zoned>, other: &Rc<Zoned>) -> Outcome<'a> {
+    machine.steps(8)?;
     let unit: &str = if args.get(2).is_some() { args.text(2)? } else { "milliseconds" };
     let name = unit.strip_suffix('s').filter(|rest| rest.len() > 1).unwrap_or(unit);
     let nanoseconds = date.timestamp().as_nanosecond() - other.timestamp().as_nanosecond();

@@ -1,9 +1,8 @@
-//! Encodings of text, digests, and values drawn from the journal: `uuid()` and `random()`.
+//! Encodings of text, and values drawn from the journal: `uuid()` and `random()`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use rust_decimal::Decimal;
-use sha2::{Digest as _, Sha256};
 
 use super::super::data::Data;
 use super::super::eval::{Fail, Machine, Outcome};
@@ -54,14 +53,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         ("base64Decode('aGk=')", "\"hi\""),
         base64_decode,
     ),
-    both(
-        "sha256",
-        TEXT,
-        (0, 0),
-        "The SHA-256 digest in hexadecimal digits.",
-        ("sha256('').slice(0, 8)", "\"e3b0c442\""),
-        sha256,
-    ),
     plain("uuid", 0, (0, 0), "A new random UUID; the same when a step is repeated.", ("uuid().length", "36"), uuid),
     plain(
         "random",
@@ -98,7 +89,7 @@ fn encode_uri<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a>
     percent(machine, args, "-_.!~*'();/?:@&=+$,#")
 }
 
-fn decode_component<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
+pub(super) fn decode_component<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let text = args.text(0)?;
     machine.scan(text.len())?;
     machine.grow(text.len())?;
@@ -152,12 +143,6 @@ fn base64_decode<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<
         .or_else(|_| URL_SAFE_NO_PAD.decode(compact))
         .map_err(|_| Fail::new("`base64Decode`: the text is no base64"))?;
     String::from_utf8(bytes).map(Data::text).map_err(|_| Fail::new("`base64Decode`: what is encoded is no UTF-8 text"))
-}
-
-fn sha256<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
-    let text = args.text(0)?;
-    machine.steps(text.len() / 8 + 8)?;
-    machine.made_text(hex::encode(Sha256::digest(text.as_bytes())))
 }
 
 /// The next sixteen random bytes of this evaluation.

@@ -200,6 +200,11 @@ fn to_boolean<'a>(_machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a
     }
 }
 
+/// Whether a value is null or has nothing in it; numbers, booleans and dates are something.
+pub(super) fn nothing(data: &Data<'_>) -> bool {
+    matches!(data, Data::Null | Data::Text(_) | Data::List(_) | Data::Object(_)) && empty(Some(data))
+}
+
 fn empty(data: Option<&Data<'_>>) -> bool {
     match data {
         Some(Data::Text(text)) => text.is_empty(),

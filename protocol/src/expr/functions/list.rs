@@ -295,7 +295,7 @@ fn sort_by<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
 }
 
 /// The text under which an item is filed.
-fn key<'a>(machine: &mut Machine<'a>, arrow: &'a Term, item: &Data<'a>) -> Outcome<'a, Text<'a>> {
+pub(super) fn key<'a>(machine: &mut Machine<'a>, arrow: &'a Term, item: &Data<'a>) -> Outcome<'a, Text<'a>> {
     let text = match machine.call(arrow, std::slice::from_ref(item))? {
         Data::Text(text) => text,
         number @ Data::Int(_) => number.number_text().unwrap_or_default().into_owned().into(),
@@ -329,7 +329,7 @@ fn key_by<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     Ok(Data::object(out))
 }
 
-fn unique<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
+pub(super) fn unique<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let list = args.list(0)?;
     let arrow = if args.get(1).is_some() { Some(args.arrow(1)?) } else { None };
     let mut texts: std::collections::HashSet<Text<'a>> = std::collections::HashSet::new();

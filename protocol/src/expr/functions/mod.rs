@@ -4,16 +4,22 @@
 //! its doc line and example appear in `docs/expressions.md`, and the example is run by the tests. A
 //! function pays for what it scans and makes before it does so.
 
+mod calendar;
 mod date;
 mod date_format;
+mod digest;
 mod encode;
 mod json;
 mod list;
+mod markup;
 mod number;
 mod object;
 mod page;
 mod pattern;
+mod sets;
+mod shape;
 mod text;
+mod words;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -167,13 +173,19 @@ impl Function {
 
 const GROUPS: &[(&str, &[Function])] = &[
     ("Text", text::FUNCTIONS),
+    ("Words and what is found in a text", words::FUNCTIONS),
     ("Patterns", pattern::FUNCTIONS),
     ("Lists", list::FUNCTIONS),
+    ("Lists taken together", sets::FUNCTIONS),
     ("Objects", object::FUNCTIONS),
+    ("Shapes, defaults, amounts", shape::FUNCTIONS),
     ("Numbers", number::FUNCTIONS),
     ("Dates", date::FUNCTIONS),
+    ("Working days and parts of dates", calendar::FUNCTIONS),
     ("JSON and conversions", json::FUNCTIONS),
     ("Encodings and random values", encode::FUNCTIONS),
+    ("Addresses, HTML, CSV", markup::FUNCTIONS),
+    ("Digests", digest::FUNCTIONS),
 ];
 
 /// All functions in groups, for help and docs.

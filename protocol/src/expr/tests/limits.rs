@@ -60,6 +60,17 @@ fn bombs_are_refused_quickly() {
         format!("{LIST}.reduce((a, x) => ({{a: a, b: a}}), 1)"),
         format!("{LIST}.reduce((a, x) => encodeURIComponent(a + a), '%')"),
         format!("{LIST}.reduce((a, x) => base64Encode(a + a), 'x')"),
+        format!("{LIST}.reduce((a, x) => hexEncode(a), 'x')"),
+        format!("{LIST}.reduce((a, x) => (a + a).htmlEscape(), '&')"),
+        format!("{LIST}.reduce((a, x) => [a, a].csvRow(), '\"')"),
+        format!("{LIST}.reduce((a, x) => a.union(a.map(y => [y])), [1, 2, 3])"),
+        format!("{LIST}.reduce((a, x) => ({{a}}).mapValues(v => [v, v]), 1)"),
+        "range(100000).map(x => range(100))".to_owned(),
+        "Math.pow(10, 1000)".to_owned(),
+        "range(1000).union(range(1000)).length".to_owned(),
+        "range(300).map(x => date('2000-01-01').plusBusinessDays(5000))".to_owned(),
+        "'@'.repeat(200000).extractEmail()".to_owned(),
+        "'x'.repeat(500000).hmac('k').length + 'x'.repeat(900000).sha512().length".to_owned(),
     ];
     for bomb in &bombs {
         let result = timed(bomb, || outcome(bomb));

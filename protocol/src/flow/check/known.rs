@@ -42,9 +42,25 @@ impl Checks<'_> {
                 self.warn(&path.field("auth"), message, hint);
             }
         }
+        self.variables(known);
         for (_, step, path) in scopes.steps() {
             if let Kind::Uses { action, connection, with } = &step.kind {
                 self.call(known, step, action, connection.as_deref(), with, &path);
+            }
+        }
+    }
+
+    /// A variable that is not set makes the step that reads it fail.
+    fn variables(&mut self, known: &Knowledge) {
+        let Some(set) = &known.variables else { return };
+        for name in super::super::variables(&self.document.flow).names {
+            if !set.contains(&name) {
+                let shown = crate::text::display(&name);
+                let hint = match super::super::suggest::nearest(&name, set.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `vars.{near}`?"),
+                    None => format!("set it: `aura var set {shown} …`, or write `vars?.{shown} ?? default`"),
+                };
+                self.warn(&Path::root(), format!("the variable `{shown}` is not set"), hint);
             }
         }
     }

@@ -39,6 +39,8 @@ pub struct Knowledge {
     pub connections: Option<Vec<(String, String)>>,
     /// Names of the secrets that are set; `None`: not looked at.
     pub secrets: Option<Vec<String>>,
+    /// Names of the variables that are set; `None`: not looked at.
+    pub variables: Option<Vec<String>>,
 }
 
 /// Checks a flow, in the order of the file. It may be taken if no finding is an error.

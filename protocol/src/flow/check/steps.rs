@@ -5,7 +5,7 @@
 
 use super::super::path::Path;
 use super::super::scopes::{At, ScopeKind};
-use super::super::{Arm, Effect, Http, InDoubtPolicy, Kind, Respond, Retry, Span, Step, support};
+use super::super::{Arm, Effect, Http, InDoubtPolicy, Kind, Respond, Retry, Span, Step, kv, support};
 use super::Checks;
 use super::triggers::is_name;
 use crate::value::Value;
@@ -26,6 +26,7 @@ impl Checks<'_> {
                 Kind::Branch(arms) => self.arms(arms, &path.field("branch")),
                 Kind::Respond(respond) => self.respond(respond, at, &path),
                 Kind::Stop(_) => self.stop(step, at, &path),
+                Kind::Kv(value) => self.kv(value, &path.field("kv")),
                 _ => {}
             }
         }
@@ -82,6 +83,44 @@ impl Checks<'_> {
                 Value::Int(_) | Value::Dec(_) | Value::Bool(_) if !only_text => {}
                 other => self.error(&path, format!("a header must be a text, this is {}", other.kind()), ""),
             }
+        }
+    }
+
+    fn kv(&mut self, value: &Value, path: &Path) {
+        let shape = match kv::shape(value) {
+            Ok(shape) => shape,
+            Err((field, message, hint)) => {
+                let path = if field.is_empty() { path.clone() } else { path.field(&field) };
+                return self.error(&path, message, hint);
+            }
+        };
+        let name = path.field(shape.operation);
+        match shape.name {
+            Value::Str(text) if text.is_empty() || text.len() > kv::NAME_MAX => {
+                let message = format!("the name of what is kept has 1 to {} bytes", kv::NAME_MAX);
+                self.error(&name, message, "give it a name such as `orders-{{ trigger.body.id }}`");
+            }
+            Value::Str(_) | Value::Int(_) => {}
+            other => self.error(&name, format!("a name must be text, this is {}", other.kind()), ""),
+        }
+        match shape.fields.get("ttl") {
+            Some(Value::Str(text)) if !text.contains("{{") => {
+                if let Err(message) = text.parse::<Span>() {
+                    self.error(&path.field("ttl"), message, "write a duration such as `7d`");
+                }
+            }
+            None | Some(Value::Str(_)) => {}
+            Some(other) => {
+                let message = format!("`ttl` must be a duration, this is {}", other.kind());
+                self.error(&path.field("ttl"), message, "write a duration such as `7d`");
+            }
+        }
+        if let Some(by) = shape.fields.get("by")
+            && !matches!(by, Value::Int(_) | Value::Dec(_))
+            && !by.as_str().is_some_and(|text| text.contains("{{"))
+        {
+            let message = format!("`by` must be a number, this is {}", by.kind());
+            self.error(&path.field("by"), message, "write a number such as `1` or `-2`");
         }
     }
 

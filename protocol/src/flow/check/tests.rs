@@ -57,6 +57,7 @@ fn knowledge() -> Knowledge {
             connection("ops", "slack"),
         ]),
         secrets: Some(vec!["hook".to_owned()]),
+        variables: Some(vec!["shop_url".to_owned()]),
     }
 }
 
@@ -132,7 +133,7 @@ fn needs_name_siblings_without_cycles() {
 
 #[test]
 fn what_this_build_does_not_execute_is_refused() {
-    let kinds = "(it executes: uses, http, set, branch, map, sleep, respond, stop)";
+    let kinds = "(it executes: uses, http, set, branch, map, sleep, kv, respond, stop)";
     step("code: x", &format!("error 4:14 steps[0].code: steps of kind `code` are not executed by this build {kinds}"));
     step(
         "try: { steps: [] }",

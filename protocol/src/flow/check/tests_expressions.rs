@@ -93,7 +93,7 @@ fn a_handler_reads_what_the_failing_step_could_read_and_the_error() {
     );
     case(
         "steps: [{ id: a, set: { x: \"{{ error.message }}\" } }]",
-        "error 3:25 steps[0].set.x: `error` is known only in handlers (`on_error`, `catch`) (known here: input, trigger, steps, run)",
+        "error 3:25 steps[0].set.x: `error` is known only in handlers (`on_error`, `catch`) (known here: input, trigger, steps, run, vars)",
     );
     case(
         &handler("error.message")
@@ -145,12 +145,12 @@ fn policies_read_only_what_exists_then() {
 #[test]
 fn roots_that_nothing_provides_are_refused() {
     step(
-        "set: { x: \"{{ vars.x }}\" }",
-        "error 4:21 steps[0].set.x: `vars` is not provided by this build (it provides: input, trigger, steps, item, index, run, error)",
+        "set: { x: \"{{ env.x }}\" }",
+        "error 4:21 steps[0].set.x: `env` is not provided by this build (it provides: input, trigger, steps, item, index, vars, run, error)",
     );
     step(
         "set: { x: \"{{ item.x }}\" }",
-        "error 4:21 steps[0].set.x: `item` is known only inside a map or loop (known here: input, trigger, steps, run)",
+        "error 4:21 steps[0].set.x: `item` is known only inside a map or loop (known here: input, trigger, steps, run, vars)",
     );
     step(
         "set: { x: \"{{ steps }}\" }",

@@ -77,7 +77,7 @@ fn items_are_read_where_there_are_items() {
     step("map: { over: [1], as: order, steps: [{ id: s, set: { x: \"{{ order }}\" } }] }", "");
     step(
         "map: { over: \"{{ item }}\", steps: [{ id: s, set: {} }] }",
-        "error 4:21 steps[0].map.over: `item` is known only inside a map or loop (known here: input, trigger, steps, run)",
+        "error 4:21 steps[0].map.over: `item` is known only inside a map or loop (known here: input, trigger, steps, run, vars)",
     );
     step(
         "map: { over: [1], as: order, steps: [{ id: s, set: { x: \"{{ ordr }}\" } }] }",

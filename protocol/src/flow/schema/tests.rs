@@ -40,6 +40,7 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Wait"), keys::WAIT),
         (Some("Approval"), keys::APPROVAL),
         (Some("Call"), keys::CALL),
+        (Some("Kv"), keys::KV),
         (Some("Respond"), keys::RESPOND),
         (Some("Stop"), keys::STOP),
         (Some("Bearer"), &["bearer"]),

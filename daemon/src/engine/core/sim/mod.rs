@@ -313,6 +313,7 @@ fn start() -> Input {
         deadline_ms: None,
         refused: None,
         input: Value::Null,
+        vars: Value::Null,
     }))
 }
 

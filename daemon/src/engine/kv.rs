@@ -1,0 +1,298 @@
+//! What `kv` steps do: read, decide and write in the transaction that records their output.
+//!
+//! Invariant: order of operations on a name is order of commits. An operation reads, decides and is submitted under
+//! one lock; what is submitted but not durable yet is in memory, so the next one sees it. If a commit fails, memory
+//! forgets it and the store says what is true. Lock order: this one, then one run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aura_protocol::flow::kv::VALUE_MAX;
+use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
+use aura_protocol::{RunId, TenantId, Value};
+use aura_storage::rows::{KvRow, kv_count_key, name_key};
+use aura_storage::{Key, ReadError, Table, Txn};
+
+use super::core::Input;
+use super::driver::{Driver, EngineError, lock};
+
+/// Names that a tenant's flows may keep at once.
+pub const NAMES_MAX: i64 = 100_000;
+/// Rows looked at in one go when what has expired is removed.
+const PAGE: usize = 256;
+/// How often that is done; until then it is not there for flows all the same.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// What is submitted and not durable yet, and how many names there are.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    pending: HashMap<Key, (u64, Option<KvRow>)>,
+    counts: HashMap<TenantId, i64>,
+    number: u64,
+}
+
+/// What an operation means.
+#[derive(Debug, PartialEq)]
+struct Decided {
+    output: Value,
+    /// The row to write (`Some(None)`: to remove); `None`: nothing changes.
+    change: Option<Option<(Value, Option<i64>)>>,
+}
+
+/// One operation on what is there now.
+fn decide(input: &Value, now: Option<&KvRow>, now_ms: i64) -> Result<Decided, StepError> {
+    let invalid = |message: String| StepError::new(ErrorClass::Invalid, message);
+    let field = |name: &str| input.get(name).cloned().unwrap_or_default();
+    let held = now.map(|row| row.value.clone()).unwrap_or_default();
+    let ttl = input.get("ttl_ms").and_then(Value::as_int);
+    let expires = ttl.map(|ttl| now_ms.saturating_add(i64::try_from(ttl).unwrap_or(i64::MAX)));
+    match input.get("operation").and_then(Value::as_str).unwrap_or_default() {
+        "get" => Ok(Decided { output: if now.is_some() { held } else { field("default") }, change: None }),
+        "set" => Ok(Decided { output: held, change: Some(Some((field("value"), expires))) }),
+        "delete" => Ok(Decided { output: held, change: now.is_some().then_some(None) }),
+        "incr" => {
+            let by = input.get("by").cloned().unwrap_or(Value::Int(1));
+            let from = if now.is_some() { held } else { Value::Int(0) };
+            let sum = aura_protocol::expr::add(&from, &by).map_err(|why| {
+                let name = aura_protocol::text::display(input.get("name").and_then(Value::as_str).unwrap_or_default());
+                invalid(format!("what is kept under {name} cannot be counted up: {why}"))
+            })?;
+            // A number that is counted on keeps its time to live unless it gets a new one.
+            let expires = expires.or(now.and_then(|row| row.expires_ms));
+            Ok(Decided { output: sum.clone(), change: Some(Some((sum, expires))) })
+        }
+        "cas" => {
+            let (from, to) = (field("from"), field("to"));
+            let swapped = aura_protocol::expr::same(&held, &from);
+            let there = if swapped { to.clone() } else { held };
+            let output = Value::object([("swapped", Value::Bool(swapped)), ("value", there)]);
+            let change = if to.is_null() { now.is_some().then_some(None) } else { Some(Some((to, expires))) };
+            Ok(Decided { output, change: change.filter(|_| swapped) })
+        }
+        other => Err(invalid(format!("`{}` is no operation of kv", aura_protocol::text::display(other)))),
+    }
+}
+
+impl Driver {
+    /// What is kept under a name now; an expired one is not there.
+    fn kept_now(&self, keeper: &Keeper, tenant: TenantId, key: &Key) -> Result<Option<KvRow>, ReadError> {
+        match keeper.pending.get(key) {
+            Some((_, row)) => Ok(row.clone()),
+            None => self.deps.store.get(tenant, Table::Kv, key),
+        }
+    }
+
+    fn names(&self, keeper: &mut Keeper, tenant: TenantId) -> Result<i64, ReadError> {
+        if let Some(count) = keeper.counts.get(&tenant) {
+            return Ok(*count);
+        }
+        let count = self.deps.store.get::<i64>(tenant, Table::Counters, &kv_count_key(tenant))?.unwrap_or(0);
+        keeper.counts.insert(tenant, count);
+        Ok(count)
+    }
+
+    /// Makes the operation of a scheduled `kv` step and records its output, in one transaction.
+    pub(crate) async fn make_kv(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        path: &str,
+        attempt: u32,
+        input: &Value,
+    ) -> Result<(), EngineError> {
+        let name = input.get("name").and_then(Value::as_str).unwrap_or_default();
+        let key = name_key(tenant, self.deps.store.index_hash(tenant, "kv", &[name.as_bytes()]));
+        let permit = self.deps.store.reserve().await?;
+        let cell = self.cell(run);
+        let now_ms = self.deps.clock.now_ms();
+        let submitted = {
+            let mut keeper = lock(&self.kv);
+            let mut guard = lock(&cell);
+            self.kv_decided(&mut keeper, tenant, run, &key, input, now_ms).and_then(|(outcome, row, txn, grows)| {
+                let result = Input::Result { path: path.to_owned(), attempt, outcome };
+                let (mut done, txn) = self.decided(tenant, run, &mut guard, result, txn)?;
+                let number = row.map(|row| {
+                    let number = keeper.number;
+                    keeper.number += 1;
+                    keeper.pending.insert(key.clone(), (number, row));
+                    if grows != 0 {
+                        *keeper.counts.entry(tenant).or_default() += grows;
+                    }
+                    number
+                });
+                done.receipt = Some(permit.submit(txn.unwrap_or_default()));
+                Ok((done, number, grows))
+            })
+        };
+        let (done, number, grows) = match submitted {
+            Ok(submitted) => submitted,
+            Err(error) => {
+                self.forget_idle(run, cell);
+                return Err(error);
+            }
+        };
+        let finished = self.finish(tenant, run, cell, done).await.map(drop);
+        let Some(number) = number else { return finished };
+        let mut keeper = lock(&self.kv);
+        if keeper.pending.get(&key).is_some_and(|(of, _)| *of == number || finished.is_err()) {
+            keeper.pending.remove(&key);
+        }
+        if finished.is_err() && grows != 0 {
+            keeper.counts.remove(&tenant);
+        }
+        finished
+    }
+
+    /// Outcome, row to remember, transaction, and by how much the number of names changes.
+    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+    fn kv_decided(
+        &self,
+        keeper: &mut Keeper,
+        tenant: TenantId,
+        run: RunId,
+        key: &Key,
+        input: &Value,
+        now_ms: i64,
+    ) -> Result<(CallOutcome, Option<Option<KvRow>>, Txn, i64), EngineError> {
+        let stored = self.kept_now(keeper, tenant, key)?;
+        let now = stored.as_ref().filter(|row| row.expires_ms.is_none_or(|at| at > now_ms));
+        let mut txn = Txn::new();
+        let failed = |error: StepError| (CallOutcome::Failed(error, Reach::Refused), None, Txn::new(), 0);
+        let decided = match decide(input, now, now_ms) {
+            Ok(decided) => decided,
+            Err(error) => return Ok(failed(error)),
+        };
+        let Some(change) = decided.change else { return Ok((CallOutcome::Done(decided.output), None, txn, 0)) };
+        let grows = i64::from(change.is_some()) - i64::from(stored.is_some());
+        let row = change.map(|(value, expires_ms)| KvRow {
+            name: input.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            value,
+            changed_ms: now_ms,
+            run,
+            expires_ms,
+        });
+        match &row {
+            Some(row) if row.value.weight() > VALUE_MAX => {
+                let message = format!("a value that is kept has at most {} KiB", VALUE_MAX / 1024);
+                return Ok(failed(StepError::new(ErrorClass::Invalid, message)));
+            }
+            Some(_) if grows > 0 && self.names(keeper, tenant)? >= NAMES_MAX => {
+                let message = format!("flows keep {NAMES_MAX} names already; delete some or give them a `ttl`");
+                return Ok(failed(StepError::new(ErrorClass::Invalid, message)));
+            }
+            Some(row) => self.deps.store.put(&mut txn, tenant, Table::Kv, key.clone(), row)?,
+            None => txn.delete(Table::Kv, key.clone()),
+        }
+        if grows != 0 {
+            self.names(keeper, tenant)?;
+            txn.counters.push((kv_count_key(tenant), grows));
+        }
+        Ok((CallOutcome::Done(decided.output), Some(row), txn, grows))
+    }
+
+    /// Removes what has expired, now and then, for ever.
+    pub(crate) async fn sweeps(self: Arc<Self>) {
+        while !self.stopping.is_cancelled() {
+            match self.sweep_kv(TenantId::DEFAULT).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::debug!(rows, "what kv steps kept has expired"),
+                Err(error) => tracing::error!(%error, "what kv steps kept could not be swept"),
+            }
+            tokio::select! {
+                () = self.stopping.cancelled() => {}
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+        }
+    }
+
+    /// Removes what has expired, a page at a time; gives how many rows went.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub(crate) async fn sweep_kv(&self, tenant: TenantId) -> Result<usize, EngineError> {
+        let (mut from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
+        let mut gone = 0;
+        loop {
+            let page: Vec<(Key, KvRow)> = self.deps.store.scan(tenant, Table::Kv, &from, &to, PAGE, false)?;
+            let now_ms = self.deps.clock.now_ms();
+            let expired = |row: &KvRow| row.expires_ms.is_some_and(|at| at <= now_ms);
+            let keys: Vec<Key> = page.iter().filter(|(_, row)| expired(row)).map(|(key, _)| key.clone()).collect();
+            if !keys.is_empty() {
+                let permit = self.deps.store.reserve().await?;
+                let receipt = {
+                    let mut keeper = lock(&self.kv);
+                    let mut txn = Txn::new();
+                    for key in keys {
+                        // Written again meanwhile: it is not the row that was seen.
+                        let again = keeper.pending.contains_key(&key);
+                        let row: Option<KvRow> = self.deps.store.get(tenant, Table::Kv, &key)?;
+                        if !again && row.as_ref().is_some_and(expired) {
+                            txn.delete(Table::Kv, key);
+                        }
+                    }
+                    let count = i64::try_from(txn.deletes.len()).unwrap_or(0);
+                    gone += txn.deletes.len();
+                    self.names(&mut keeper, tenant)?;
+                    *keeper.counts.entry(tenant).or_default() -= count;
+                    txn.counters.push((kv_count_key(tenant), -count));
+                    permit.submit(txn)
+                };
+                receipt.committed().await?;
+            }
+            match page.last() {
+                Some((key, _)) if page.len() == PAGE => from = key.next(),
+                _ => return Ok(gone),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(value: Value, expires_ms: Option<i64>) -> KvRow {
+        KvRow { name: "n".into(), value, changed_ms: 0, run: RunId::from_parts(1, &[0; 10]), expires_ms }
+    }
+
+    #[test]
+    fn each_operation_gives_and_changes_what_the_docs_say() {
+        let held = row(Value::Int(5), Some(99));
+        let check = |input: &str, now: Option<&KvRow>, output: &str, change: Option<Option<(&str, Option<i64>)>>| {
+            let input = Value::from_json(input.as_bytes()).unwrap();
+            let decided = decide(&input, now, 10)
+                .unwrap_or_else(|error| Decided { output: Value::from(error.message), change: None });
+            let change_got = decided.change.map(|row| row.map(|(value, expires)| (value.to_json(), expires)));
+            let change = change.map(|row| row.map(|(value, expires)| (value.to_owned(), expires)));
+            assert_eq!((decided.output.to_json(), change_got), (output.to_owned(), change), "{}", input.to_json());
+        };
+        check(r#"{"operation":"get"}"#, None, "null", None);
+        check(r#"{"operation":"get","default":1}"#, None, "1", None);
+        check(r#"{"operation":"get","default":1}"#, Some(&held), "5", None);
+        check(r#"{"operation":"set","value":{"a":1.50}}"#, None, "null", Some(Some((r#"{"a":1.50}"#, None))));
+        check(r#"{"operation":"set","value":1,"ttl_ms":5}"#, Some(&held), "5", Some(Some(("1", Some(15)))));
+        check(r#"{"operation":"delete"}"#, None, "null", None);
+        check(r#"{"operation":"delete"}"#, Some(&held), "5", Some(None));
+        check(r#"{"operation":"incr"}"#, None, "1", Some(Some(("1", None))));
+        check(r#"{"operation":"incr","by":0.5}"#, Some(&held), "5.5", Some(Some(("5.5", Some(99)))));
+        check(r#"{"operation":"incr","by":-2,"ttl_ms":1}"#, Some(&held), "3", Some(Some(("3", Some(11)))));
+        let text = row(Value::from("x"), None);
+        let said = "\"what is kept under n cannot be counted up: text is no number\"";
+        check(r#"{"operation":"incr","name":"n"}"#, Some(&text), said, None);
+        check(
+            r#"{"operation":"cas","from":null,"to":1}"#,
+            None,
+            r#"{"swapped":true,"value":1}"#,
+            Some(Some(("1", None))),
+        );
+        check(r#"{"operation":"cas","from":null,"to":1}"#, Some(&held), r#"{"swapped":false,"value":5}"#, None);
+        check(
+            r#"{"operation":"cas","from":5.0,"to":6}"#,
+            Some(&held),
+            r#"{"swapped":true,"value":6}"#,
+            Some(Some(("6", None))),
+        );
+        check(r#"{"operation":"cas","from":5,"to":null}"#, Some(&held), r#"{"swapped":true,"value":null}"#, Some(None));
+    }
+}
