@@ -147,10 +147,6 @@ impl App {
 
         let (listener, address) = (places.hooks()?, places.address);
         let at_socket = places.rpc.listener()?;
-        let api = match crate::http::api_address(&options) {
-            Some(at) => Some(crate::http::listen(&at).await?),
-            None => None,
-        };
         let store = open_store(&options, &key).await?;
         let failed = store.failed();
 
@@ -219,7 +215,7 @@ impl App {
         });
         tasks.spawn(scrub::nightly(service.clone(), options.scrub_hours));
         tasks.spawn(door.clone().serve(listener));
-        if let Some((listener, address)) = api {
+        if let Some((listener, address)) = places.api()? {
             tracing::info!(api = %address, "the API listens");
             tasks.spawn(door.serve_api(listener, options.api_hosts));
         }

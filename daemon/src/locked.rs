@@ -83,6 +83,9 @@ pub async fn serve(
     let session = move |peer| Offered::Closed(Session { locked: at_socket.clone(), peer });
     tasks.spawn(socket::serve_with(places.rpc.listener()?, tasks.clone(), session));
     tasks.spawn(door(places.hooks()?, tasks.clone()));
+    if let Some((listener, _)) = places.api()? {
+        tasks.spawn(door(listener, tasks.clone()));
+    }
     let beat = async {
         match notify::interval() {
             Some(interval) => loop {

@@ -22,15 +22,18 @@ pub struct Places {
     pub hooks: TcpListener,
     /// Its address.
     pub address: SocketAddr,
+    /// The listener of the API and its address, if it has one.
+    pub api: Option<(TcpListener, SocketAddr)>,
     /// systemd holds the listener: who comes while the daemon ends waits for the next one.
     pub held: bool,
 }
 
-/// What systemd handed over, by name (`FileDescriptorName=`): `rpc`, `hooks`.
+/// What systemd handed over, by name (`FileDescriptorName=`): `rpc`, `hooks`, `api`.
 #[derive(Debug, Default)]
 struct Given {
     rpc: Option<UnixListener>,
     hooks: Option<TcpListener>,
+    api: Option<TcpListener>,
 }
 
 impl Given {
@@ -47,8 +50,10 @@ impl Given {
                     return Err(twice("rpc", "Unix"));
                 }
             } else if let Ok(Some(tcp)) = fds.take_tcp_listener(number) {
-                if given.hooks.replace(tcp).is_some() {
-                    return Err(twice("hooks", "TCP"));
+                // Without names the first one is for deliveries and the second for the API.
+                let place = if name == "api" || given.hooks.is_some() { &mut given.api } else { &mut given.hooks };
+                if place.replace(tcp).is_some() {
+                    return Err(twice(name, "TCP"));
                 }
             } else {
                 let name = aura_protocol::text::display(name);
@@ -83,7 +88,27 @@ impl Places {
         };
         hooks.set_nonblocking(true).map_err(|error| unusable(&error))?;
         let address = hooks.local_addr().map_err(|error| unusable(&error))?;
-        Ok(Self { rpc, hooks, address, held })
+        let api = match (given.api, http::api_address(options)) {
+            (Some(listener), _) => Some(listener),
+            (None, Some(at)) => Some(http::listen(&at).await?.0.into_std().map_err(|error| unusable(&error))?),
+            (None, None) => None,
+        };
+        let with_address = |listener: TcpListener| {
+            listener.set_nonblocking(true)?;
+            listener.local_addr().map(|address| (listener, address))
+        };
+        let api = api.map(with_address).transpose().map_err(|error| unusable(&error))?;
+        Ok(Self { rpc, hooks, address, api, held })
+    }
+
+    /// The listener of the API, once more: for one phase of the daemon.
+    ///
+    /// # Errors
+    /// The system has no more files.
+    pub fn api(&self) -> Result<Option<(tokio::net::TcpListener, SocketAddr)>, Stop> {
+        let Some((listener, address)) = &self.api else { return Ok(None) };
+        let again = listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+        Ok(Some((again.map_err(|error| unusable(&error))?, *address)))
     }
 
     /// The listener for deliveries, once more: for one phase of the daemon.

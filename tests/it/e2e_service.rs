@@ -183,7 +183,7 @@ fn sockets_that_systemd_holds_lose_no_delivery_over_restarts() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
     // As systemd does it, the sockets stay open while the daemon comes and goes; the shell stands for systemd.
     let script = place.path("service.sh");
-    let command = place.command("127.0.0.1:1");
+    let command = place.command("127.0.0.1:0");
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| format!("'{}'", word.to_string_lossy()))
