@@ -115,10 +115,10 @@ fn flows_flow_and_events_at_all_sizes() {
     }
 }
 
-/// The newer screens, and how to get there.
 /// A screen's name and how to get there.
 type Way = (&'static str, fn(&mut App));
 
+/// The newer screens.
 const SCREENS: [Way; 3] = [
     ("flows", |app| drop(press(app, "2 j j j j"))),
     ("flow", |app| drop(press(app, "2 j j j j enter"))),
