@@ -13,9 +13,11 @@ use crate::support::sender::SECRET;
 use crate::support::{Daemon, LIMIT, Setup, now_ms, wait_until};
 
 /// Senders at the same time.
-const SENDERS: u64 = 24;
+const SENDERS: u64 = 48;
 /// No exchange may take longer (reliability page, A11).
 const HANG: Duration = Duration::from_secs(35);
+/// After this without a byte a sender says that nothing more comes.
+const QUIET: Duration = Duration::from_millis(25);
 /// Memory may grow by this.
 const GROWTH_KIB: u64 = 20 * 1024;
 
@@ -215,16 +217,21 @@ fn case(corpus: &[Vec<u8>], number: u64, seed: u64) -> Vec<u8> {
 fn judge(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u16>, String> {
     let began = Instant::now();
     let mut stream = TcpStream::connect(address).map_err(|error| format!("no connection: {error}"))?;
-    stream.set_read_timeout(Some(HANG)).map_err(|error| error.to_string())?;
     stream.set_write_timeout(Some(HANG)).map_err(|error| error.to_string())?;
     // A refusal may come before all was sent.
     let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(Shutdown::Write);
-    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    let (mut answer, mut piece, mut more) = (Vec::new(), [0; 4096], true);
     loop {
+        // Half of the cases are no whole request: when it stays quiet nothing more comes.
+        let patience = if more { QUIET } else { HANG };
+        stream.set_read_timeout(Some(patience)).map_err(|error| error.to_string())?;
         match stream.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(&piece[..count]),
+            Err(error) if more && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                more = false;
+                let _ = stream.shutdown(Shutdown::Write);
+            }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => return Err(format!("no end within {:?}: {error}", began.elapsed())),
         }
@@ -294,11 +301,13 @@ fn malformed_requests_neither_break_nor_hold_the_daemon() {
     });
     let counts: Vec<u64> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
     println!("{cases} cases, seed {seed}: answers by hundred {counts:?}");
-    assert!(counts[2] > 0 && counts[4] > cases / 4, "the cases reach the door: {counts:?}");
+    assert!(counts[2] > cases / 50 && counts[4] > cases / 4, "the cases reach the door: {counts:?}");
     let said = daemon.place.said();
     assert!(!said.contains("panicked"), "seed {seed}: {said}");
     let after = || resident_kib(daemon.pid());
     wait_until("the memory to come back", LIMIT, || after() <= before + GROWTH_KIB);
-    let well = judge(daemon.address(), &corpus[0]).expect("an answer");
-    assert!(well == [200] || well == [202], "it takes deliveries as before: {well:?}");
+    wait_until("a delivery to be taken as before", LIMIT, || {
+        let well = judge(daemon.address(), &corpus[0]).expect("an answer");
+        well == [200] || well == [202]
+    });
 }

@@ -49,6 +49,9 @@ pub const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "vars
 /// Kinds that call something outside: they alone have an effect, a retry and a timeout.
 pub const CALLS: &[&str] = &["uses", "http"];
 
+/// Who waits less than this gives up early: 10 s, the usual `wait`.
+const EARLY_MS: u64 = 10_000;
+
 /// The sender of these deliveries gives up early: its name and how long it waits.
 #[must_use]
 pub fn patience(on: &str, auth: Option<&Auth>) -> Option<(&'static str, Span)> {
@@ -59,7 +62,8 @@ pub fn patience(on: &str, auth: Option<&Auth>) -> Option<(&'static str, Span)> {
         _ => return None,
     };
     let scheme = signature::scheme(name)?;
-    Some((scheme.title, Span::from_ms(scheme.reply_within_ms?)))
+    let within = scheme.reply_within_ms.filter(|ms| *ms < EARLY_MS)?;
+    Some((scheme.title, Span::from_ms(within)))
 }
 
 /// Names of the signature schemes of webhooks.
