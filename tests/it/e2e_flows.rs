@@ -66,8 +66,8 @@ const BAD: &[(&str, &str, &str, &[&str], u32)] = &[
     (
         "a trigger that is not executed yet",
         "on: webhook\n    auth: none",
-        "on: schedule\n    with: { cron: \"* * * * *\" }",
-        &["schedule"],
+        "on: poll\n    with: { every: 5m }",
+        &["poll"],
         5,
     ),
     ("a webhook without auth", "    auth: none\n", "", &["auth"], 0),

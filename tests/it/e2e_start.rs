@@ -104,65 +104,6 @@ fn a_newer_database_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_full_disk_is_said_and_loses_no_promise() {
-    let place = Place::new(Setup::default());
-    let disk = place.data();
-    fs::create_dir(&disk).expect("a directory");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m,mode=700", "tmpfs"]).arg(&disk).output();
-    if !mounted.as_ref().is_ok_and(|output| output.status.success()) {
-        println!("not run: a small disk needs the right to mount a tmpfs: {mounted:?}");
-        return;
-    }
-    let _mount = Mount(disk.clone());
-    let mut daemon = Daemon::start_at(place);
-    daemon.publish(FLOW);
-    let hook = daemon.open_hook("small");
-    let body = format!("{{\"filler\": \"{}\"}}", "x".repeat(200_000));
-    let mut promised = Vec::new();
-    let mut number = 0;
-    wait_until("the disk to be full", LIMIT, || {
-        number += 1;
-        match hook.send(&format!("m{number}"), &body) {
-            Ok(reply) if (200..300).contains(&reply.status) => {
-                promised.push(reply.event().expect("a promise").to_owned());
-                false
-            }
-            Ok(reply) => {
-                let polite = reply.event().is_none() && reply.status == 503 && reply.header("retry-after").is_some();
-                assert!(polite, "{} {}", reply.status, reply.text());
-                true
-            }
-            Err(_) => true,
-        }
-    });
-    assert!(promised.len() > 3, "the disk was full before anything was promised");
-    let said = daemon.place.said();
-    assert_says(&said, &["the disk is full"]);
-    assert!(!daemon.is_over() && !said.contains("panicked"), "{said}");
-    let grown = Command::new("mount").args(["-o", "remount,size=200m"]).arg(&disk).status().expect("mount");
-    assert!(grown.success());
-    let goes_on = || hook.send("last", "{}").is_ok_and(|reply| reply.status == 202);
-    wait_until("promises again, by itself", LIMIT, goes_on);
-    daemon.wait_quiet(LIMIT);
-    let runs = daemon.runs("small");
-    for event in &promised {
-        let of = runs.iter().filter(|head| head.event.to_string() == *event).count();
-        assert_eq!(of, 1, "{event} was promised and has {of} runs");
-    }
-    assert!(runs.iter().all(|head| head.state == RunState::Succeeded), "{runs:?}");
-}
-
-/// Unmounts when dropped, whatever happened.
-struct Mount(std::path::PathBuf);
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // The directory goes with the test's folder; `-l` because a killed daemon may still hold files.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-#[test]
 fn a_daemon_that_is_away_is_said_with_what_to_do() {
     let place = Place::new(Setup::default());
     let said = aura_at(&place.socket(), &["status"]);

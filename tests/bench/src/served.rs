@@ -198,6 +198,7 @@ impl Place {
             .env("AURA_EGRESS_PRIVATE", "true")
             // A machine that is rather full refuses deliveries otherwise, and nothing is measured.
             .env("AURA_DISK_RESERVE_PERCENT", "1")
+            .env("AURA_API_LISTEN", "127.0.0.1:0")
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -61,7 +61,11 @@ fn a_flipped_byte_is_never_served_as_something_else() {
         }
         for (run, before) in runs.iter().zip(&shown) {
             match daemon.ask().run_show(RunRef(run.to_string())) {
-                Ok(now) if now == *before => {}
+                // Its version may be what was hit: then the outline is missing, and nothing of the run.
+                Ok(now) if now.head == before.head && now.journal == before.journal => {
+                    assert!(now.outline == before.outline || now.outline.is_empty(), "byte {at}: another outline");
+                    found += usize::from(now.outline != before.outline);
+                }
                 Ok(now) => {
                     assert!(
                         now.journal.len() < before.journal.len(),

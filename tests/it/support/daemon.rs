@@ -94,6 +94,8 @@ impl Place {
             .arg(self.folder.path().join("master.key"))
             .args(&self.setup.arguments)
             .env("AURA_EGRESS_PRIVATE", "true")
+            // A port of its own: many daemons run at once here.
+            .env("AURA_API_LISTEN", "127.0.0.1:0")
             // However full the disk of a test machine is.
             .env("AURA_DISK_RESERVE_MIB", "0")
             .env("AURA_DISK_RESERVE_PERCENT", "0")
