@@ -4,15 +4,13 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::Command;
 
 use aura_protocol::Code;
 use aura_protocol::rpc::HelloRequest;
-use aura_protocol::run::RunState;
 use aura_protocol::version::PROTOCOL;
 
 use crate::support::daemon::Place;
-use crate::support::{Client, Daemon, LIMIT, Setup, assert_says, aura, aura_at, wait_until};
+use crate::support::{Client, Daemon, LIMIT, Setup, assert_says, aura, aura_at};
 
 const FLOW: &str =
     "aura: 1\nflow: small\ntriggers:\n  - { id: in, on: webhook, auth: none }\nsteps:\n  - id: a\n    set: { b: 1 }\n";
