@@ -1,7 +1,7 @@
 //! The newest log lines in memory, for a support bundle where there is no journal to ask.
 //!
 //! Lines come here as they leave on standard error (one line, nothing a terminal would act on), so what is
-//! kept shows no more than the log does. At most [`LINES`] lines and [`BYTES`] bytes.
+//! kept shows no more than the log does. At most [`LINES`] lines and `BYTES` bytes.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

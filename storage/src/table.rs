@@ -113,7 +113,7 @@ impl Table {
         )
     }
 
-    /// The layout of the store that brought it: older stores get it by a step of [`crate::migrate`].
+    /// The layout of the store that brought it: older stores get it by a step of `migrate`.
     #[must_use]
     pub const fn since(self) -> u32 {
         match self {

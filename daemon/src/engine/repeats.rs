@@ -1,6 +1,6 @@
 //! Deliveries that repeated an earlier event: kept in memory only, so that people see what a sender does.
 //!
-//! A repeat causes nothing and has no row in the store; the newest [`KEPT`] since the start are shown in the
+//! A repeat causes nothing and has no row in the store; the newest `KEPT` since the start are shown in the
 //! list of events. Bodies and headers are not kept: they are those of the first event.
 
 use std::collections::VecDeque;

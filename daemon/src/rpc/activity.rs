@@ -1,6 +1,6 @@
 //! What flows did lately: newest run, runs and failures of a day, held events. Counted from the newest runs.
 //!
-//! One look costs at most [`LOOKED_AT`] heads; a daemon that is busier than that says how far back it looked.
+//! One look costs at most `LOOKED_AT` heads; a daemon that is busier than that says how far back it looked.
 
 use std::collections::BTreeMap;
 

@@ -119,10 +119,10 @@ impl Http {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Sends a request and reads its answer, following redirects as far as the request allows. See [`Http::once`].
+    /// Sends a request and reads its answer, following redirects as far as the request allows. See `once`.
     ///
     /// # Errors
-    /// As [`Http::once`]; also if a redirect leads to where nothing may be called, or there are too many.
+    /// As `once`; also if a redirect leads to where nothing may be called, or there are too many.
     pub async fn send(&self, mut request: HttpRequest, sent: &AtomicBool) -> Result<HttpResponse, (StepError, Reach)> {
         let mut left =
             if redirect::repeatable(&request.method) { request.redirects.min(redirect::HOPS_MAX) } else { 0 };

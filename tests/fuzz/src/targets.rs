@@ -12,7 +12,7 @@ use aura_protocol::{EventId, RunId, Value, text, wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Seeds of [`json`].
+/// Seeds of [`json()`].
 pub const JSON: &[&[u8]] = &[
     br#"{"id":5071,"total":"612.10","n":612.10,"list":[1,-2,3e10,{"a":null}],"t":true,"text":"\u00e9\ud83d\ude00\n"}"#,
     b"[123456789012345678901234567890, 0.1, 1e400, -0, \"\\u2028\"]",
@@ -37,7 +37,7 @@ pub fn json(bytes: &[u8]) {
     assert_eq!(round(&value), value, "MessagePack keeps it");
 }
 
-/// Seeds of [`flow`].
+/// Seeds of [`flow()`].
 pub const FLOW: &[&[u8]] = &[
     include_bytes!("../../../docs/examples/recover-abandoned-carts.yaml"),
     include_bytes!("../../../docs/examples/new-order-to-erp.yaml"),
@@ -74,7 +74,7 @@ pub fn flow(bytes: &[u8]) {
     }
 }
 
-/// Seeds of [`expression`]: the expression, a line feed, and JSON that it reads as `trigger`.
+/// Seeds of [`expression()`]: the expression, a line feed, and JSON that it reads as `trigger`.
 pub const EXPRESSION: &[&[u8]] = &[
     b"{{ trigger.items.filter(o => o.total > 100).map(o => `${o.id}: ${o.total * 2}`).join(', ') }}\n{\"items\":[{\"id\":1,\"total\":150.5}]}",
     b"{{ trigger.a?.b ?? now() }} and {{ Math.max(1, 2, trigger.n) }}\n{\"n\":1e30}",
@@ -120,7 +120,7 @@ pub fn expression(bytes: &[u8]) {
     }
 }
 
-/// Seeds of [`signature`]: header lines, an empty line, and the body.
+/// Seeds of [`signature()`]: header lines, an empty line, and the body.
 pub const SIGNATURE: &[&[u8]] = &[
     b"stripe-signature: t=1790000000,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd,v0=6ffb\n\n{\"id\":\"evt_1\"}",
     b"x-shopify-hmac-sha256: XWmrwMey6OsLMeiZKwP4FppHH3cmAiiJJAweH5Jo4bM=\nx-shopify-webhook-id: b54\n\n{}",
@@ -161,7 +161,7 @@ pub fn signature(bytes: &[u8]) {
     assert!(signature::bearer(&["another secret: 71c2b0d9"], &headers).is_err(), "a stranger's token is taken");
 }
 
-/// Seeds of [`delivery`]: the content type, a line feed, the query, a line feed, and the body.
+/// Seeds of [`delivery()`]: the content type, a line feed, the query, a line feed, and the body.
 pub const DELIVERY: &[&[u8]] = &[
     b"application/json\na=1&b=%20\n{\"id\":1,\"list\":[1,2]}",
     b"application/x-www-form-urlencoded\n\npayload=%7B%22a%22%3A1%7D&x=1&x=2&%ff=%00",
@@ -189,7 +189,7 @@ pub fn delivery(bytes: &[u8]) {
     assert_eq!(round(&delivery), delivery);
 }
 
-/// Seeds of [`sanitizer`].
+/// Seeds of [`sanitizer()`].
 pub const SANITIZER: &[&[u8]] = &[
     b"plain \x1b]52;c;aGk=\x07 \x9b31m \r\n\t end",
     "abc\u{202e}def\u{2066}\u{200b}\u{feff}\u{e0041}\u{fe0f}\u{fe0f} e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301} \u{85}"
@@ -223,7 +223,7 @@ fn shown(message: &str) {
     safe(message, true);
 }
 
-/// Seeds of [`url`].
+/// Seeds of [`url()`].
 pub const URL: &[&[u8]] = &[
     b"https://api.example.com/v1?x=1",
     b"http://127.0.0.1:8080/",
@@ -254,7 +254,7 @@ pub fn url(bytes: &[u8]) {
     }
 }
 
-/// Seeds of [`wire`]: frames of the socket and stored records, as MessagePack.
+/// Seeds of [`wire()`]: frames of the socket and stored records, as MessagePack.
 pub const WIRE: &[&[u8]] = &[
     b"\x83\xa6number\x01\xa5at_ms\x02\xa7records\x91\x81\xa3log\x83\xa4path\xa0\xa5level\xa4info\xa7message\xa2hi",
     b"\x81\xa4text\xa7aura: 1",
@@ -286,7 +286,7 @@ fn round<T: Serialize + DeserializeOwned>(value: &T) -> T {
     wire::decode(&bytes).unwrap_or_else(|error| unreachable!("what was encoded does not decode: {error}"))
 }
 
-/// Seeds of [`config`].
+/// Seeds of [`config()`].
 pub const CONFIG: &[&[u8]] = &[
     b"listen = \"127.0.0.1:7878\"\nhttp_body_max = 1048576\negress_hosts = [\"10.0.0.0/8\"]\n",
     b"data_dir = \"/var/lib/aura\" # comment\n[section]\n",
@@ -301,7 +301,7 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// Seeds of [`ids`].
+/// Seeds of [`ids()`].
 pub const IDS: &[&[u8]] =
     &[b"run_01K9ZQ3V8N5H2M7W4X6Y8Z0ABC", b"01k9zq3v8n5h2m7w4x6y8z0abc", b"evt_7ZZZZZZZZZZZZZZZZZZZZZZZZZ"];
 

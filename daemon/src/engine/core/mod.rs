@@ -3,7 +3,7 @@
 //! No clock, no I/O, no randomness, no async: time and random bytes come in as a [`Moment`]. One call of
 //! [`step`] is one transition: it runs everything that needs no waiting, and leaves calls, sleeps and
 //! people to the driver. State is the fold of the records ([`state`], [`frames`]), what happens next is derived
-//! from it ([`advance`], [`turn`]), so a crash between two transitions loses nothing.
+//! from it ([`advance`], `turn`), so a crash between two transitions loses nothing.
 
 pub mod advance;
 pub mod bugs;

@@ -3,7 +3,7 @@
 //! Invariant: [`RunState::apply`] is the only thing that changes it, so that a run read back from its
 //! journal is the run that was in memory. What follows from a failure (which scopes fail with it, and that
 //! an item failed) is part of the fold; what to do next is [`super::advance`]. Its open scopes are
-//! [`super::frames`], what people see of it [`super::view`].
+//! [`super::frames`], what people see of it `view`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
