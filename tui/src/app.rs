@@ -25,6 +25,7 @@ use crate::screens::runs::Runs;
 use crate::store::{Link, Store};
 use crate::term::clipboard;
 use crate::theme::Tone;
+use crate::widgets::filter::FilterField;
 use crate::widgets::foot;
 use crate::widgets::overlay::{Overlay, Then};
 use crate::widgets::palette::Around;
@@ -131,22 +132,22 @@ impl App {
         matches!(self.place, Place::Runs | Place::Flows | Place::Events)
     }
 
-    fn typing(&self) -> bool {
+    /// The filter of the list on screen.
+    fn filter(&mut self) -> Option<&mut FilterField> {
         match self.place {
-            Place::Runs => self.runs.typing(),
-            Place::Flows => self.flows.typing(),
-            Place::Events => self.events.typing(),
-            Place::Run(_) | Place::Flow(_) => false,
+            Place::Runs => Some(&mut self.runs.filter),
+            Place::Flows => Some(&mut self.flows.filter),
+            Place::Events => Some(&mut self.events.filter),
+            Place::Run(_) | Place::Flow(_) => None,
         }
     }
 
+    fn typing(&mut self) -> bool {
+        self.filter().is_some_and(|filter| filter.open)
+    }
+
     fn clear(&mut self) -> bool {
-        match self.place {
-            Place::Runs => self.runs.clear(),
-            Place::Flows => self.flows.clear(),
-            Place::Events => self.events.clear(),
-            Place::Run(_) | Place::Flow(_) => false,
-        }
+        self.filter().is_some_and(FilterField::clear)
     }
 
     /// Takes an event.
@@ -157,12 +158,11 @@ impl App {
             Event::Paste(text) => {
                 match &mut self.overlay {
                     Some(overlay) => overlay.paste(&text),
-                    None => match self.place {
-                        Place::Runs => self.runs.paste(&text),
-                        Place::Flows => self.flows.paste(&text),
-                        Place::Events => self.events.paste(&text),
-                        Place::Run(_) | Place::Flow(_) => {}
-                    },
+                    None => {
+                        if let Some(filter) = self.filter() {
+                            filter.paste(&text);
+                        }
+                    }
                 }
                 self.dirty = true;
             }

@@ -7,13 +7,13 @@ mod view;
 use aura_protocol::event::EventRow;
 use aura_protocol::ids::EventId;
 use aura_protocol::rpc::EventQuery;
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::KeyEvent;
 
 use crate::action::{Action, Place, Request};
 use crate::cli::event::word;
 use crate::keymap::Command;
 use crate::store::Store;
-use crate::widgets::field::Field;
+use crate::widgets::filter::{FilterField, Typed};
 use crate::widgets::list::List;
 
 /// Events read at a time.
@@ -22,8 +22,8 @@ const PAGE: u32 = 200;
 /// State of the screen; it survives leaving it.
 #[derive(Default)]
 pub struct EventsScreen {
-    filter: Field,
-    editing: bool,
+    /// What is shown of them.
+    pub filter: FilterField,
     list: List<EventId>,
     below: bool,
     zoom: bool,
@@ -41,7 +41,7 @@ pub fn newest() -> Request {
 
 impl EventsScreen {
     fn rows<'a>(&self, store: &'a Store) -> Vec<&'a EventRow> {
-        let terms: Vec<String> = self.filter.text.split_whitespace().map(str::to_lowercase).collect();
+        let terms = self.filter.terms();
         store.events.rows.values().rev().filter(|row| terms.iter().all(|term| takes(row, term))).collect()
     }
 
@@ -51,42 +51,16 @@ impl EventsScreen {
 
     /// Shows the events of a flow only.
     pub fn only(&mut self, flow: &str) {
-        self.filter.text = format!("flow:{flow}");
-        self.editing = false;
+        self.filter.set(format!("flow:{flow}"));
         self.list.selected = None;
-    }
-
-    /// The field takes all keys while it is open.
-    #[must_use]
-    pub fn typing(&self) -> bool {
-        self.editing
-    }
-
-    /// Pasted text goes into the open field only.
-    pub fn paste(&mut self, text: &str) {
-        if self.editing {
-            self.filter.paste(text);
-        }
     }
 
     /// A key while the filter is typed.
     pub fn typed(&mut self, key: KeyEvent, store: &Store) -> Vec<Action> {
-        match key.code {
-            KeyCode::Enter => self.editing = false,
-            KeyCode::Esc => drop(self.clear()),
-            KeyCode::Down => return self.command(Command::Down, store),
-            KeyCode::Up => return self.command(Command::Up, store),
-            _ => drop(self.filter.key(key)),
+        match self.filter.typed(key) {
+            Typed::Step(command) => self.command(command, store),
+            Typed::Entered | Typed::Edited => vec![Action::Draw],
         }
-        vec![Action::Draw]
-    }
-
-    /// Clears an open or filled filter; false if there was none.
-    pub fn clear(&mut self) -> bool {
-        let was = self.editing || !self.filter.text.is_empty();
-        self.editing = false;
-        self.filter.text.clear();
-        was
     }
 
     /// What a command does here.
@@ -114,7 +88,7 @@ impl EventsScreen {
         let chosen = self.list.chosen(&keys).and_then(|event| store.events.rows.get(&event));
         match (command, chosen) {
             (Command::Filter, _) => {
-                self.editing = true;
+                self.filter.open = true;
                 vec![Action::Draw]
             }
             (Command::Pane | Command::PaneBack, _) => {

@@ -47,12 +47,7 @@ impl EventsScreen {
     fn draw_list(&mut self, look: &Look, store: &Store, buf: &mut Buffer, area: Rect) {
         let keys = self.keys(store);
         let all = store.events.rows.len();
-        let mut title = String::new();
-        if self.editing {
-            title = format!("filter: {}  ", self.filter.shown(30, cursor(look)));
-        } else if !self.filter.text.is_empty() {
-            title = format!("filter: {}  ", display(&self.filter.text));
-        }
+        let mut title = self.filter.title(cursor(look)).map_or_else(String::new, |filter| format!("{filter}  "));
         let more = if store.events.next.is_some() { "+" } else { "" };
         title.push_str(&if keys.len() == all {
             format!("{all}{more} shown")
@@ -85,7 +80,7 @@ impl EventsScreen {
             }
         }
         if rows.is_empty() {
-            let text = match (store.events.known, self.filter.text.is_empty()) {
+            let text = match (store.events.known, self.filter.text().is_empty()) {
                 (false, _) => "waiting for the daemon's answer",
                 (true, true) => "no event was held, dropped or repeated",
                 (true, false) => "nothing passes the filter",

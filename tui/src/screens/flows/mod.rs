@@ -7,19 +7,19 @@ mod view;
 
 use aura_protocol::Value;
 use aura_protocol::rpc::FlowRow;
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::KeyEvent;
 
 use crate::action::{Action, Place, Request};
 use crate::keymap::Command;
 use crate::store::Store;
-use crate::widgets::field::Field;
+use crate::widgets::filter::{FilterField, Typed};
 use crate::widgets::list::List;
 
 /// State of the screen; it survives leaving it.
 #[derive(Default)]
 pub struct Flows {
-    filter: Field,
-    editing: bool,
+    /// What is shown of them.
+    pub filter: FilterField,
     list: List<String>,
 }
 
@@ -35,7 +35,7 @@ pub fn state(row: &FlowRow) -> &'static str {
 
 impl Flows {
     fn rows<'a>(&self, store: &'a Store) -> Vec<&'a FlowRow> {
-        let terms: Vec<String> = self.filter.text.split_whitespace().map(str::to_lowercase).collect();
+        let terms = self.filter.terms();
         store.catalog.rows.values().filter(|row| terms.iter().all(|term| takes(row, term))).collect()
     }
 
@@ -43,37 +43,12 @@ impl Flows {
         self.rows(store).into_iter().map(|row| row.flow.clone()).collect()
     }
 
-    /// The field takes all keys while it is open.
-    #[must_use]
-    pub fn typing(&self) -> bool {
-        self.editing
-    }
-
-    /// Pasted text goes into the open field only.
-    pub fn paste(&mut self, text: &str) {
-        if self.editing {
-            self.filter.paste(text);
-        }
-    }
-
     /// A key while the filter is typed.
     pub fn typed(&mut self, key: KeyEvent, store: &Store) -> Vec<Action> {
-        match key.code {
-            KeyCode::Enter => self.editing = false,
-            KeyCode::Esc => drop(self.clear()),
-            KeyCode::Down => return self.command(Command::Down, store),
-            KeyCode::Up => return self.command(Command::Up, store),
-            _ => drop(self.filter.key(key)),
+        match self.filter.typed(key) {
+            Typed::Step(command) => self.command(command, store),
+            Typed::Entered | Typed::Edited => vec![Action::Draw],
         }
-        vec![Action::Draw]
-    }
-
-    /// Clears an open or filled filter; false if there was none.
-    pub fn clear(&mut self) -> bool {
-        let was = self.editing || !self.filter.text.is_empty();
-        self.editing = false;
-        self.filter.text.clear();
-        was
     }
 
     /// What a command does here.
@@ -83,7 +58,7 @@ impl Flows {
             return vec![Action::Draw];
         }
         if command == Command::Filter {
-            self.editing = true;
+            self.filter.open = true;
             return vec![Action::Draw];
         }
         let chosen = self.list.chosen(&keys).and_then(|name| store.catalog.rows.get(&name));

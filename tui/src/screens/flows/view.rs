@@ -57,12 +57,7 @@ impl Flows {
     pub fn draw(&mut self, look: &Look, store: &Store, buf: &mut Buffer, area: Rect) {
         let framed = Rect { height: area.height.saturating_sub(1), ..area };
         let keys = self.keys(store);
-        let mut title = String::new();
-        if self.editing {
-            title = format!("filter: {}  ", self.filter.shown(30, cursor(look)));
-        } else if !self.filter.text.is_empty() {
-            title = format!("filter: {}  ", display(&self.filter.text));
-        }
+        let mut title = self.filter.title(cursor(look)).map_or_else(String::new, |filter| format!("{filter}  "));
         let all = store.catalog.rows.len();
         title.push_str(&if keys.len() == all {
             format!("{all} shown")
@@ -83,7 +78,7 @@ impl Flows {
             }
         }
         if rows.is_empty() {
-            let text = match (store.catalog.known, self.filter.text.is_empty()) {
+            let text = match (store.catalog.known, self.filter.text().is_empty()) {
                 (false, _) => "waiting for the daemon's answer",
                 (true, true) => "no flows yet: `aura flow new NAME` writes a first one, `aura flow apply` stores it",
                 (true, false) => "nothing passes the filter",

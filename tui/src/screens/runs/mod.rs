@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use aura_protocol::event::EventRow;
 use aura_protocol::ids::{EventId, RunId};
 use aura_protocol::run::RunHead;
-use crossterm::event::{KeyCode, KeyEvent};
+use crossterm::event::KeyEvent;
 
 use crate::action::{Action, Place, Request};
 use crate::keymap::Command;
 use crate::store::Store;
-use crate::widgets::field::Field;
+use crate::widgets::filter::{FilterField, Typed};
 use filter::Filter;
 
 /// What a row is about.
@@ -54,8 +54,8 @@ struct Frozen {
 /// State of the screen; it survives leaving it.
 #[derive(Default)]
 pub struct Runs {
-    filter: Field,
-    editing: bool,
+    /// What is shown of them.
+    pub filter: FilterField,
     /// `None`: the top row, whatever it is.
     selected: Option<Key>,
     offset: usize,
@@ -67,7 +67,7 @@ pub struct Runs {
 impl Runs {
     /// All rows that pass the filter.
     fn rows<'a>(&'a self, store: &'a Store) -> Vec<Row<'a>> {
-        let filter = Filter::read(&self.filter.text);
+        let filter = Filter::read(self.filter.text());
         let all: Vec<Row<'a>> = match &self.frozen {
             Some(frozen) => frozen.held.iter().map(Row::Held).chain(frozen.runs.iter().map(Row::Run)).collect(),
             None => store.held.values().rev().map(Row::Held).chain(store.runs.values().rev().map(Row::Run)).collect(),
@@ -85,8 +85,7 @@ impl Runs {
 
     /// Shows the runs of a flow only.
     pub fn only(&mut self, flow: &str) {
-        self.filter.text = format!("flow:{flow}");
-        self.editing = false;
+        self.filter.set(format!("flow:{flow}"));
         self.selected = None;
     }
 
@@ -96,51 +95,19 @@ impl Runs {
         if self.frozen.is_some() || self.index(&rows) + self.page.max(1) < rows.len() {
             return None;
         }
-        let mut query = Filter::read(&self.filter.text).query(&|name| store.catalog.rows.contains_key(name));
+        let mut query = Filter::read(self.filter.text()).query(&|name| store.catalog.rows.contains_key(name));
         let older = store.older_of(&query);
         query.before = Some(older.next.filter(|_| !older.asked)?);
         Some(Action::Ask(Request::Older(query)))
     }
 
-    /// The field takes all keys while it is open.
-    #[must_use]
-    pub fn typing(&self) -> bool {
-        self.editing
-    }
-
-    /// Pasted text goes into the open field only.
-    pub fn paste(&mut self, text: &str) {
-        if self.editing {
-            self.filter.paste(text);
-        }
-    }
-
     /// A key while the filter is typed.
     pub fn typed(&mut self, key: KeyEvent, store: &Store) -> Vec<Action> {
-        match key.code {
-            KeyCode::Enter => {
-                self.editing = false;
-                return std::iter::once(Action::Draw).chain(self.older(store)).collect();
-            }
-            KeyCode::Esc => {
-                self.editing = false;
-                self.filter.text.clear();
-            }
-            KeyCode::Down => return self.command(Command::Down, store),
-            KeyCode::Up => return self.command(Command::Up, store),
-            _ => {
-                self.filter.key(key);
-            }
+        match self.filter.typed(key) {
+            Typed::Step(command) => self.command(command, store),
+            Typed::Entered => std::iter::once(Action::Draw).chain(self.older(store)).collect(),
+            Typed::Edited => vec![Action::Draw],
         }
-        vec![Action::Draw]
-    }
-
-    /// Clears an open or filled filter; false if there was none.
-    pub fn clear(&mut self) -> bool {
-        let was = self.editing || !self.filter.text.is_empty();
-        self.editing = false;
-        self.filter.text.clear();
-        was
     }
 
     fn go(&mut self, store: &Store, to: impl Fn(usize, usize) -> usize) -> Vec<Action> {
@@ -171,7 +138,7 @@ impl Runs {
             Command::Top => self.go(store, |_, _| 0),
             Command::Bottom => self.go(store, |_, last| last),
             Command::Filter => {
-                self.editing = true;
+                self.filter.open = true;
                 vec![Action::Draw]
             }
             Command::Mark => match chosen {

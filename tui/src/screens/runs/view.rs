@@ -59,7 +59,7 @@ impl Runs {
             self.row(look, store, buf, tone_row, row, &columns, at == index);
         }
         if rows.is_empty() {
-            let text = if self.filter.text.is_empty() { "no runs yet" } else { "nothing passes the filter" };
+            let text = if self.filter.text().is_empty() { "no runs yet" } else { "nothing passes the filter" };
             look.put(buf, list, 2, 0, text, Tone::Dim);
         }
         let line = Rect { y: area.y + area.height.saturating_sub(1), height: 1, ..area };
@@ -116,10 +116,8 @@ impl Runs {
                 hidden => format!("frozen, {hidden} changes hidden"),
             },
         };
-        if self.editing {
-            title.push_str(&format!("  filter: {}", self.filter.shown(30, cursor(look))));
-        } else if !self.filter.text.is_empty() {
-            title.push_str(&format!("  filter: {}", display(&self.filter.text)));
+        if let Some(filter) = self.filter.title(cursor(look)) {
+            title.push_str(&format!("  {filter}"));
         }
         if rows.len() == all {
             title.push_str(&format!("  {all}{more} shown"));
@@ -134,7 +132,7 @@ impl Runs {
 
     /// `+` where older ones can be loaded.
     fn more(&self, store: &Store) -> &'static str {
-        let query = Filter::read(&self.filter.text).query(&|name| store.catalog.rows.contains_key(name));
+        let query = Filter::read(self.filter.text()).query(&|name| store.catalog.rows.contains_key(name));
         if store.older_of(&query).next.is_some() { "+" } else { "" }
     }
 
