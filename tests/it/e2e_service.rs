@@ -75,6 +75,10 @@ fn without_its_key_the_daemon_is_locked_says_why_and_unlocks_by_a_reload() {
     assert!(!daemon.place.data().exists(), "nothing was made");
     let said = daemon.aura(&["status"]).success();
     assert_says(&said.out, &["locked", "master.key"]);
+    let file = daemon.place.path("flow.yaml");
+    std::fs::write(&file, "aura: 1\nflow: a\nsteps:\n  - { id: s, set: { b: 1 } }\n").expect("a flow file");
+    let said = daemon.aura(&["flow", "check", file.to_str().expect("a path")]).success();
+    assert_says(&said.err, &["locked", "not checked"]);
     assert_eq!(daemon.aura(&["doctor"]).code, 1);
     let said = daemon.aura(&["run", "list"]);
     assert_eq!(said.code, 9, "{said:?}");

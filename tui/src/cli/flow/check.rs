@@ -20,14 +20,12 @@ const FINDINGS_MAX: usize = 200;
 /// # Errors
 /// A file that cannot be read; other failures of a daemon than being away.
 pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) -> Ended {
-    let away = session.client().await.err();
+    let mut away = session.client().await.err();
     let mut errors = 0_usize;
     for path in paths {
         let text = files::text(path)?;
         let mut found = alone(&text);
         if away.is_none() {
-            // What only a daemon knows is checked now, so it is no longer a note.
-            found.retain(|finding| finding.severity != Severity::Note);
             let answer = session
                 .call(|rpc, context, call| {
                     let text = text.clone();
@@ -35,8 +33,10 @@ pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) ->
                 })
                 .await;
             match answer {
-                Ok(more) => found.extend(more),
-                Err(error) if error.code == Code::FlowRefused => found.extend(error.findings),
+                Ok(more) => asked(&mut found, more),
+                Err(error) if error.code == Code::FlowRefused => asked(&mut found, error.findings),
+                // It is there and knows nothing: as if it were away.
+                Err(error) if error.code == Code::Locked => away = Some(error),
                 Err(error) => return Err(error),
             }
         }
@@ -57,11 +57,17 @@ pub async fn check(paths: &[String], session: &mut Session, out: &mut Output) ->
     }
     if let Some(error) = away {
         note(&format!(
-            "note: no aurad was asked, so connections, connectors and secrets were not checked: {}",
+            "note: no aurad answered, so connections, connectors and secrets were not checked: {}",
             error.message
         ));
     }
     Ok(if errors == 0 { 0 } else { Code::FlowRefused.exit_code() })
+}
+
+/// What only a daemon knows was checked, so it is no longer a note.
+fn asked(found: &mut Vec<Finding>, more: Vec<Finding>) {
+    found.retain(|finding| finding.severity != Severity::Note);
+    found.extend(more);
 }
 
 /// When the schedules of a flow are due next, as people would read them off a clock.
