@@ -237,6 +237,12 @@ impl Engine {
         &self.0.deps.hold
     }
 
+    /// Whether one more delivery would be told to come back.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.driver().deciding.available_permits() == 0
+    }
+
     /// Accepts a delivery: returns after the commit (and after `respond`, if the trigger replies so).
     ///
     /// What was begun goes on if the caller stops waiting.

@@ -163,6 +163,10 @@ fn enter(door: &Door, client: Option<IpAddr>) -> Result<(Option<OfSource>, Place
         None => None,
     };
     door.rate.take().map_err(Refused::Share)?;
+    // Said before anything of it is read or judged: what an overload refuses must cost little.
+    if door.engine.is_full() {
+        return Err(Refused::Busy(1));
+    }
     Ok((of_client, door.in_flight.enter().ok_or(Refused::Busy(1))?))
 }
 
