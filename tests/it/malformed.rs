@@ -301,7 +301,8 @@ fn malformed_requests_neither_break_nor_hold_the_daemon() {
     });
     let counts: Vec<u64> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
     println!("{cases} cases, seed {seed}: answers by hundred {counts:?}");
-    assert!(counts[2] > cases / 50 && counts[4] > cases / 4, "the cases reach the door: {counts:?}");
+    // About one case in fifty is still whole; half of that is required, since the cases are random.
+    assert!(counts[2] > cases / 100 && counts[4] > cases / 4, "the cases reach the door: {counts:?}");
     let said = daemon.place.said();
     assert!(!said.contains("panicked"), "seed {seed}: {said}");
     let after = || resident_kib(daemon.pid());
