@@ -163,6 +163,8 @@ pub enum Reach {
     Refused,
     /// Lost, timed out or 5xx after bytes left: nobody knows.
     Unknown,
+    /// It happened there, but its answer cannot be kept (it is too large): never asked for again.
+    Arrived,
 }
 
 /// What failed, as `error` in expressions and on screen.

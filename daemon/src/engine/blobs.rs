@@ -5,8 +5,8 @@
 //! but for a small cache (least recently used, bounded in bytes). A reference leads to the same content for ever, so
 //! the core stays a pure function of the journal.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError, Transition};
@@ -15,6 +15,7 @@ use aura_storage::rows::blob_key;
 use aura_storage::{BLOB_MIN, ReadError, Store, Txn};
 use lru::LruCache;
 
+use super::core::bugs::{Bug, has, without_inputs};
 use super::core::scope::Stored;
 
 /// Bytes of values read lately that stay in memory.
@@ -147,8 +148,7 @@ impl Blobs {
     ) -> Result<(CallOutcome, Option<Kept>), ReadError> {
         let CallOutcome::Done(output) = outcome else { return Ok((outcome, None)) };
         if output.weight() > self.limits.output_max {
-            // The call did happen, so what is too large is not asked for again.
-            return Ok((CallOutcome::Failed(too_large(self.limits.output_max), Reach::Refused), None));
+            return Ok((CallOutcome::Failed(too_large(self.limits.output_max), Reach::Arrived), None));
         }
         let (output, kept) = self.keep(tenant, output)?;
         Ok((CallOutcome::Done(output), kept))
@@ -193,7 +193,7 @@ impl Blobs {
 
     /// Adds the references of a journal row to its transaction, with the content that is new.
     pub fn hold(&self, tenant: TenantId, transition: &Transition, txn: &mut Txn) {
-        for blob in transition.blobs() {
+        for blob in held_by(transition) {
             let content = self.lock().pending.get(&(tenant, blob.hash)).map(|pending| Arc::clone(&pending.sealed));
             txn.hold_blob(blob_key(tenant, blob.hash), content);
         }
@@ -204,6 +204,11 @@ impl Blobs {
     pub fn session(&self, tenant: TenantId) -> Arc<Session> {
         Arc::new(Session { blobs: self.clone(), tenant, state: Mutex::default() })
     }
+}
+
+/// The references that a journal row holds: retention gives back the same ones.
+pub(crate) fn held_by(transition: &Transition) -> BTreeSet<BlobRef> {
+    if has(Bug::InputsAreNotHeld) { without_inputs(transition).blobs() } else { transition.blobs() }
 }
 
 /// What reading a stored value that is damaged or not there is called.
@@ -346,7 +351,7 @@ mod tests {
         let blobs = Blobs::new(store, BlobLimits { output_max: 100_000, run_max: 150_000 });
         let done = CallOutcome::Done(Value::from("x".repeat(100_001)));
         let (outcome, _) = blobs.keep_outcome(TENANT, done).unwrap();
-        assert!(matches!(outcome, CallOutcome::Failed(error, Reach::Refused) if error.class == ErrorClass::Invalid));
+        assert!(matches!(outcome, CallOutcome::Failed(error, Reach::Arrived) if error.class == ErrorClass::Invalid));
         let session = blobs.session(TENANT);
         assert!(session.refuses(90_000, 60_000).is_none());
         assert!(session.refuses(90_000, 60_001).unwrap().message.contains("together"));

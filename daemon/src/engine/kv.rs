@@ -15,6 +15,7 @@ use aura_storage::rows::{KvRow, kv_count_key, name_key};
 use aura_storage::{Key, ReadError, Table, Txn};
 
 use super::core::Input;
+use super::core::bugs::{Bug, has};
 use super::driver::{Driver, EngineError, lock};
 
 /// Names that a tenant's flows may keep at once.
@@ -30,6 +31,86 @@ pub(crate) struct Keeper {
     pending: HashMap<Key, (u64, Option<KvRow>)>,
     counts: HashMap<TenantId, i64>,
     number: u64,
+}
+
+impl Keeper {
+    /// What is kept under a name as all that was submitted leaves it; `stored` reads what is durable.
+    pub(crate) fn now<E>(
+        &self,
+        key: &Key,
+        stored: impl FnOnce() -> Result<Option<KvRow>, E>,
+    ) -> Result<Option<KvRow>, E> {
+        match self.pending.get(key) {
+            Some((_, row)) if !has(Bug::KvPendingIsForgotten) => Ok(row.clone()),
+            _ => stored(),
+        }
+    }
+
+    /// A change was submitted (`None`: the row goes); gives its number.
+    pub(crate) fn submitted(&mut self, key: Key, row: Option<KvRow>) -> u64 {
+        let number = self.number;
+        self.number += 1;
+        self.pending.insert(key, (number, row));
+        number
+    }
+
+    /// A change is durable, or failed: then the store says what is true.
+    pub(crate) fn settled(&mut self, key: &Key, number: u64, failed: bool) {
+        if self.pending.get(key).is_some_and(|(of, _)| *of == number || failed) {
+            self.pending.remove(key);
+        }
+    }
+}
+
+/// What the transaction of an operation holds.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// For the run.
+    pub outcome: CallOutcome,
+    /// The row to write (`Some(None)`: to remove); `None`: nothing changes.
+    pub row: Option<Option<KvRow>>,
+    /// By how much the number of names changes.
+    pub grows: i64,
+}
+
+/// One operation on what is stored under its name; `names` counts the names there are.
+pub(crate) fn planned<E>(
+    stored: Option<&KvRow>,
+    run: RunId,
+    input: &Value,
+    now_ms: i64,
+    names: impl FnOnce() -> Result<i64, E>,
+) -> Result<Planned, E> {
+    let now = stored.filter(|row| row.expires_ms.is_none_or(|at| at > now_ms));
+    let failed =
+        |error: StepError| Ok(Planned { outcome: CallOutcome::Failed(error, Reach::Refused), row: None, grows: 0 });
+    let decided = match decide(input, now, now_ms) {
+        Ok(decided) => decided,
+        Err(error) => return failed(error),
+    };
+    let outcome = CallOutcome::Done(decided.output);
+    let Some(change) = decided.change else { return Ok(Planned { outcome, row: None, grows: 0 }) };
+    // An expired row still counts until it is swept.
+    let there = if has(Bug::KvExpiredIsCountedAgain) { now } else { stored };
+    let grows = i64::from(change.is_some()) - i64::from(there.is_some());
+    let row = change.map(|(value, expires_ms)| KvRow {
+        name: input.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        value,
+        changed_ms: now_ms,
+        run,
+        expires_ms,
+    });
+    match &row {
+        Some(row) if row.value.weight() > VALUE_MAX => {
+            let message = format!("a value that is kept has at most {} KiB", VALUE_MAX / 1024);
+            failed(StepError::new(ErrorClass::Invalid, message))
+        }
+        Some(_) if grows > 0 && names()? >= NAMES_MAX => {
+            let message = format!("flows keep {NAMES_MAX} names already; delete some or give them a `ttl`");
+            failed(StepError::new(ErrorClass::Invalid, message))
+        }
+        _ => Ok(Planned { outcome, row: Some(row), grows }),
+    }
 }
 
 /// What an operation means.
@@ -75,14 +156,6 @@ fn decide(input: &Value, now: Option<&KvRow>, now_ms: i64) -> Result<Decided, St
 }
 
 impl Driver {
-    /// What is kept under a name now; an expired one is not there.
-    fn kept_now(&self, keeper: &Keeper, tenant: TenantId, key: &Key) -> Result<Option<KvRow>, ReadError> {
-        match keeper.pending.get(key) {
-            Some((_, row)) => Ok(row.clone()),
-            None => self.deps.store.get(tenant, Table::Kv, key),
-        }
-    }
-
     fn names(&self, keeper: &mut Keeper, tenant: TenantId) -> Result<i64, ReadError> {
         if let Some(count) = keeper.counts.get(&tenant) {
             return Ok(*count);
@@ -109,17 +182,15 @@ impl Driver {
         let submitted = {
             let mut keeper = lock(&self.kv);
             let mut guard = lock(&cell);
-            self.kv_decided(&mut keeper, tenant, run, &key, input, now_ms).and_then(|(outcome, row, txn, grows)| {
+            self.kv_decided(&mut keeper, tenant, run, &key, input, now_ms).and_then(|(planned, txn)| {
+                let Planned { outcome, row, grows } = planned;
                 let result = Input::Result { path: path.to_owned(), attempt, outcome };
                 let (mut done, txn) = self.decided(tenant, run, &mut guard, result, txn)?;
                 let number = row.map(|row| {
-                    let number = keeper.number;
-                    keeper.number += 1;
-                    keeper.pending.insert(key.clone(), (number, row));
                     if grows != 0 {
                         *keeper.counts.entry(tenant).or_default() += grows;
                     }
-                    number
+                    keeper.submitted(key.clone(), row)
                 });
                 done.receipt = Some(permit.submit(txn.unwrap_or_default()));
                 Ok((done, number, grows))
@@ -135,17 +206,14 @@ impl Driver {
         let finished = self.finish(tenant, run, cell, done).await.map(drop);
         let Some(number) = number else { return finished };
         let mut keeper = lock(&self.kv);
-        if keeper.pending.get(&key).is_some_and(|(of, _)| *of == number || finished.is_err()) {
-            keeper.pending.remove(&key);
-        }
+        keeper.settled(&key, number, finished.is_err());
         if finished.is_err() && grows != 0 {
             keeper.counts.remove(&tenant);
         }
         finished
     }
 
-    /// Outcome, row to remember, transaction, and by how much the number of names changes.
-    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+    /// What an operation means now, and its part of the transaction.
     fn kv_decided(
         &self,
         keeper: &mut Keeper,
@@ -154,41 +222,20 @@ impl Driver {
         key: &Key,
         input: &Value,
         now_ms: i64,
-    ) -> Result<(CallOutcome, Option<Option<KvRow>>, Txn, i64), EngineError> {
-        let stored = self.kept_now(keeper, tenant, key)?;
-        let now = stored.as_ref().filter(|row| row.expires_ms.is_none_or(|at| at > now_ms));
+    ) -> Result<(Planned, Txn), EngineError> {
+        let stored = keeper.now(key, || self.deps.store.get(tenant, Table::Kv, key))?;
+        let planned = planned(stored.as_ref(), run, input, now_ms, || self.names(keeper, tenant))?;
         let mut txn = Txn::new();
-        let failed = |error: StepError| (CallOutcome::Failed(error, Reach::Refused), None, Txn::new(), 0);
-        let decided = match decide(input, now, now_ms) {
-            Ok(decided) => decided,
-            Err(error) => return Ok(failed(error)),
-        };
-        let Some(change) = decided.change else { return Ok((CallOutcome::Done(decided.output), None, txn, 0)) };
-        let grows = i64::from(change.is_some()) - i64::from(stored.is_some());
-        let row = change.map(|(value, expires_ms)| KvRow {
-            name: input.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            value,
-            changed_ms: now_ms,
-            run,
-            expires_ms,
-        });
-        match &row {
-            Some(row) if row.value.weight() > VALUE_MAX => {
-                let message = format!("a value that is kept has at most {} KiB", VALUE_MAX / 1024);
-                return Ok(failed(StepError::new(ErrorClass::Invalid, message)));
-            }
-            Some(_) if grows > 0 && self.names(keeper, tenant)? >= NAMES_MAX => {
-                let message = format!("flows keep {NAMES_MAX} names already; delete some or give them a `ttl`");
-                return Ok(failed(StepError::new(ErrorClass::Invalid, message)));
-            }
-            Some(row) => self.deps.store.put(&mut txn, tenant, Table::Kv, key.clone(), row)?,
-            None => txn.delete(Table::Kv, key.clone()),
+        match &planned.row {
+            Some(Some(row)) => self.deps.store.put(&mut txn, tenant, Table::Kv, key.clone(), row)?,
+            Some(None) => txn.delete(Table::Kv, key.clone()),
+            None => {}
         }
-        if grows != 0 {
+        if planned.grows != 0 {
             self.names(keeper, tenant)?;
-            txn.counters.push((kv_count_key(tenant), grows));
+            txn.counters.push((kv_count_key(tenant), planned.grows));
         }
-        Ok((CallOutcome::Done(decided.output), Some(row), txn, grows))
+        Ok((planned, txn))
     }
 
     /// Removes what has expired, now and then, for ever.

@@ -2,6 +2,8 @@
 //!
 //! In a build that is not a test, [`has`] is constantly false and costs nothing.
 
+use aura_protocol::run::{Record, Transition};
+
 /// A bug that a test can switch on for its own thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
@@ -25,6 +27,23 @@ pub enum Bug {
     LosersGoOn,
     /// After a restart an item is known by its position, not by its key.
     ItemKeyIsForgotten,
+    /// A `kv` step reads what is durable and forgets what is on its way.
+    KvPendingIsForgotten,
+    /// A `kv` step that writes over an expired row counts its name once more.
+    KvExpiredIsCountedAgain,
+    /// The simulator's driver writes what a `kv` step keeps before the transition that records it.
+    KvIsWrittenAhead,
+    /// A journal row does not hold the large input of a call.
+    InputsAreNotHeld,
+    /// Retention does not give back the large input of a call.
+    InputsAreNotGivenBack,
+}
+
+/// The journal row as a bug sees it that overlooks the inputs of calls.
+#[must_use]
+pub fn without_inputs(transition: &Transition) -> Transition {
+    let records = transition.records.iter().filter(|record| !matches!(record, Record::Scheduled { .. }));
+    Transition { records: records.cloned().collect(), ..*transition }
 }
 
 #[cfg(test)]

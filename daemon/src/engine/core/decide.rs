@@ -41,6 +41,7 @@ pub fn decide(step: &PlanStep, cell: &StepCell, error: StepError, reach: Reach, 
                 next => retry_or_fail(next, error),
             }
         }
+        Reach::Arrived => Verdict::Fail(error),
         Reach::Unknown => match effect {
             Effect::Read | Effect::Idempotent => retry_or_fail(next.filter(|_| error.class.retryable()), error),
             Effect::Keyed => match next.filter(|due| *due <= window_end(step, cell)) {

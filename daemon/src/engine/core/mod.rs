@@ -8,6 +8,8 @@
 pub mod advance;
 pub mod bugs;
 pub mod decide;
+#[cfg(test)]
+mod fixtures;
 pub mod frames;
 #[cfg(test)]
 mod golden;

@@ -20,8 +20,7 @@ impl Work<'_> {
                     self.emit(Record::Completed { path, attempt, output });
                     return;
                 }
-                // The call did happen, so what is too much is not asked for again.
-                Some(error) => (StepError { step: path.clone(), ..error }, Reach::Refused),
+                Some(error) => (StepError { step: path.clone(), ..error }, Reach::Arrived),
             },
             CallOutcome::Failed(error, reach) => {
                 (StepError { step: path.clone(), unknown: reach == Reach::Unknown, ..error }, reach)
@@ -29,6 +28,7 @@ impl Work<'_> {
         };
         if self.state.dropping() || self.state.is_lost(at) {
             match reach {
+                Reach::Arrived => self.fail(at, attempt, error),
                 _ if self.maybe_happened(at, reach) => {
                     self.emit(Record::InDoubt { path, attempt, error });
                 }

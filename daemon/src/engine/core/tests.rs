@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aura_protocol::run::{CallOutcome, Record, RunStarted, RunState as State, Transition};
-use aura_protocol::{EventId, FlowId, RunId, Value, wire};
+use aura_protocol::run::{CallOutcome, Record, RunState as State, Transition};
+use aura_protocol::{RunId, Value, wire};
 
+use super::fixtures::started;
 use super::plan::Plan;
 use super::{Call, Input, Moment, RunState, step};
 
@@ -16,33 +17,6 @@ fn plan(steps: &str) -> Arc<Plan> {
     let findings = aura_protocol::flow::check(&document, None);
     assert!(!aura_protocol::flow::is_refused(&findings), "{findings:#?}");
     Plan::compile(&document.flow, "v", &|_| None).unwrap()
-}
-
-fn started(input: Value) -> Input {
-    let event = aura_protocol::event::Delivery {
-        event: EventId::from_bytes([2; 16]),
-        trigger: "hand".into(),
-        method: "MANUAL".into(),
-        query: String::new(),
-        headers: Vec::new(),
-        body: b"{}".to_vec(),
-        blob: None,
-        received_ms: 0,
-    };
-    Input::Start(Arc::new(RunStarted {
-        flow_id: FlowId::from_bytes([3; 16]),
-        flow: "f".into(),
-        version: "v".into(),
-        trigger: "hand".into(),
-        semantics: 1,
-        events: vec![event.event],
-        event,
-        events_more: 0,
-        deadline_ms: None,
-        refused: None,
-        input,
-        vars: aura_protocol::Value::Null,
-    }))
 }
 
 /// A run whose calls are answered one after the other.
@@ -59,7 +33,7 @@ impl Run {
         let plan = plan(steps);
         let state = RunState::new(RunId::from_bytes([1; 16]), &plan);
         let mut run = Self { plan, state, journal: Vec::new(), calls: VecDeque::new(), now_ms: 1 };
-        run.apply(started(input));
+        run.apply(Input::Start(Arc::new(started("hand", input))));
         run
     }
 

@@ -1,6 +1,6 @@
 //! Random flows for the simulator: what may stand in them, and how the other side answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_protocol::flow::{Arm, Effect, Flow, Http, Kind, Need, Retry, Sleep, Span, Step, Stop};
 use aura_protocol::{Map, Value};
@@ -20,15 +20,67 @@ pub(super) enum Answer {
     Unsent,
 }
 
+/// How much the peer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    Small,
+    Large,
+    /// More than an output may have.
+    TooLarge,
+}
+
+/// What a `kv` step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    Get,
+    Set,
+    /// Text, which cannot be counted up.
+    SetText,
+    /// For a while.
+    SetFor,
+    Incr,
+    Delete,
+    /// From nothing to 5.
+    Cas,
+}
+
 /// A step to generate.
 #[derive(Clone, Debug)]
 pub(super) enum Spec {
     Set,
+    /// A large value, the same everywhere.
+    Large,
+    /// What the step before gave, once more.
+    Echo,
+    /// An operation on one of a few names.
+    Kv(Keep, u8),
     Sleep(u16),
-    Call { effect: Effect, answers: Vec<Answer>, attempts: u32 },
-    Branch { taken: bool, arm: Vec<Sketch>, other: Vec<Sketch> },
-    Map { items: u8, parallel: u8, keyed: bool, carry_on: bool, body: Vec<Sketch> },
-    Each { items: u8, parallel: u8, carry_on: bool, effect: Effect, answers: Vec<Answer> },
+    Call {
+        effect: Effect,
+        answers: Vec<Answer>,
+        attempts: u32,
+        size: Size,
+        echo: bool,
+    },
+    Branch {
+        taken: bool,
+        arm: Vec<Sketch>,
+        other: Vec<Sketch>,
+    },
+    Map {
+        items: u8,
+        parallel: u8,
+        keyed: bool,
+        carry_on: bool,
+        body: Vec<Sketch>,
+    },
+    Each {
+        items: u8,
+        parallel: u8,
+        carry_on: bool,
+        effect: Effect,
+        answers: Vec<Answer>,
+    },
     Respond,
     Stop(bool),
 }
@@ -60,6 +112,8 @@ pub(super) struct Case {
     /// Cancel after this many commits.
     pub cancel_after: Option<usize>,
     pub timeout_s: Option<u16>,
+    /// The body of its event is large.
+    pub large_body: bool,
     /// Which of several possible things happens next.
     pub luck: u64,
 }
@@ -72,6 +126,22 @@ fn answer() -> impl Strategy<Value = Answer> {
         2 => Just(Answer::Refused),
         1 => Just(Answer::Slower),
         1 => Just(Answer::Unsent),
+    ]
+}
+
+fn size() -> impl Strategy<Value = Size> {
+    prop_oneof![8 => Just(Size::Small), 4 => Just(Size::Large), 1 => Just(Size::TooLarge)]
+}
+
+fn keep() -> impl Strategy<Value = Keep> {
+    prop_oneof![
+        2 => Just(Keep::Get),
+        3 => Just(Keep::Set),
+        1 => Just(Keep::SetText),
+        3 => Just(Keep::SetFor),
+        6 => Just(Keep::Incr),
+        1 => Just(Keep::Delete),
+        1 => Just(Keep::Cas),
     ]
 }
 
@@ -90,15 +160,18 @@ struct Where {
 
 fn spec(place: Where) -> BoxedStrategy<Spec> {
     let answers = || prop::collection::vec(answer(), 1..4);
-    let call = (effect(), answers(), 1_u32..4).prop_map(|(effect, answers, attempts)| Spec::Call {
-        effect,
-        answers,
-        attempts,
-    });
+    let call = (effect(), answers(), 1_u32..4, size(), prop::bool::weighted(0.2))
+        .prop_map(|(effect, answers, attempts, size, echo)| Spec::Call { effect, answers, attempts, size, echo });
+    let kept = prop_oneof![
+        4 => (keep(), 0_u8..2).prop_map(|(keep, name)| Spec::Kv(keep, name)),
+        1 => Just(Spec::Large),
+        2 => Just(Spec::Echo),
+    ];
     let each = (0_u8..4, 1_u8..4, any::<bool>(), effect(), answers()).prop_map(
         |(items, parallel, carry_on, effect, answers)| Spec::Each { items, parallel, carry_on, effect, answers },
     );
-    let leaf = prop_oneof![2 => Just(Spec::Set), 2 => (1_u16..500).prop_map(Spec::Sleep), 6 => call, 1 => each];
+    let leaf =
+        prop_oneof![2 => Just(Spec::Set), 2 => (1_u16..500).prop_map(Spec::Sleep), 6 => call, 1 => each, 4 => kept];
     let leaf = if place.in_map { leaf.boxed() } else { prop_oneof![12 => leaf, 1 => Just(Spec::Respond)].boxed() };
     let leaf =
         if place.stops { prop_oneof![14 => leaf, 1 => any::<bool>().prop_map(Spec::Stop)].boxed() } else { leaf };
@@ -152,14 +225,16 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
         prop::option::weighted(0.4, sketches(place(1, false, false))),
         prop::option::weighted(0.2, 0_usize..10),
         prop::option::weighted(0.15, 1_u16..400),
+        prop::bool::weighted(0.1),
         any::<u64>(),
     )
-        .prop_map(|(steps, on_error, finally, cancel_after, timeout_s, luck)| Case {
+        .prop_map(|(steps, on_error, finally, cancel_after, timeout_s, large_body, luck)| Case {
             steps,
             on_error,
             finally,
             cancel_after,
             timeout_s,
+            large_body,
             luck,
         })
 }
@@ -169,6 +244,32 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
 pub(super) struct Maker {
     count: usize,
     pub scripts: BTreeMap<String, Vec<Answer>>,
+    /// How much the peer answers, by step id.
+    pub sizes: BTreeMap<String, Size>,
+    /// Ids of `kv` steps.
+    pub keeps: BTreeSet<String>,
+    /// Which step gives again what which one gave.
+    pub echoes: BTreeMap<String, String>,
+}
+
+/// What [`Spec::Large`] gives.
+pub(super) fn other_value() -> Value {
+    Value::object([("v", Value::from("L".repeat(500)))])
+}
+
+/// The operation of a `kv` step as a flow writes it.
+fn operation(keep: Keep, name: u8) -> Value {
+    let name = Value::from(format!("n{name}"));
+    let set = |value: Value| vec![("set", name.clone()), ("value", value)];
+    Value::object(match keep {
+        Keep::Get => vec![("get", name)],
+        Keep::Set => set(Value::Int(7)),
+        Keep::SetText => set(Value::from("text")),
+        Keep::SetFor => [set(Value::Int(3)), vec![("ttl", Value::from("2s"))]].concat(),
+        Keep::Incr => vec![("incr", name)],
+        Keep::Delete => vec![("delete", name)],
+        Keep::Cas => vec![("cas", name), ("from", Value::Null), ("to", Value::Int(5))],
+    })
 }
 
 impl Maker {
@@ -186,7 +287,8 @@ impl Maker {
     fn steps(&mut self, sketches: &[Sketch]) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
         for sketch in sketches {
-            let mut step = self.step(sketch);
+            let before = steps.last().filter(|_| matches!(sketch.waits, Waits::Before)).map(|step| step.id.clone());
+            let mut step = self.step(sketch, before);
             match &sketch.waits {
                 Waits::Before => {}
                 Waits::Nothing => step.needs = Some(Vec::new()),
@@ -217,30 +319,45 @@ impl Maker {
         steps
     }
 
-    fn step(&mut self, sketch: &Sketch) -> Step {
+    fn step(&mut self, sketch: &Sketch, before: Option<String>) -> Step {
         self.count += 1;
         let id = format!("s{}", self.count);
-        let http = || Kind::Http(Http { method: "POST".into(), url: "http://peer/".into(), ..Http::default() });
+        let http = Http { method: "POST".into(), url: "http://peer/".into(), ..Http::default() };
         let text = |value: bool| format!("{{{{ {value} }}}}");
         let on_item_error = |carry_on: bool| Value::from(if carry_on { "continue" } else { "fail" });
         let list = |items: u8| {
             Value::List((0..items).map(|item| Value::object([("id", Value::from(format!("k{item}")))])).collect())
         };
+        let again = match &before {
+            Some(before) => Value::from(format!("{{{{ steps.{before}.output }}}}")),
+            None => Value::from("{{ trigger.body }}"),
+        };
         let mut step = Step { id: id.clone(), when: sketch.skipped.then(|| text(false)), ..Step::default() };
         match &sketch.spec {
             Spec::Set => step.kind = Kind::Set(Map::from_iter([("a".to_owned(), Value::Int(1))])),
+            Spec::Large => step.kind = Kind::Set(other_value().as_map().cloned().unwrap_or_default()),
+            Spec::Echo => {
+                step.kind = Kind::Set(Map::from_iter([("v".to_owned(), again)]));
+                self.echoes.extend(before.map(|before| (id, before)));
+            }
+            Spec::Kv(keep, name) => {
+                step.kind = Kind::Kv(operation(*keep, *name));
+                self.keeps.insert(id);
+            }
             Spec::Sleep(secs) => step.kind = Kind::Sleep(Sleep::For(format!("{secs}s"))),
             Spec::Respond => step.kind = Kind::Respond(aura_protocol::flow::Respond::default()),
             Spec::Stop(true) => step.kind = Kind::Stop(Stop::Ok(Value::from("enough"))),
             Spec::Stop(false) => step.kind = Kind::Stop(Stop::Fail(Value::from("no"))),
-            Spec::Call { effect, answers, attempts } => {
-                step.kind = http();
+            Spec::Call { effect, answers, attempts, size, echo } => {
+                let body = echo.then_some(again);
+                step.kind = Kind::Http(Http { body, ..http });
+                self.sizes.insert(id.clone(), *size);
                 step.effect = Some(*effect);
                 step.retry = Some(Retry { attempts: *attempts, ..Retry::default() });
                 self.scripts.insert(id, answers.clone());
             }
             Spec::Each { items, parallel, carry_on, effect, answers } => {
-                step.kind = http();
+                step.kind = Kind::Http(http);
                 step.effect = Some(*effect);
                 step.each = Some(Value::object([
                     ("over", list(*items)),

@@ -11,6 +11,7 @@ use aura_protocol::run::{ErrorClass, Record, Resolution, RunState as State, Scop
 use super::super::Place;
 use super::super::plan::{Join, Owner, Plan, PlanStep, StepIx, When};
 use super::super::state::repeatable;
+use super::kept::{kept, large};
 use super::{Fault, Sim, id_of, records};
 
 /// The step of a path: with keys the one inside of the map.
@@ -63,7 +64,9 @@ pub(super) fn judge(sim: &Sim) -> Result<(), Fault> {
     joins(sim)?;
     undone(sim)?;
     maps(sim)?;
-    green(sim)
+    green(sim)?;
+    kept(sim)?;
+    large(sim)
 }
 
 /// What reached the peer.
@@ -288,6 +291,7 @@ fn maps(sim: &Sim) -> Result<(), Fault> {
             }
             Record::Completed { path, output, .. } => {
                 let Some((count, keys)) = lists.get(path.as_str()) else { continue };
+                let output = sim.disk.loaded(output)?;
                 let rows = output.as_list().unwrap_or_default();
                 if rows.len() != *count {
                     return Err(format!("{path} gave {} rows for {count} items", rows.len()));
