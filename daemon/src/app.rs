@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aura_integrations::http::{EgressPolicy, Http};
+use aura_integrations::redact::Sink;
 use aura_integrations::registry::Registry;
 use aura_storage::{OpenError, Standing, Store, StoreOptions};
 use tokio::sync::watch;
@@ -53,13 +54,20 @@ pub struct Setting {
     pub egress: EgressPolicy,
     /// The settings as people see them.
     pub settings: aura_protocol::rpc::Settings,
+    /// What everything passes that leaves.
+    pub sink: Sink,
 }
 
 /// `aurad`: serves until it is asked to end or the disk fails. Without a key that fits it is locked meanwhile.
 ///
 /// # Errors
 /// Why it did not start, or had to end.
-pub async fn serve(options: Options, settings: aura_protocol::rpc::Settings, args: Args) -> Result<(), Stop> {
+pub async fn serve(
+    options: Options,
+    settings: aura_protocol::rpc::Settings,
+    args: Args,
+    sink: Sink,
+) -> Result<(), Stop> {
     for warning in crate::config::warnings(&options) {
         tracing::warn!("{warning}");
     }
@@ -76,7 +84,9 @@ pub async fn serve(options: Options, settings: aura_protocol::rpc::Settings, arg
                     tracing::warn!(file = %key.file.display(), "made the master key at first start; keep a copy of it in a safe place");
                 }
                 let (options, egress, settings) = (options.clone(), options.egress(), settings.clone());
-                App::start(Setting { options, key, clock: clock.clone(), egress, settings }, Arc::clone(&places)).await
+                let sink = sink.clone();
+                let setting = Setting { options, key, clock: clock.clone(), egress, settings, sink };
+                App::start(setting, Arc::clone(&places)).await
             }
         };
         match started {
@@ -88,7 +98,7 @@ pub async fn serve(options: Options, settings: aura_protocol::rpc::Settings, arg
                         Signal::End(_) => Next::End,
                     })
                 };
-                if locked::serve(&options, &places, &clock, &why, asked).await? == Next::End {
+                if locked::serve(&options, &places, &clock, &why, &sink, asked).await? == Next::End {
                     notify::stopping();
                     return Ok(());
                 }
@@ -142,7 +152,7 @@ impl App {
     /// # Errors
     /// What could not be opened, in one sentence.
     pub async fn start(setting: Setting, places: Arc<Places>) -> Result<Self, Stop> {
-        let Setting { options, key, clock, egress, settings } = setting;
+        let Setting { options, key, clock, egress, settings, sink } = setting;
         let tasks = Tasks::default();
 
         let (listener, address) = (places.hooks()?, places.address);
@@ -151,8 +161,9 @@ impl App {
         let failed = store.failed();
 
         let registry = Arc::new(Registry::builtin());
-        let http = Http::new(egress).map_err(|error| Stop::System(format!("no HTTP client: {error}")))?;
-        let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone())
+        let http =
+            Http::guarded(egress, sink.clone()).map_err(|error| Stop::System(format!("no HTTP client: {error}")))?;
+        let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone(), sink)
             .map_err(|error| Stop::Store(error.to_string()))?;
         let room = Room::default();
         let engine = Engine::start(Deps {

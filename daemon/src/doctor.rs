@@ -43,6 +43,7 @@ pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     key(&shared.key_file, keys::credentials().as_deref(), &mut out);
     out.extend(outside(&shared.data_dir, &shared.clock));
     triggers(shared, &mut out);
+    secrets(&shared.catalog.now().weak_secrets(), &mut out);
     store(shared, deep, &mut out);
     upkeep(shared, &mut out);
     out
@@ -160,6 +161,26 @@ fn triggers(shared: &Shared, out: &mut Vec<DoctorFinding>) {
     }
     if missing == 0 {
         out.push(finding("ok", "trigger", "every trigger that needs a secret has one", None));
+    }
+}
+
+/// Those that cannot be taken out of what leaves.
+fn secrets(weak: &[String], out: &mut Vec<DoctorFinding>) {
+    let shown: Vec<&str> = weak.iter().take(5).map(String::as_str).collect();
+    let more = weak.len().saturating_sub(shown.len());
+    if !weak.is_empty() {
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        out.push(finding(
+            "warn",
+            "secrets",
+            format!(
+                "{}{more}: too short or too plain to be told from other words in logs and answers",
+                shown.join(", ")
+            ),
+            Some(
+                "give them at least 6 characters with letters and digits, or 12 of any kind: `aura connection rotate`",
+            ),
+        ));
     }
 }
 

@@ -31,6 +31,7 @@ pub mod upkeep;
 
 use std::process::ExitCode;
 
+use aura_integrations::redact::Sink;
 use clap::Parser;
 
 use crate::args::{Args, Command};
@@ -40,6 +41,18 @@ use crate::stop::Stop;
 /// Entry point of `aurad`: reads arguments, runs, and ends with one sentence and a stable exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    guarded(&Sink::default())
+}
+
+/// `aurad` without its sink: a deliberate bug that no setting reaches, with which tests prove that they would see a
+/// secret.
+#[doc(hidden)]
+#[must_use]
+pub fn main_that_leaks() -> ExitCode {
+    guarded(&Sink::broken())
+}
+
+fn guarded(sink: &Sink) -> ExitCode {
     // The allocator asks for pages of 2 MiB; most of them stay half empty here and cost 10 MB. An old kernel that
     // does not know this is no reason to end.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
@@ -50,16 +63,16 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    match run(args) {
+    match run(args, sink) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
-            eprintln!("aurad: {}", aura_protocol::text::display(&stop.to_string()));
+            eprintln!("aurad: {}", aura_protocol::text::display(&sink.text(&stop.to_string())));
             ExitCode::from(stop.exit_code())
         }
     }
 }
 
-fn run(args: Args) -> Result<(), Stop> {
+fn run(args: Args, sink: &Sink) -> Result<(), Stop> {
     if let Some(Command::CheckConfig { print_default: true }) = args.command {
         print!("{}", Options::default_file());
         return Ok(());
@@ -67,8 +80,8 @@ fn run(args: Args) -> Result<(), Stop> {
     #[cfg(feature = "fakes")]
     if let Some(Command::Demo { paced }) = args.command {
         // Nothing of the machine's own daemon is read: no file, no environment.
-        telemetry::start(args.log.as_deref().unwrap_or("warn"), false)?;
-        return runtime()?.block_on(demo::run(args.socket, paced));
+        telemetry::start(args.log.as_deref().unwrap_or("warn"), false, sink)?;
+        return runtime()?.block_on(demo::run(args.socket, paced, sink));
     }
     let options = config::load(&args)?;
     match &args.command {
@@ -79,9 +92,9 @@ fn run(args: Args) -> Result<(), Stop> {
         Some(_) => return config::report(&options),
         None => {}
     }
-    telemetry::start(&options.log, options.log_json)?;
+    telemetry::start(&options.log, options.log_json, sink)?;
     let settings = settings::shown(&options, Some(&args));
-    runtime()?.block_on(app::serve(options, settings, args))
+    runtime()?.block_on(app::serve(options, settings, args, sink.clone()))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Stop> {

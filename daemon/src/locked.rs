@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aura_integrations::redact::Sink;
 use aura_protocol::rpc::{
     Actor, Call, DoctorFinding, DoctorRequest, Front, HelloReply, HelloRequest, Offered, RoomStatus, StatusReply,
 };
@@ -67,6 +68,7 @@ pub async fn serve(
     places: &Places,
     clock: &Clock,
     why: &str,
+    sink: &Sink,
     asked: impl Future<Output = Result<Next, Stop>>,
 ) -> Result<Next, Stop> {
     let inner = Inner {
@@ -81,7 +83,7 @@ pub async fn serve(
     notify::ready(&format!("locked: {why}"));
     let at_socket = locked.clone();
     let session = move |peer| Offered::Closed(Session { locked: at_socket.clone(), peer });
-    tasks.spawn(socket::serve_with(places.rpc.listener()?, tasks.clone(), session));
+    tasks.spawn(socket::serve_with(places.rpc.listener()?, tasks.clone(), sink.clone(), session));
     tasks.spawn(door(places.hooks()?, tasks.clone()));
     if let Some((listener, _)) = places.api()? {
         tasks.spawn(door(listener, tasks.clone()));

@@ -17,6 +17,7 @@ use crate::connector::{Connector, Hooks};
 use crate::ctx::CallCtx;
 use crate::fakes::{Behaviour, FakeHandle, Reply, Seen};
 use crate::http::{EgressPolicy, Http};
+use crate::redact::Sink;
 use crate::registry::{BUILTIN, Registry, sample};
 
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -101,7 +102,10 @@ impl Bench {
         for (name, _) in settings.iter().chain(&secrets) {
             assert!(fields.iter().any(|field| field.name == *name), "{connector} has no field {name}");
         }
-        let http = Http::new(EgressPolicy { allow_loopback: true, ..EgressPolicy::default() }).unwrap();
+        let sink = Sink::default();
+        sink.replace(secrets.iter().map(|(_, secret): &(String, String)| secret.as_str()));
+        let policy = EgressPolicy { allow_loopback: true, ..EgressPolicy::default() };
+        let http = Http::guarded(policy, sink).unwrap();
         Self { registry, http, server, settings, secrets }
     }
 

@@ -263,10 +263,13 @@ pub(crate) async fn call(
     secrets: &[(&str, &str)],
 ) -> aura_protocol::run::CallOutcome {
     use crate::http::{EgressPolicy, Http};
+    let sink = crate::redact::Sink::default();
+    sink.replace(secrets.iter().map(|(_, secret)| *secret));
     let own = |list: &[(&str, &str)]| -> Vec<(String, String)> {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
-    let http = Http::new(EgressPolicy { allow_loopback: true, ..EgressPolicy::default() }).unwrap();
+    let policy = EgressPolicy { allow_loopback: true, ..EgressPolicy::default() };
+    let http = Http::guarded(policy, sink).unwrap();
     let ctx = crate::ctx::CallCtx {
         http: &http,
         settings: &own(settings),

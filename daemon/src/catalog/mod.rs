@@ -17,6 +17,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use aura_integrations::redact::{self, Sink};
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::Flow;
 use aura_protocol::rpc::{FlowDetail, FlowRow};
@@ -58,6 +59,8 @@ struct Inner {
     /// One change at a time; readers never wait for it. Holds the store's opening that was read.
     edit: tokio::sync::Mutex<u64>,
     state: RwLock<Arc<State>>,
+    /// Knows every secret of the state, before the state is seen.
+    sink: Sink,
     versions: RwLock<HashMap<(FlowId, String), Arc<Flow>>>,
 }
 
@@ -139,15 +142,17 @@ impl Catalog {
     /// # Errors
     /// The store cannot be read; a published version that this build does not read is only logged, and its
     /// flow takes no events.
-    pub fn open(store: Store, registry: Arc<Registry>, clock: Clock) -> Result<Self, WireError> {
+    pub fn open(store: Store, registry: Arc<Registry>, clock: Clock, sink: Sink) -> Result<Self, WireError> {
         let epoch = store.epoch();
         let state = read_all(&store, &registry, &Routes::default())?;
+        sink.replace(state.secrets());
         Ok(Self(Arc::new(Inner {
             store,
             registry,
             clock,
             edit: tokio::sync::Mutex::new(epoch),
             state: RwLock::new(Arc::new(state)),
+            sink,
             versions: RwLock::new(HashMap::new()),
         })))
     }
@@ -180,7 +185,14 @@ impl Catalog {
     }
 
     fn swap(&self, state: State) {
+        self.0.sink.replace(state.secrets());
         *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+
+    /// What knows every secret that counts.
+    #[must_use]
+    pub fn sink(&self) -> &Sink {
+        &self.0.sink
     }
 
     /// The connectors of this build.
@@ -209,6 +221,15 @@ impl Catalog {
             row: entry.row.clone(),
             published: entry.published.as_ref().map(|version| version.record.text.clone()),
             draft: entry.record.draft.clone(),
+        })
+    }
+
+    /// Whether this holds of the text of some flow, draft or published.
+    #[must_use]
+    pub fn texts_have(&self, holds: impl Fn(&str) -> bool) -> bool {
+        self.now().flows.values().any(|entry| {
+            let published = entry.published.as_ref().map(|version| version.record.text.as_str());
+            entry.record.draft.as_deref().is_some_and(&holds) || published.is_some_and(&holds)
         })
     }
 
@@ -267,6 +288,25 @@ impl State {
     #[must_use]
     pub fn connection(&self, name: &str) -> Option<&Arc<ConnectionRecord>> {
         self.connections.get(name)
+    }
+
+    /// Every secret that counts, also those of rotations.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.connections.values().flat_map(|record| {
+            let now = record.secrets.iter().map(|(_, value)| value.as_str());
+            now.chain(record.previous.iter().map(|before| before.value.as_str()))
+        })
+    }
+
+    /// Fields of connections whose secrets are too short or too plain to be kept out of what leaves.
+    #[must_use]
+    pub fn weak_secrets(&self) -> Vec<String> {
+        let weak = |value: &str| !value.is_empty() && redact::watched(value) != redact::Watched::Whole;
+        let of = |record: &Arc<ConnectionRecord>| {
+            let found = record.secrets.iter().filter(|(_, value)| weak(value));
+            found.map(|(field, _)| format!("{}.{field}", record.name)).collect::<Vec<_>>()
+        };
+        self.connections.values().flat_map(of).collect()
     }
 
     /// Names of the variables that are set.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aura_integrations::http::EgressPolicy;
+use aura_integrations::redact::Sink;
 use aura_integrations::{sendgrid, shopify, slack};
 use aura_protocol::rpc::{Actor, ConnectionAdd, Role};
 use aura_protocol::{RequestId, TenantId, WireError};
@@ -49,10 +50,10 @@ pub struct Fakes {
 ///
 /// # Errors
 /// One sentence: what did not happen.
-pub async fn run(socket: Option<PathBuf>, paced: bool) -> Result<(), Stop> {
+pub async fn run(socket: Option<PathBuf>, paced: bool, sink: &Sink) -> Result<(), Stop> {
     let place = Place::new()?;
     let play = async {
-        let (app, fakes, secret) = open(&place, socket).await?;
+        let (app, fakes, secret) = open(&place, socket, sink).await?;
         let outcome = play(&app, &fakes, secret, paced).await;
         app.end(GRACE).await;
         outcome
@@ -102,7 +103,7 @@ async fn watcher_gone() {
     }
 }
 
-async fn open(place: &Place, socket: Option<PathBuf>) -> Result<(App, Fakes, String), Stop> {
+async fn open(place: &Place, socket: Option<PathBuf>, sink: &Sink) -> Result<(App, Fakes, String), Stop> {
     let fakes = fakes().await.map_err(|error| Stop::Demo(format!("the providers' fakes did not start: {error}")))?;
     let options = Options {
         data_dir: place.path().join("data"),
@@ -116,8 +117,8 @@ async fn open(place: &Place, socket: Option<PathBuf>) -> Result<(App, Fakes, Str
         ..Options::default()
     };
     let egress = EgressPolicy { allow_loopback: true, ..EgressPolicy::default() };
-    let settings = crate::settings::shown(&options, None);
-    let setting = Setting { options, key: MasterKey::random()?, clock: Clock::demo(), egress, settings };
+    let (settings, sink) = (crate::settings::shown(&options, None), sink.clone());
+    let setting = Setting { options, key: MasterKey::random()?, clock: Clock::demo(), egress, settings, sink };
     let places = crate::sockets::Places::take(&setting.options).await?;
     let app = App::start(setting, places.into()).await?;
     let secret = random_text()?;

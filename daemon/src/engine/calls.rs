@@ -108,10 +108,20 @@ impl Driver {
         };
         drop(place);
         // Compressed and sealed here, before the run is locked; findable until its transition is durable.
+        let outcome = self.clean(outcome);
         let (outcome, kept) = self.blobs.keep_outcome(tenant, outcome)?;
         let reported = self.report(tenant, run, &path, attempt, outcome).await;
         drop(kept);
         reported
+    }
+
+    /// What a call ended with, without secrets. An output came through the client, which takes them out of the whole
+    /// answer; an error may be of our own making, from what the connection holds.
+    fn clean(&self, mut outcome: CallOutcome) -> CallOutcome {
+        if let CallOutcome::Failed(error, _) = &mut outcome {
+            self.deps.http.sink().error(error);
+        }
+        outcome
     }
 
     /// Waits until something may start: there is room for what it will bring, and nothing holds it back.

@@ -3,9 +3,12 @@
 //! Only answers with the header `Aura-Event-Id` promise anything. Refusals of unknown, disabled and
 //! wrong-method requests are one and the same.
 
+use std::borrow::Cow;
+
+use aura_integrations::redact::{HIDDEN, Sink};
 use aura_protocol::Code;
 use aura_protocol::event::{Ack, EventState};
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
@@ -173,6 +176,28 @@ pub fn accepted(answer: Answer, success: StatusCode) -> Response<Body> {
 fn acknowledged(ack: &Ack, success: StatusCode) -> Response<Body> {
     let status = if ack.state == EventState::Duplicate { StatusCode::OK } else { success };
     json(status, serde_json::to_string(ack).unwrap_or_default())
+}
+
+/// An answer without secrets of the vault: a flow may have echoed what its sender or a provider said.
+pub async fn clean(sink: &Sink, response: Response<Body>) -> Response<Body> {
+    if !sink.is_armed() {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    for value in head.headers.values_mut() {
+        if let Cow::Owned(text) = sink.bytes(value.as_bytes()) {
+            *value = HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(HIDDEN));
+        }
+    }
+    // It lies whole in memory: the bytes are handed over, not copied.
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let body = match sink.bytes(&bytes) {
+        Cow::Borrowed(_) => Body::from(bytes),
+        Cow::Owned(text) => Body::from(text),
+    };
+    Response::from_parts(head, body)
 }
 
 /// Headers that belong to the connection and not to the flow.

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::catalog::routes::{Proof, Target};
 use crate::engine::{Flows, Intake};
-use crate::http::answer::{Refused, accepted};
+use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
 use crate::http::peer::Peer;
 use crate::http::{Door, body, greet, proof};
@@ -57,7 +57,7 @@ async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Resp
         Some(target) if request.method() == Method::GET && target.published.enabled => asked(&door, &target, &request),
         _ => Err(Refused::NotFound),
     };
-    outcome.unwrap_or_else(IntoResponse::into_response)
+    answer::clean(door.catalog.sink(), outcome.unwrap_or_else(IntoResponse::into_response)).await
 }
 
 /// A handshake that comes by `GET`; whatever is none is answered like an endpoint that does not exist.

@@ -38,6 +38,7 @@ pub fn check(target: &Target, state: &State, request: &Request<'_>, now_ms: i64)
 mod tests {
     use std::sync::Arc;
 
+    use aura_integrations::redact::Sink;
     use aura_integrations::registry::Registry;
     use aura_protocol::rpc::{Actor, ConnectionAdd, Role};
     use aura_protocol::{RequestId, TenantId};
@@ -50,7 +51,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_lost_its_signing_secret_refuses_with_one_sentence() {
         let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
-        let catalog = Catalog::open(store, Arc::new(Registry::builtin()), Clock::system()).unwrap();
+        let catalog = Catalog::open(store, Arc::new(Registry::builtin()), Clock::system(), Sink::default()).unwrap();
         let (role, request) = (Role::Owner, RequestId::now());
         let actor = Actor { name: "test".to_owned(), role, tenant: TenantId::DEFAULT, request };
         let set = async |fields: &[(&str, &str)]| {

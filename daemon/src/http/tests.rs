@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aura_integrations::http::{EgressPolicy, Http};
+use aura_integrations::redact::Sink;
 use aura_integrations::registry::Registry;
 use aura_protocol::rpc::{Actor, ConnectionAdd, Role};
 use aura_protocol::{RequestId, TenantId, signature};
@@ -78,7 +79,7 @@ pub(super) async fn rig(limits: Limits) -> Rig {
 pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig {
     let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
     let (clock, registry, tasks) = (Clock::system(), Arc::new(Registry::builtin()), Tasks::default());
-    let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone()).unwrap();
+    let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone(), Sink::default()).unwrap();
     let actor =
         Actor { name: "test".to_owned(), role: Role::Owner, tenant: TenantId::DEFAULT, request: RequestId::now() };
     for name in secrets {

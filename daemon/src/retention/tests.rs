@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aura_integrations::redact::Sink;
 use aura_integrations::registry::Registry;
 use aura_protocol::run::{Record, RunState, Transition};
 use aura_protocol::{EventId, RunId, Value};
@@ -59,7 +60,7 @@ fn put(store: &Store, txn: &mut Txn, head: &RunHead, bytes: usize) {
 }
 
 fn retention(store: &Store, clock: &Clock, quota: u64) -> Retention {
-    let catalog = Catalog::open(store.clone(), Arc::new(Registry::builtin()), clock.clone()).unwrap();
+    let catalog = Catalog::open(store.clone(), Arc::new(Registry::builtin()), clock.clone(), Sink::default()).unwrap();
     Retention { store: store.clone(), catalog, clock: clock.clone(), usual_ms: 30 * 24 * HOUR, quota }
 }
 

@@ -1,18 +1,36 @@
 //! Calls that change flows. Each runs to its end even if its client goes.
 
+use aura_integrations::redact::HIDDEN;
 use aura_protocol::rpc::{Actor, FlowApply, FlowEnable, FlowRow, FlowRun, ScheduleInfo, ScheduleQuery};
 use aura_protocol::run::RunHead;
-use aura_protocol::{TenantId, WireError};
+use aura_protocol::{Code, TenantId, WireError};
 
 use crate::rpc::{Service, Shared, runs};
 
 /// Stores a draft.
 ///
 /// # Errors
-/// Refused with findings, or not stored.
+/// Refused with findings or because a secret stands in it, or not stored.
 pub async fn apply(service: &Service, actor: Actor, request: FlowApply) -> Result<FlowRow, WireError> {
+    refuse_secrets(service, &request.text)?;
     let catalog = service.catalog.clone();
     service.change(async move { catalog.apply(&actor, &request.text).await }).await
+}
+
+/// A flow names connections, never what they hold. A text that was shown without a secret must not come back so: what
+/// stood there would be lost.
+fn refuse_secrets(shared: &Shared, text: &str) -> Result<(), WireError> {
+    let sink = shared.catalog.sink();
+    if sink.finds(text.as_bytes()) {
+        let message = "a secret of a connection stands in the text of the flow; nothing was stored";
+        return Err(WireError::new(Code::Invalid, message).hint("name the connection in its place"));
+    }
+    if text.contains(HIDDEN) && sink.is_armed() && shared.catalog.texts_have(|stored| sink.finds(stored.as_bytes())) {
+        let message =
+            format!("`{HIDDEN}` stands in the text where a secret was taken out when it was shown; nothing was stored");
+        return Err(WireError::new(Code::Invalid, message).hint("name the connection in its place"));
+    }
+    Ok(())
 }
 
 /// Publishes the draft and tells the engine.

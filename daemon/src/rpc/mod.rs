@@ -9,6 +9,7 @@ pub mod deletion;
 pub mod events;
 pub mod export;
 pub mod flows;
+pub mod frames;
 pub mod handler;
 pub mod peer;
 pub mod refs;

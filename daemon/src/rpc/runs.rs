@@ -139,7 +139,8 @@ pub fn payload(shared: &Shared, query: &PayloadQuery) -> Result<PayloadWindow, W
         WireError::not_found(format!("{of} has no {} (yet)", query.part))
     })?;
     let text = whole(&shared.store, &journal, found)?.to_json_pretty();
-    Ok(window(&text, query.offset, query.limit))
+    // Of the whole: a window may end within a secret.
+    Ok(window(&shared.catalog.sink().text(&text), query.offset, query.limit))
 }
 
 /// A payload with what of it stands in blobs.

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aura_protocol::rpc::{Aura, Codec, Offered, framing};
+use aura_integrations::redact::Sink;
+use aura_protocol::rpc::{Aura, Offered, framing};
 use futures::StreamExt;
 use tarpc::server::{BaseChannel, Channel, Config};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::locked;
 use crate::rpc::Service;
+use crate::rpc::frames::Clean;
 use crate::rpc::handler::Session;
 use crate::rpc::peer::{Peer, Standing};
 use crate::stop::Stop;
@@ -136,12 +138,12 @@ fn clear(path: &Path) -> Result<(), String> {
 
 /// Serves clients until the daemon closes.
 pub async fn serve(listener: UnixListener, service: Service) {
-    let tasks = service.tasks.clone();
-    serve_with(listener, tasks, move |peer| Offered::Open(Session { service: service.clone(), peer })).await;
+    let (tasks, sink) = (service.tasks.clone(), service.catalog.sink().clone());
+    serve_with(listener, tasks, sink, move |peer| Offered::Open(Session { service: service.clone(), peer })).await;
 }
 
-/// Serves clients, each with a service made for it, until the daemon closes.
-pub async fn serve_with(listener: UnixListener, tasks: Tasks, session: impl Fn(Peer) -> Served) {
+/// Serves clients, each with a service made for it, until the daemon closes. What they get passes the sink.
+pub async fn serve_with(listener: UnixListener, tasks: Tasks, sink: Sink, session: impl Fn(Peer) -> Served) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
     let spare = Arc::new(Semaphore::new(CLIENTS_MAX));
     loop {
@@ -169,18 +171,18 @@ pub async fn serve_with(listener: UnixListener, tasks: Tasks, session: impl Fn(P
                 (place, Some(TURNED_AWAY))
             }
         };
-        let (service, of_client) = (session(peer), tasks.clone());
+        let (service, of_client, codec) = (session(peer), tasks.clone(), Clean(sink.clone()));
         tasks.spawn(async move {
-            client(stream, service, of_client, stay).await;
+            client(stream, service, codec, of_client, stay).await;
             drop(place);
         });
     }
 }
 
-async fn client(stream: UnixStream, service: Served, tasks: Tasks, stay: Option<Duration>) {
+async fn client(stream: UnixStream, service: Served, codec: Clean, tasks: Tasks, stay: Option<Duration>) {
     let closing = tasks.closing.clone();
     let framed = tokio_util::codec::Framed::new(stream, framing());
-    let transport = tarpc::serde_transport::new(framed, Codec);
+    let transport = tarpc::serde_transport::new(framed, codec);
     let channel = BaseChannel::new(Config { pending_response_buffer: CALLS_MAX }, transport);
     let calls = channel.max_concurrent_requests(CALLS_MAX).execute(service.serve());
     // Each call in a task of its own: a fault in one ends that call and not its neighbours.

@@ -1,7 +1,7 @@
-//! One call of an action: inputs checked, request made, answer judged, secrets kept out of what comes back.
+//! One call of an action: inputs checked, request made, answer judged.
 //!
-//! Secrets are taken out of an answer first, over the whole of it: a piece of one must not be left at a cut.
-//! Order of judgement: the connector's error rules (a 200 may be an error), then the status, then the
+//! Secrets are out of an answer already when it comes here ([`crate::redact::Sink`]), out of the whole of it: a piece
+//! of one must not be left at a cut. Order of judgement: the connector's error rules (a 200 may be an error), then the status, then the
 //! output. A 2xx whose output cannot be read is *unknown*: the peer did something.
 
 use aura_protocol::descriptor::Field;
@@ -13,7 +13,6 @@ use url::Url;
 use super::{Call, Connector, WaitUnit};
 use crate::ctx::CallCtx;
 use crate::http::{HttpRequest, HttpResponse, detail, status_class};
-use crate::redact::Secrets;
 use crate::template::{Gap, Scope, Template, at};
 
 /// Most characters of a peer's words in a sentence.
@@ -44,12 +43,10 @@ impl Connector {
             Ok(request) => request,
             Err(problem) => return unsent(problem),
         };
-        let secrets = Secrets::of(ctx.secrets);
-        let outcome = match ctx.http.send(request, ctx.sent).await {
-            Ok(response) => self.judge(ctx, call, &input, &response, &secrets),
+        match ctx.http.send(request, ctx.sent).await {
+            Ok(response) => self.judge(ctx, call, &input, &response),
             Err((error, reach)) => CallOutcome::Failed(error, reach),
-        };
-        keep_secrets(&secrets, outcome)
+        }
     }
 
     fn request(&self, ctx: &CallCtx<'_>, call: &Call, input: &Value) -> Result<HttpRequest, String> {
@@ -99,18 +96,8 @@ impl Connector {
         Err(gap.map_or_else(|| "it has no base address".to_owned(), |gap| gap.to_string()))
     }
 
-    fn judge(
-        &self,
-        ctx: &CallCtx<'_>,
-        call: &Call,
-        input: &Value,
-        response: &HttpResponse,
-        secrets: &Secrets,
-    ) -> CallOutcome {
-        let mut body = if response.body.is_empty() { Ok(Value::Null) } else { Value::from_json(&response.body) };
-        if let Ok(body) = &mut body {
-            secrets.hide(body);
-        }
+    fn judge(&self, ctx: &CallCtx<'_>, call: &Call, input: &Value, response: &HttpResponse) -> CallOutcome {
+        let body = if response.body.is_empty() { Ok(Value::Null) } else { Value::from_json(&response.body) };
         let known = body.as_ref().ok();
         let rule = known.and_then(|body| {
             self.errors.iter().find(|rule| {
@@ -124,10 +111,10 @@ impl Connector {
             Some(rule) => (rule.class, rule.reach, status_class(response).2),
             None if response.is_success() => {
                 return match body {
-                    Ok(body) => self.output(ctx, call, input, response, &body, secrets),
+                    Ok(body) => self.output(ctx, call, input, response, &body),
                     Err(error) => {
                         let what = format!("answered with something that is not JSON ({error})");
-                        self.unreadable(call, response, ErrorClass::Transient, &what, secrets)
+                        self.unreadable(call, response, ErrorClass::Transient, &what)
                     }
                 };
             }
@@ -148,7 +135,7 @@ impl Connector {
         }
         let code = known.and_then(|body| self.codes.iter().find_map(|path| at(body, path)?.as_str()));
         error.code = Some(code.map_or_else(|| response.status.to_string(), short));
-        error.detail = detail(&response.body, Some(secrets));
+        error.detail = detail(&response.body);
         error.retry_after_ms = match class {
             ErrorClass::RateLimited => wait.or_else(|| self.wait(ctx, response, known)),
             _ => wait,
@@ -180,7 +167,6 @@ impl Connector {
         input: &Value,
         response: &HttpResponse,
         body: &Value,
-        secrets: &Secrets,
     ) -> CallOutcome {
         let scope = Scope { input, ctx, defaults: &self.defaults, body: Some(body), headers: &response.headers };
         let gap = match call.output.fill(&scope) {
@@ -199,22 +185,14 @@ impl Connector {
                 response,
                 ErrorClass::Internal,
                 &format!("answered in a form we do not know: {gap}"),
-                secrets,
             ),
         }
     }
 
-    fn unreadable(
-        &self,
-        call: &Call,
-        response: &HttpResponse,
-        class: ErrorClass,
-        what: &str,
-        secrets: &Secrets,
-    ) -> CallOutcome {
+    fn unreadable(&self, call: &Call, response: &HttpResponse, class: ErrorClass, what: &str) -> CallOutcome {
         let mut error = StepError::new(class, format!("{} {what} to {}", self.descriptor.title, call.action));
         error.code = Some(response.status.to_string());
-        error.detail = detail(&response.body, Some(secrets));
+        error.detail = detail(&response.body);
         CallOutcome::Failed(error, Reach::Unknown)
     }
 }
@@ -290,26 +268,5 @@ fn is_nothing(value: &Value) -> bool {
         Value::Map(map) => map.is_empty(),
         Value::Str(text) => text.is_empty(),
         Value::Bool(_) | Value::Int(_) | Value::Dec(_) | Value::Blob(_) => false,
-    }
-}
-
-/// A peer may repeat what it was sent; a secret in it goes no further. What [`Connector::judge`] took of an answer
-/// is clean already, before it was cut; this is for everything else.
-fn keep_secrets(secrets: &Secrets, outcome: CallOutcome) -> CallOutcome {
-    match outcome {
-        CallOutcome::Done(mut value) => {
-            secrets.hide(&mut value);
-            CallOutcome::Done(value)
-        }
-        CallOutcome::Failed(mut error, reach) => {
-            secrets.hide_text(&mut error.message);
-            if let Some(code) = &mut error.code {
-                secrets.hide_text(code);
-            }
-            if let Some(detail) = &mut error.detail {
-                secrets.hide(detail);
-            }
-            CallOutcome::Failed(error, reach)
-        }
     }
 }

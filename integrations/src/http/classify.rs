@@ -3,15 +3,12 @@
 //! The table is that of the design's effect classes: 429 and definite 4xx refusals prove that nothing
 //! happened, 5xx and 408 prove nothing. Connectors overrule it from the body where a vendor says more.
 
-use std::borrow::Cow;
-
 use aura_protocol::run::{ErrorClass, Reach, StepError};
 use aura_protocol::text::display_lines;
 use aura_protocol::value::Value;
 use jiff::fmt::rfc2822;
 
 use super::HttpResponse;
-use crate::redact::Secrets;
 
 /// Longest wait that a peer can ask for: a day.
 const WAIT_MAX_MS: u64 = 24 * 60 * 60 * 1000;
@@ -28,7 +25,7 @@ pub fn classify(response: &HttpResponse) -> Option<(StepError, Reach)> {
     let mut error = StepError::new(class, format!("the answer has status {}", response.status));
     error.code = Some(response.status.to_string());
     error.retry_after_ms = wait;
-    error.detail = detail(&response.body, None);
+    error.detail = detail(&response.body);
     Some((error, reach))
 }
 
@@ -65,22 +62,18 @@ fn http_date(text: &str) -> Option<i64> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok().map(jiff::Timestamp::as_millisecond)
 }
 
-/// What the peer said: JSON if it is short enough to keep whole, else the beginning of its text. Secrets are taken
-/// out of the whole before anything is cut.
-pub(crate) fn detail(body: &[u8], secrets: Option<&Secrets>) -> Option<Value> {
+/// What the peer said: JSON if it is short enough to keep whole, else the beginning of its text. An answer has no
+/// secrets any more when it comes here: [`super::Http::send`] took them out of the whole.
+pub(crate) fn detail(body: &[u8]) -> Option<Value> {
     if body.is_empty() {
         return None;
     }
     if body.len() <= DETAIL_MAX
-        && let Ok(mut value) = Value::from_json(body)
+        && let Ok(value) = Value::from_json(body)
     {
-        if let Some(secrets) = secrets {
-            secrets.hide(&mut value);
-        }
         return Some(value);
     }
     let text = String::from_utf8_lossy(body);
-    let text = secrets.map_or(Cow::Borrowed(text.as_ref()), |secrets| secrets.text(&text));
     let head = text.get(..text.floor_char_boundary(DETAIL_MAX)).unwrap_or_default();
     Some(Value::from(display_lines(head)))
 }
@@ -88,6 +81,7 @@ pub(crate) fn detail(body: &[u8], secrets: Option<&Secrets>) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::Sink;
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -138,7 +132,13 @@ mod tests {
     #[test]
     fn no_piece_of_a_secret_is_left_at_the_cut() {
         let secret = "s3cr\"t/pläne+42";
-        let secrets = Secrets::of(&[("token".to_owned(), secret.to_owned())]);
+        let sink = Sink::default();
+        sink.replace([secret].into_iter());
+        let detail = |body: &[u8]| {
+            let mut response = HttpResponse { body: body.to_vec(), ..HttpResponse::default() };
+            sink.answer(&mut response);
+            detail(&response.body)
+        };
         for form in [
             secret,
             r#"s3cr\"t\/pläne+42"#,
@@ -149,12 +149,12 @@ mod tests {
             // The form lies whole before the cut, across it at every byte, and behind it.
             for before in DETAIL_MAX - form.len() - 8..=DETAIL_MAX {
                 let body = format!("{}{form}{}", "-".repeat(before), "-".repeat(20));
-                let Some(Value::Str(text)) = detail(body.as_bytes(), Some(&secrets)) else { panic!("text expected") };
+                let Some(Value::Str(text)) = detail(body.as_bytes()) else { panic!("text expected") };
                 let left = text.trim_start_matches('-').trim_end_matches('-').trim_end_matches('=');
                 assert!("[secret]".starts_with(left), "{form}, cut {before} bytes in: {left}");
             }
             let short = format!("{{\"a\": {}}}", Value::from(form).to_json());
-            let found = detail(short.as_bytes(), Some(&secrets)).unwrap();
+            let found = detail(short.as_bytes()).unwrap();
             let text = found.get("a").and_then(Value::as_str).unwrap().trim_end_matches('=');
             assert_eq!(text, "[secret]", "{form}");
         }
@@ -162,10 +162,10 @@ mod tests {
 
     #[test]
     fn what_the_peer_said_is_kept_and_cut() {
-        assert_eq!(detail(b"", None), None);
-        assert_eq!(detail(br#"{"a": 1.50}"#, None), Some(Value::object([("a", Value::Dec("1.50".into()))])));
+        assert_eq!(detail(b""), None);
+        assert_eq!(detail(br#"{"a": 1.50}"#), Some(Value::object([("a", Value::Dec("1.50".into()))])));
         let long = "ö".repeat(3000);
-        let Some(Value::Str(text)) = detail(long.as_bytes(), None) else { panic!("text expected") };
+        let Some(Value::Str(text)) = detail(long.as_bytes()) else { panic!("text expected") };
         assert_eq!(text.len(), 4096);
         let response = HttpResponse { status: 503, headers: pairs(&[("retry-after", "2")]), body: b"busy".to_vec() };
         let (error, reach) = classify(&response).unwrap();

@@ -28,12 +28,16 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use url::Url;
 
+use crate::redact::Sink;
+
 pub use classify::{classify, retry_after_ms};
 pub(crate) use classify::{detail, status_class};
 pub use policy::{Blocked, EgressPolicy, in_network, is_network};
 
 /// Most bytes read of an answer, after decompression: 10 MiB.
 pub const BODY_MAX: usize = 10 * 1024 * 1024;
+/// An answer over this is looked through for secrets beside the runtime.
+const LARGE: usize = 256 * 1024;
 /// Time for name, TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time of one request.
@@ -99,6 +103,7 @@ pub struct Http {
 #[derive(Debug)]
 struct Inner {
     policy: Arc<EgressPolicy>,
+    sink: Sink,
     names: Arc<dyn policy::Names>,
     plain: OnceLock<Client>,
     tls: OnceLock<Client>,
@@ -110,20 +115,64 @@ impl Http {
     /// # Errors
     /// None today: certificates are read at the first https request, whose failure says what is wrong.
     pub fn new(policy: EgressPolicy) -> Result<Self, StepError> {
-        Ok(Self::with(policy, Arc::new(policy::System)))
+        Self::guarded(policy, Sink::default())
+    }
+
+    /// A client under a policy whose answers and errors pass a sink before anybody sees them.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
+    pub fn guarded(policy: EgressPolicy, sink: Sink) -> Result<Self, StepError> {
+        Ok(Self::with(policy, sink, Arc::new(policy::System)))
+    }
+
+    /// What its answers pass.
+    #[must_use]
+    pub fn sink(&self) -> &Sink {
+        &self.inner.sink
     }
 
     /// A client that resolves names in another way: tests give names whatever addresses they want.
-    fn with(policy: EgressPolicy, names: Arc<dyn policy::Names>) -> Self {
-        let inner = Inner { policy: Arc::new(policy), names, plain: OnceLock::new(), tls: OnceLock::new() };
+    fn with(policy: EgressPolicy, sink: Sink, names: Arc<dyn policy::Names>) -> Self {
+        let inner = Inner { policy: Arc::new(policy), sink, names, plain: OnceLock::new(), tls: OnceLock::new() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Sends a request and reads its answer, following redirects as far as the request allows. See `once`.
+    /// Sends a request and reads its answer, following redirects as far as the request allows. See `once`. No secret
+    /// of the vault is in what it gives.
     ///
     /// # Errors
     /// As `once`; also if a redirect leads to where nothing may be called, or there are too many.
-    pub async fn send(&self, mut request: HttpRequest, sent: &AtomicBool) -> Result<HttpResponse, (StepError, Reach)> {
+    pub async fn send(&self, request: HttpRequest, sent: &AtomicBool) -> Result<HttpResponse, (StepError, Reach)> {
+        // Here and nowhere later: whole, before anybody reads, cuts or keeps it.
+        match self.follow(request, sent).await {
+            Ok(response) => self.clean(response).await,
+            Err((mut error, reach)) => {
+                self.inner.sink.error(&mut error);
+                Err((error, reach))
+            }
+        }
+    }
+
+    /// An answer without secrets. A large one is looked through beside the runtime: 10 MiB take a tenth of a second.
+    async fn clean(&self, mut response: HttpResponse) -> Result<HttpResponse, (StepError, Reach)> {
+        let sink = &self.inner.sink;
+        if !sink.is_armed() || response.body.len() <= LARGE {
+            sink.answer(&mut response);
+            return Ok(response);
+        }
+        let sink = sink.clone();
+        let cleaned = tokio::task::spawn_blocking(move || {
+            sink.answer(&mut response);
+            response
+        });
+        cleaned.await.map_err(|error| {
+            let sentence = format!("the answer could not be looked through for secrets: {error}");
+            (StepError::new(ErrorClass::Internal, sentence), Reach::Unknown)
+        })
+    }
+
+    async fn follow(&self, mut request: HttpRequest, sent: &AtomicBool) -> Result<HttpResponse, (StepError, Reach)> {
         let mut left =
             if redirect::repeatable(&request.method) { request.redirects.min(redirect::HOPS_MAX) } else { 0 };
         if left == 0 {

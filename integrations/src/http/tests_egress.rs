@@ -293,7 +293,7 @@ impl policy::Names for Written {
 fn written(policy: EgressPolicy, answers: &[&[&str]]) -> (Http, Arc<Written>) {
     let answers = answers.iter().map(|list| list.iter().map(|text| text.parse().unwrap()).collect()).collect();
     let names = Arc::new(Written { answers, asked: AtomicUsize::new(0) });
-    (Http::with(policy, Arc::clone(&names) as Arc<dyn policy::Names>), names)
+    (Http::with(policy, Sink::default(), Arc::clone(&names) as Arc<dyn policy::Names>), names)
 }
 
 #[tokio::test]

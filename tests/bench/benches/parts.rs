@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aura_integrations::redact::Sink;
 use aura_protocol::expr::{Scope, Template};
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{Record, Transition};
@@ -60,6 +61,37 @@ fn journal_encode(bencher: Bencher<'_, '_>) {
 fn journal_decode(bencher: Bencher<'_, '_>) {
     let bytes = wire::encode(&transition()).expect("bytes");
     bencher.bench(|| wire::decode::<Transition>(black_box(&bytes)).expect("a transition"));
+}
+
+/// A sink that knows so many secrets.
+fn sink(secrets: usize) -> Sink {
+    let sink = Sink::default();
+    let all: Vec<String> = (0..secrets).map(|number| format!("sk_live_{number:04}Zx9QmT7rLw3B/+{number}=")).collect();
+    sink.replace(all.iter().map(String::as_str));
+    sink
+}
+
+/// What every answer costs while the vault is empty, and with so many secrets in it, none of which is there.
+#[divan::bench(args = [0, 1, 20, 1000])]
+fn sink_answer_1_kib(bencher: Bencher<'_, '_>, secrets: usize) {
+    let (sink, body) = (sink(secrets), body());
+    bencher.bench(|| black_box(&sink).finds(black_box(body.as_bytes())));
+}
+
+#[divan::bench(args = [0, 20])]
+fn sink_answer_64_kib_with_escapes(bencher: Bencher<'_, '_>, secrets: usize) {
+    let (sink, body) = (sink(secrets), Value::from(body().repeat(56)).to_json());
+    bencher.bench(|| black_box(&sink).finds(black_box(body.as_bytes())));
+}
+
+#[divan::bench(args = [20, 1000, 4000])]
+fn sink_learns(bencher: Bencher<'_, '_>, secrets: usize) {
+    let all: Vec<String> = (0..secrets).map(|number| format!("sk_live_{number:04}Zx9QmT7rLw3B/+{number}=")).collect();
+    bencher.bench(|| {
+        let sink = Sink::default();
+        sink.replace(all.iter().map(String::as_str));
+        sink
+    });
 }
 
 /// What an expression reads: the trigger.

@@ -50,6 +50,8 @@ pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
+    /// Bytes of one chunk; `None`: the body goes whole, with its length.
+    chunk: Option<usize>,
     delay: Duration,
     then: Then,
 }
@@ -65,7 +67,7 @@ impl Answer {
     /// A status with a JSON body.
     pub fn status(status: u16) -> Self {
         let body = format!("{{\"status\":{status}}}");
-        Self { status, headers: Vec::new(), body, delay: Duration::ZERO, then: Then::Send }
+        Self { status, headers: Vec::new(), body, chunk: None, delay: Duration::ZERO, then: Then::Send }
     }
     /// 200.
     pub fn ok() -> Self {
@@ -74,6 +76,11 @@ impl Answer {
     /// With another body.
     pub fn body(mut self, body: &str) -> Self {
         body.clone_into(&mut self.body);
+        self
+    }
+    /// In chunks of so many bytes, each in a packet of its own.
+    pub fn in_chunks(mut self, bytes: usize) -> Self {
+        self.chunk = Some(bytes);
         self
     }
     /// With a header.
@@ -233,12 +240,24 @@ impl Shared {
             }
             Then::Send => self.delay(answer.delay),
         }
-        let mut text = format!("HTTP/1.1 {} Said\r\ncontent-type: application/json\r\n", answer.status);
+        let mut text = format!("HTTP/1.1 {} Said\r\n", answer.status);
+        if !answer.headers.iter().any(|(name, _)| name == "content-type") {
+            text.push_str("content-type: application/json\r\n");
+        }
         for (name, value) in &answer.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str(&format!("content-length: {}\r\n\r\n{}", answer.body.len(), answer.body));
+        match answer.chunk {
+            None => text.push_str(&format!("content-length: {}\r\n\r\n{}", answer.body.len(), answer.body)),
+            Some(_) => text.push_str("transfer-encoding: chunked\r\n\r\n"),
+        }
         stream.write_all(text.as_bytes())?;
+        if let Some(bytes) = answer.chunk {
+            for chunk in answer.body.as_bytes().chunks(bytes) {
+                stream.write_all(&[format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat())?;
+            }
+            stream.write_all(b"0\r\n\r\n")?;
+        }
         Ok(true)
     }
 

@@ -1,95 +1,17 @@
 //! Bar 6 and A16: twenty planted secrets, used by flows, echoed by peers; then looked for everywhere.
 //!
-//! Places: database, backup, logs at trace, answers of every list and show, exports, screens, `/proc`. Forms: as it
-//! is, base64 at its three alignments, hex, percent-encoded, JSON-escaped.
+//! Places: database, backup, logs at trace, answers of every list and show, exports, screens, `/proc`. [`planted`] has
+//! the secrets, the forms and the search; [`echoes`] what peers and senders say back in every form.
 
-use std::fs;
+mod echoes;
+mod planted;
+
 use std::path::Path;
 
 use aura_protocol::run::RunState;
-use base64::Engine as _;
 
 use crate::support::{Answer, Daemon, LIMIT, Receiver, Setup, wait_until};
-
-/// Secrets of the shapes that people have: keys, passwords with signs, long ones, with spaces and quotes.
-fn secrets() -> Vec<String> {
-    (0..20)
-        .map(|number| match number % 5 {
-            0 => format!("sk_live_canary{number:02}Zx9QmT7rLw3B"),
-            1 => format!("canary{number:02}/p+ss w&rd=\"%\\x{number}"),
-            2 => format!(
-                "whsec_{}",
-                base64::engine::general_purpose::STANDARD.encode(format!("canary {number:02} of a sender's key"))
-            ),
-            3 => format!("xoxb-{number:02}99-canary-{}", "k9Qw".repeat(12)),
-            _ => format!("SG.canary{number:02}.{}", "aB3-_".repeat(9)),
-        })
-        .collect()
-}
-
-/// What a secret can look like somewhere else.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let standard = base64::engine::general_purpose::STANDARD_NO_PAD;
-    let mut forms =
-        vec![secret.as_bytes().to_vec(), hex::encode(secret).into_bytes(), hex::encode_upper(secret).into_bytes()];
-    for shift in 0..3 {
-        // Whole groups inside, whatever stands before and after the secret.
-        let shifted = [vec![b'.'; shift], secret.as_bytes().to_vec()].concat();
-        let text = standard.encode(&shifted);
-        let from = if shift == 0 { 0 } else { 4 };
-        let until = shifted.len() / 3 * 4;
-        forms.push(text.as_bytes()[from..until].to_vec());
-    }
-    let percent: String = secret
-        .bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect();
-    forms.push(percent.into_bytes());
-    let json = serde_json::to_string(secret).expect("text");
-    forms.push(json.trim_matches('"').as_bytes().to_vec());
-    forms.sort();
-    forms.dedup();
-    forms
-}
-
-struct Search {
-    needles: Vec<(usize, Vec<u8>)>,
-    hits: Vec<String>,
-    places: usize,
-    bytes: usize,
-}
-
-impl Search {
-    fn look(&mut self, place: &str, bytes: &[u8]) {
-        self.places += 1;
-        self.bytes += bytes.len();
-        for (number, needle) in &self.needles {
-            // The first byte skips fast over most of a large file.
-            let first = needle[0];
-            let found = bytes
-                .iter()
-                .enumerate()
-                .filter(|(_, byte)| **byte == first)
-                .any(|(at, _)| bytes[at..].starts_with(needle));
-            if found {
-                self.hits.push(format!("secret {number} in {place} as {}", String::from_utf8_lossy(needle)));
-            }
-        }
-    }
-    fn file(&mut self, path: &Path) {
-        self.look(&path.display().to_string(), &fs::read(path).unwrap_or_default());
-    }
-    fn folder(&mut self, folder: &Path) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                self.folder(&path)
-            } else if path.is_file() {
-                self.file(&path)
-            }
-        }
-    }
-}
+use planted::{Search, secrets};
 
 #[test]
 fn twenty_planted_secrets_are_found_nowhere() {
@@ -165,13 +87,7 @@ fn twenty_planted_secrets_are_found_nowhere() {
         let status = daemon.ask().status(()).expect("a status");
         status.live.iter().all(|(state, count)| *count == 0 || *state == RunState::InDoubt)
     });
-    let needles = secrets
-        .iter()
-        .enumerate()
-        .flat_map(|(number, secret)| forms(secret).into_iter().map(move |form| (number, form)));
-    let mut search = Search { needles: needles.collect(), hits: Vec::new(), places: 0, bytes: 0 };
-    search.look("a place that holds one, to prove the search", secrets[3].as_bytes());
-    assert_eq!(std::mem::take(&mut search.hits).len(), 1, "the search finds what is there");
+    let mut search = Search::of(&secrets);
 
     let backup = daemon.place.path("canaries.aurabk");
     let bundle = daemon.place.path("bundle.tar");
