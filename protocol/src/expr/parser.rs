@@ -268,6 +268,9 @@ impl<'s> Parser<'s> {
     fn method(&mut self, at: usize, receiver: Term, name: &str, optional: bool) -> Parsed {
         let Some(function) = functions::lookup(name, true) else {
             let fault = Fault::new(at + 1, format!("there is no function `.{name}()`"));
+            if let Some(hint) = functions::instead(name) {
+                return Err(fault.hint(hint));
+            }
             return Err(match (functions::lookup(name, false), closest(name, functions::names(true))) {
                 (Some(_), _) => fault.hint(format!("write `{name}(x)`")),
                 (None, Some(near)) => fault.hint(format!("did you mean `.{near}()`?")),
@@ -492,8 +495,9 @@ impl<'s> Parser<'s> {
         let message =
             if called { format!("there is no function `{name}`") } else { format!("there is no name `{name}` here") };
         let fault = Fault::new(at, message);
-        if let Some((_, hint)) = FOREIGN.iter().find(|(word, _)| *word == name) {
-            return fault.hint(*hint);
+        let foreign = FOREIGN.iter().find(|(word, _)| *word == name).map(|(_, hint)| *hint);
+        if let Some(hint) = foreign.or_else(|| functions::instead(name)) {
+            return fault.hint(hint);
         }
         if let Some(method) = functions::lookup(name, true).filter(|_| called).and_then(|found| found.first()) {
             return fault.hint(format!("write `{}`", method.usage()));

@@ -6,7 +6,7 @@ use super::super::ast::Term;
 use super::super::data::{Data, Fields, List, Text};
 use super::super::eval::{Fail, Machine, Outcome, a, number_of};
 use super::super::number::Number;
-use super::types::{ANY, LIST};
+use super::types::{ANY, LIST, OBJECT, TEXT};
 use super::{Args, Function, both, bounds, count, method, plain};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -37,6 +37,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     method("chunk", LIST, (1, 1), "Lists of at most a items.", ("[1,2,3].chunk(2)", "[[1,2],[3]]"), chunk),
     both("sum", LIST, (0, 0), "The sum of a list of numbers, exact.", ("[0.1, 0.2].sum()", "0.3"), sum),
     plain("Array.isArray", ANY, (1, 1), "Whether a value is a list.", ("Array.isArray([])", "true"), is_list),
+    plain("Array.from", LIST | TEXT | OBJECT, (1, 2), "The items of a list, the characters of a text, or so many places as {length: n} says, each turned into what the function gives (item, place).", ("Array.from({length: 3}, (x, i) => i * 2)", "[0,2,4]"), from).arrow(1, 2),
 ];
 
 fn map<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
@@ -400,4 +401,44 @@ fn sum<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
 
 fn is_list<'a>(_machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     Ok(Data::Bool(matches!(args.get(0), Some(Data::List(_)))))
+}
+
+fn from<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
+    let items: Vec<Data<'a>> = match args.get(0) {
+        Some(Data::List(list)) => {
+            machine.grow_items(list.len())?;
+            list.iter().collect()
+        }
+        Some(Data::Text(text)) => {
+            machine.scan(text.len())?;
+            let mut out = Vec::new();
+            for next in text.chars() {
+                machine.grow_items(1)?;
+                out.push(machine.made_text(next.to_string())?);
+            }
+            out
+        }
+        _ => {
+            let places = match args.object(0)?.get("length") {
+                Some(Data::Int(places)) => usize::try_from(places).ok(),
+                _ => None,
+            };
+            let places = places.ok_or_else(|| {
+                Fail::new("`Array.from` of an object needs its `length`, a whole number from 0")
+                    .hint("write `Object.entries(x)` for the fields of an object")
+            })?;
+            machine.grow_items(places)?;
+            vec![Data::Null; places]
+        }
+    };
+    if args.get(1).is_none() {
+        return Ok(Data::list(items));
+    }
+    let arrow = args.arrow(1)?;
+    let mut out = Vec::with_capacity(items.len());
+    machine.grow_items(items.len())?;
+    for (place, item) in items.into_iter().enumerate() {
+        out.push(machine.call(arrow, &[item, count(place)])?);
+    }
+    Ok(Data::list(out))
 }

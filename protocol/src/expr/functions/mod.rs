@@ -9,6 +9,7 @@ mod date;
 mod date_format;
 mod digest;
 mod encode;
+mod in_use;
 mod json;
 mod list;
 mod markup;
@@ -31,6 +32,9 @@ use super::eval::{Fail, Machine, Outcome, a, number_of};
 use super::number::Number;
 
 pub(super) use date::field as date_field;
+pub(super) use in_use::instead;
+#[cfg(test)]
+pub(super) use in_use::{Here, IN_USE};
 pub use page::page;
 
 /// Bits for the types that a first argument may have.

@@ -1,5 +1,6 @@
 //! The reference page of the expression language, made from the table: `docs/expressions.md` and help.
 
+use super::in_use::{Counted, Here, IN_USE};
 use super::{Function, GROUPS};
 
 const INTRODUCTION: &str = "\
@@ -22,6 +23,16 @@ An expression is a JavaScript expression without the surprises:
 - One evaluation makes at most 1 MiB and takes at most 250,000 steps.
 ";
 
+const NAMES: &str = "
+## Names from JavaScript and n8n
+
+The hundred names that public automations use most, the most used first. What is not the same here is refused with
+the sentence that stands in this table.
+
+| | Name | Here | Example | Result |
+|---|---|---|---|---|
+";
+
 /// The whole page in Markdown.
 #[must_use]
 pub fn page() -> String {
@@ -32,6 +43,10 @@ pub fn page() -> String {
             out.push_str(&row(function));
         }
     }
+    out.push_str(NAMES);
+    for (place, counted) in (1..).zip(IN_USE) {
+        out.push_str(&name_row(place, counted));
+    }
     out
 }
 
@@ -39,4 +54,19 @@ fn row(function: &Function) -> String {
     let cell = |text: &str| text.replace('|', "\\|");
     let (example, result) = function.example;
     format!("| `{}` | {} | `{}` | `{}` |\n", cell(&function.usage()), cell(function.doc), cell(example), cell(result))
+}
+
+fn name_row(place: usize, counted: &Counted) -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let here = match counted.here {
+        Here::Same => "the same".to_owned(),
+        Here::Write => counted.hint.to_owned(),
+        Here::Refused => format!("refused: {}", counted.hint),
+        Here::Own => format!("n8n's own: {}", counted.hint),
+    };
+    let (example, result) = match counted.shown() {
+        ("", _) => (String::new(), String::new()),
+        (example, result) => (format!("`{}`", cell(example)), format!("`{}`", cell(result))),
+    };
+    format!("| {place} | `{}` | {} | {example} | {result} |\n", counted.name, cell(&here))
 }

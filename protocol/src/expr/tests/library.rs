@@ -1,7 +1,7 @@
 //! Every function by its example, the page that is made from them, and the edges that examples do not show.
 
-use super::check_all;
-use crate::expr::functions::{groups, page};
+use super::{check_all, outcome};
+use crate::expr::functions::{Here, IN_USE, groups, page};
 
 #[test]
 fn every_example_gives_what_it_says() {
@@ -23,19 +23,46 @@ fn the_page_is_made_from_the_table() {
 }
 
 #[test]
-fn names_in_use_are_here() {
-    // The names counted most often in public automations that are JavaScript's, in our spelling.
-    let names = "JSON.stringify join replace map format split trim slice toISO toISOString minus Object.keys \
-        toLowerCase toFormat match toString substring replaceAll JSON.parse filter includes Math.floor plus \
-        Date.now encodeURIComponent toUpperCase setZone Number find base64Encode Array.isArray String getTime \
-        Math.random toFixed toNumber isEmpty Math.round indexOf last parseFloat diff parseInt Object.values \
-        toMillis startsWith first getDate toUTC padStart keys Boolean reduce some startOf Object.entries encodeURI \
-        Math.sqrt getFullYear flatMap urlEncode values toSeconds sort substr hasOwnProperty Math.min Math.max endOf \
-        charAt Object.assign isNotEmpty lastIndexOf round toISODate every endsWith toDateTime extractDomain removeTags diffTo";
-    let known: Vec<&str> =
-        groups().iter().flat_map(|(_, functions)| functions.iter().map(|function| function.name)).collect();
-    let lacking: Vec<&str> = names.split_whitespace().filter(|name| !known.contains(name)).collect();
-    assert!(lacking.is_empty(), "{lacking:?}");
+fn the_hundred_names_in_use_have_a_spelling_or_a_refusal() {
+    // As counted in public automations, the most used first; `·` stands for a space.
+    let counted = "$fromAI JSON.stringify join replace map format split length new·Date toJsonString trim slice toISO \
+        toISOString minus Object.keys toLowerCase toFormat match toString substring replaceAll $item \
+        JSON.parse filter toDateTime includes Math.floor DateTime.fromISO toLocaleString plus parseJson \
+        Date.now encodeURIComponent toUpperCase setZone Number $if find base64Encode Array.isArray String \
+        getTime DateTime.now Math.random toFixed toNumber $items isEmpty $ifEmpty Math.round \
+        DateTime.fromFormat indexOf pop last parseFloat diff $jmespath parseInt Object.values toMillis \
+        startsWith first getDate toUTC padStart keys Boolean reduce some startOf Object.entries encodeURI \
+        Math.sqrt getFullYear flatMap urlEncode toLocaleDateString values toSeconds sort substr hasOwnProperty \
+        Math.min Math.max extractDomain setDate charAt Object.assign endOf diffTo getMonth isNotEmpty \
+        Array.from removeTags lastIndexOf setLocale round toLocaleTimeString toISODate";
+    let counted: Vec<String> = counted.split_whitespace().map(|name| name.replace('·', " ")).collect();
+    let ours: Vec<&str> = IN_USE.iter().map(|counted| counted.name).collect();
+    assert_eq!(ours, counted);
+    assert_eq!(ours.len(), 100);
+    for name in IN_USE {
+        let (example, result) = name.shown();
+        assert_eq!(example.is_empty(), name.here == Here::Own, "{}: {example}", name.name);
+        assert_eq!(name.name.starts_with('$'), name.here == Here::Own, "{}", name.name);
+        if !example.is_empty() {
+            assert_eq!(outcome(example), result, "{}: {example}", name.name);
+        }
+        // An example shows the name if it is the same here, and what was counted is refused with our sentence.
+        match name.here {
+            Here::Same => assert!(example.contains(name.name), "{}: {example}", name.name),
+            _ => {
+                let refused = outcome(name.counted);
+                assert!(refused.starts_with("! there is no "), "{}: {refused}", name.name);
+                assert!(refused.ends_with(&format!(" ~ {}", name.hint)), "{}: {refused}", name.name);
+            }
+        }
+    }
+    // The page says all of it.
+    let page = page();
+    for (place, name) in (1..).zip(IN_USE) {
+        let row = format!("| {place} | `{}` | ", name.name);
+        let row = page.lines().find(|line| line.starts_with(&row)).unwrap();
+        assert!(row.contains(&name.hint.replace('|', "\\|")), "{row}");
+    }
 }
 
 #[test]
@@ -135,6 +162,16 @@ fn list_functions() {
         ("'a'.concat(x => x)", "! `concat` takes no function here"),
         ("[[1, 2], [3]].map(l => l.map(x => x * 10))", "[[10,20],[30]]"),
         ("[1, 2].flatMap(x => [3, 4].map(y => x * y))", "[3,4,6,8]"),
+        ("Array.from('äb')", "[\"ä\",\"b\"]"),
+        ("Array.from([1, 2], (x, i) => x * i)", "[0,2]"),
+        (
+            "Array.from({length: 99999999})",
+            "! the expression needs more than 250000 steps ~ work on fewer items, or do this in a code step",
+        ),
+        (
+            "Array.from({a: 1})",
+            "! `Array.from` of an object needs its `length`, a whole number from 0 ~ write `Object.entries(x)` for the fields of an object",
+        ),
         ("[1].chunk(0)", "! `chunk` takes a whole number from 1, this is 0"),
     ]);
 }
