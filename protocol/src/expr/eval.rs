@@ -97,6 +97,14 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// What it has cost so far.
+    pub(super) fn cost(&self) -> super::Cost {
+        super::Cost {
+            steps: STEPS_MAX.saturating_sub(self.steps_left),
+            bytes: BYTES_MAX.saturating_sub(self.bytes_left),
+        }
+    }
+
     /// Pays for work.
     pub(super) fn steps(&mut self, count: usize) -> Result<(), Fail> {
         match self.steps_left.checked_sub(u64::try_from(count).unwrap_or(u64::MAX)) {

@@ -71,6 +71,15 @@ pub struct Evaluated {
     pub draws: Vec<Value>,
 }
 
+/// What an evaluation cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Steps, of 250,000.
+    pub steps: u64,
+    /// Bytes made, of 1 MiB.
+    pub bytes: usize,
+}
+
 /// The sum of two numbers, exact, as `+` gives it.
 ///
 /// # Errors
@@ -101,6 +110,22 @@ pub fn same(left: &Value, right: &Value) -> bool {
         }
         _ => left == right,
     }
+}
+
+/// Order of two numbers by amount, whatever their size; `None` for anything else.
+#[must_use]
+pub fn order(left: &Value, right: &Value) -> Option<std::cmp::Ordering> {
+    let is_number = |value: &Value| matches!(value, Value::Int(_) | Value::Dec(_));
+    if !is_number(left) || !is_number(right) {
+        return None;
+    }
+    data::Data::of(left).order(&data::Data::of(right))
+}
+
+/// The type of a value with its article, as messages say it: `an integer`, `text`.
+#[must_use]
+pub fn a_kind(value: &Value) -> String {
+    eval::a(value.kind())
 }
 
 impl Template {
@@ -164,6 +189,17 @@ impl Template {
         let mut machine = Machine::new(scope);
         let value = template::evaluate(&self.tree, &mut machine)?;
         Ok(Evaluated { value, draws: machine.draws })
+    }
+
+    /// As [`Template::eval`], and what it cost of the budgets, also if it failed.
+    ///
+    /// # Errors
+    /// As [`Template::eval`].
+    pub fn eval_with_cost(&self, scope: &dyn Scope) -> (Result<Evaluated, ExprError>, Cost) {
+        let mut machine = Machine::new(scope);
+        let value = template::evaluate(&self.tree, &mut machine);
+        let cost = machine.cost();
+        (value.map(|value| Evaluated { value, draws: machine.draws }), cost)
     }
 
     /// Evaluates a condition: anything but a boolean is an error that names the type and what to write.

@@ -183,6 +183,7 @@ fn steps(list: &[Step]) -> Value {
 fn step(step: &Step) -> Value {
     let out = Out::default()
         .put("id", step.id.as_str())
+        .some("rules", step.rules.clone())
         .some("if", step.when.as_deref())
         .some("needs", step.needs.as_ref().map(|needs| Value::List(needs.iter().map(need).collect())))
         .some("join", step.join.clone())

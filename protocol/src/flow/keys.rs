@@ -33,6 +33,14 @@ pub const KINDS: &[&str] = &[
 pub const KINDS_LATER: &[&str] = &["mcp", "agent"];
 /// What stands beside `uses`.
 pub const BESIDE_USES: &[&str] = &["with", "connection"];
+/// What may stand beside `set` and `branch`.
+pub const BESIDE_RULES: &[&str] = &["rules"];
+/// The kinds that `rules` may stand beside.
+pub const WITH_RULES: &[&str] = &["set", "branch"];
+/// Of `rules`.
+pub const RULES: &[&str] = super::rules::KEYS;
+/// Of a row of `rules`.
+pub const RULES_ROW: &[&str] = super::rules::ROW_KEYS;
 /// What may stand beside every kind.
 pub const MODIFIERS: &[&str] = &[
     "if",
@@ -103,5 +111,5 @@ pub const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Every key of a step.
 pub(crate) fn step() -> Vec<&'static str> {
-    [&["id"], KINDS, BESIDE_USES, MODIFIERS].concat()
+    [&["id"], KINDS, BESIDE_USES, BESIDE_RULES, MODIFIERS].concat()
 }

@@ -327,6 +327,8 @@ struct StepFile {
     with: Option<Object>,
     /// Connection of the action (beside `uses`).
     connection: Option<String>,
+    /// A decision as data (beside `set` and `branch`).
+    rules: Option<rules::RulesFile>,
     /// Skip this step unless true.
     r#if: Option<Condition>,
     /// Steps of the same scope that must have settled; absent: the one written before.
@@ -718,5 +720,6 @@ struct RetryFile {
     max_elapsed: Option<Duration>,
 }
 
+mod rules;
 #[cfg(test)]
 mod tests;

@@ -269,6 +269,8 @@ pub struct Step {
     pub id: String,
     /// What it does.
     pub kind: Kind,
+    /// The rule table beside `set` or `branch`, as it was written; [`super::rules`] reads it.
+    pub rules: Option<Value>,
     /// Skip this step unless true (an expression).
     pub when: Option<String>,
     /// Steps of the same scope that must have settled; absent: the one written before.
@@ -473,6 +475,23 @@ pub struct Retry {
 impl Default for Retry {
     fn default() -> Self {
         Self { attempts: 4, base: Span::from_secs(1), factor_milli: 2000, cap: Span::from_secs(60), max_elapsed: None }
+    }
+}
+
+impl Retry {
+    /// The longest pause after an attempt (1 is the first): what full jitter draws from, up to and with it.
+    #[must_use]
+    pub fn longest_pause(&self, attempt: u32) -> Span {
+        let (factor, cap) = (u128::from(self.factor_milli), u128::from(self.cap.ms));
+        let mut span = u128::from(self.base.ms).min(cap);
+        for _ in 1..attempt.min(1000) {
+            let next = (span * factor / 1000).min(cap);
+            if next == span {
+                break;
+            }
+            span = next;
+        }
+        Span::from_ms(u64::try_from(span).unwrap_or(self.cap.ms))
     }
 }
 

@@ -65,7 +65,7 @@ fn name_row(place: usize, counted: &Counted) -> String {
         Here::Own => format!("n8n's own: {}", counted.hint),
     };
     let (example, result) = match counted.shown() {
-        ("", _) => (String::new(), String::new()),
+        ("", _) => (format!("`{}`", cell(counted.counted)), "refused".to_owned()),
         (example, result) => (format!("`{}`", cell(example)), format!("`{}`", cell(result))),
     };
     format!("| {place} | `{}` | {} | {example} | {result} |\n", counted.name, cell(&here))

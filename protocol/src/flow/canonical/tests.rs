@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::{Concurrency, Debounce, Dedupe, Effect, InDoubtPolicy, Respond, read};
+use crate::flow::{Concurrency, Debounce, Dedupe, Effect, InDoubtPolicy, Respond, keys, read};
 
 const EXAMPLE: &str = include_str!("../../../../docs/examples/recover-abandoned-carts.yaml");
 
@@ -126,7 +126,9 @@ fn a_step(body: BoxedStrategy<Vec<Step>>) -> impl Strategy<Value = Step> {
     let policies = [InDoubtPolicy::Ask, InDoubtPolicy::Probe, InDoubtPolicy::Fail, InDoubtPolicy::Retry];
     let first = ("\\PC{0,6}", kind(body.clone()), maybe(condition()), maybe(proptest::collection::vec(need, 0..3)));
     let second = (maybe(retry), maybe(span()), body.clone(), body);
+    let rules = maybe(object().prop_map(Value::Map));
     let third = (
+        rules,
         maybe(proptest::sample::select(effects.to_vec())),
         maybe(proptest::sample::select(policies.to_vec())),
         any::<bool>(),
@@ -137,9 +139,10 @@ fn a_step(body: BoxedStrategy<Vec<Step>>) -> impl Strategy<Value = Step> {
         |(
             (id, kind, when, needs),
             (retry, timeout, on_error, compensate),
-            (effect, in_doubt, i_accept_duplicates, redact, note),
+            (rules, effect, in_doubt, i_accept_duplicates, redact, note),
         )| Step {
             id,
+            rules: rules.filter(|_| keys::WITH_RULES.contains(&kind.name())),
             kind,
             when,
             needs,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::super::path::Path;
 use super::super::scopes::{At, ScopeKind, item_name};
 use super::super::suggest::did_you_mean;
-use super::super::{Kind, Sleep, Step, Stop, support};
+use super::super::{Kind, Sleep, Step, Stop, rules, support};
 use super::Checks;
 use super::ids::Order;
 use crate::expr::{Reference, Template};
@@ -19,8 +19,8 @@ enum Place {
     Door,
     /// A policy of the flow: evaluated when the run is created.
     Creation,
-    /// A step, with `item` in reach if it stands in its own `each`.
-    Step { at: At, item: bool },
+    /// A step, with `item` in reach if it stands in its own `each`, and what its rules `decided`.
+    Step { at: At, item: bool, decided: bool },
 }
 
 impl<'f> Checks<'f> {
@@ -59,18 +59,22 @@ impl<'f> Checks<'f> {
     }
 
     fn step_expressions(&mut self, step: &'f Step, at: At, path: &Path, orders: &mut HashMap<usize, Order>) {
-        let here = Place::Step { at, item: step.each.is_some() };
-        let inner = Place::Step { at, item: true };
+        let here = Place::Step { at, item: step.each.is_some(), decided: false };
+        let inner = Place::Step { at, item: true, decided: false };
+        let decided = Place::Step { at, item: step.each.is_some(), decided: step.rules.is_some() };
         if let Some(when) = &step.when {
-            self.text(when, &path.field("if"), Place::Step { at, item: false }, orders);
+            self.text(when, &path.field("if"), Place::Step { at, item: false, decided: false }, orders);
         }
-        let outer = Place::Step { at, item: false };
+        let outer = Place::Step { at, item: false, decided: false };
         match &step.each {
             Some(Value::Map(settings)) => self.settings(settings, &path.field("each"), outer, inner, orders),
             each => self.maybe_value(each.as_ref(), &path.field("each"), outer, orders),
         }
         self.maybe_value(step.limit.as_ref(), &path.field("limit"), here, orders);
         let own = path.field(step.kind.name());
+        if let Some(rules) = &step.rules {
+            self.rules_expressions(rules, &path.field("rules"), here, orders);
+        }
         match &step.kind {
             Kind::Uses { with, .. } => self.map(with, &path.field("with"), here, orders),
             Kind::Http(http) => {
@@ -82,10 +86,10 @@ impl<'f> Checks<'f> {
                     self.map(form, &own.field("form"), here, orders);
                 }
             }
-            Kind::Set(values) => self.map(values, &own, here, orders),
+            Kind::Set(values) => self.map(values, &own, decided, orders),
             Kind::Branch(arms) => {
                 for (index, when) in arms.iter().enumerate().filter_map(|(n, arm)| Some((n, arm.when.as_ref()?))) {
-                    self.text(when, &own.item(index).field("when"), here, orders);
+                    self.text(when, &own.item(index).field("when"), decided, orders);
                 }
             }
             Kind::Map { with, .. } => self.settings(with, &own, outer, inner, orders),
@@ -111,6 +115,16 @@ impl<'f> Checks<'f> {
         }
     }
 
+    /// Expressions of a rule table: its inputs and what its rows say. Cells are constants.
+    fn rules_expressions(&mut self, rules: &Value, path: &Path, here: Place, orders: &mut HashMap<usize, Order>) {
+        self.maybe_value(rules.get("inputs"), &path.field("inputs"), here, orders);
+        self.maybe_value(rules.get("else"), &path.field("else"), here, orders);
+        let rows = rules.get("rows").and_then(Value::as_list).unwrap_or_default();
+        for (number, row) in rows.iter().enumerate() {
+            self.maybe_value(row.get("then"), &path.field("rows").item(number).field("then"), here, orders);
+        }
+    }
+
     /// Settings of a map: only its key is evaluated for each item.
     fn settings(
         &mut self,
@@ -127,9 +141,10 @@ impl<'f> Checks<'f> {
 
     /// What the items are called that can be read from a place.
     fn item_names(&self, place: Place) -> Vec<&'f str> {
-        let Place::Step { at, item } = place else { return Vec::new() };
+        let Place::Step { at, item, decided } = place else { return Vec::new() };
         let own = self.scopes.step(at).filter(|_| item).and_then(|step| item_name(step, true));
-        self.scopes.item_names(at.scope).into_iter().chain(own).collect()
+        let names = self.scopes.item_names(at.scope).into_iter().chain(own);
+        names.chain(rules::NAMES.into_iter().filter(|_| decided)).collect()
     }
 
     fn maybe_value(&mut self, value: Option<&Value>, path: &Path, place: Place, orders: &mut HashMap<usize, Order>) {
@@ -188,7 +203,7 @@ impl<'f> Checks<'f> {
         let allowed: Vec<&str> = match place {
             Place::Door => vec!["trigger"],
             Place::Creation => vec!["trigger", "input"],
-            Place::Step { at, item } => {
+            Place::Step { at, item, .. } => {
                 const HANDLERS: &[ScopeKind] =
                     &[ScopeKind::OnError, ScopeKind::Catch, ScopeKind::FlowOnError, ScopeKind::Compensate];
                 let mut allowed = vec!["input", "trigger", "steps", "run", "vars", "env"];

@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::super::graph::Graph;
 use super::super::path::Path;
 use super::super::scopes::ScopeRow;
 use super::super::suggest::did_you_mean;
 use super::Checks;
 
+/// Steps of one look for needs that say nothing new.
+const REDUNDANT_MOST: usize = 100_000;
 /// A name may have this many characters.
 const NAME_MAX: usize = 64;
 
@@ -84,11 +87,17 @@ impl<'f> Checks<'f> {
                 self.error(&path, message, hint);
             }
         }
+        self.redundant(row, &siblings);
         let order = Order::of(row);
         if let Some(cycle) = order.cycle {
-            let first = cycle.first().copied().unwrap_or_default();
-            let names: Vec<&str> =
-                cycle.iter().chain(cycle.first()).filter_map(|i| row.steps.get(*i)).map(|s| s.id.as_str()).collect();
+            let first = cycle.last().copied().unwrap_or_default();
+            let names: Vec<&str> = cycle
+                .iter()
+                .rev()
+                .chain(cycle.last())
+                .filter_map(|i| row.steps.get(*i))
+                .map(|s| s.id.as_str())
+                .collect();
             let message = format!("these steps need each other and none can start: {}", names.join(" → "));
             self.error(&row.step_path(first).field("needs"), message, "cycles exist only as `map` and `loop`");
         }
@@ -96,6 +105,19 @@ impl<'f> Checks<'f> {
 }
 
 impl Checks<'_> {
+    /// Needs that another need brings anyway: only where all needs are waited for, however they settle.
+    fn redundant(&mut self, row: &ScopeRow<'_>, siblings: &HashMap<&str, usize>) {
+        let needs = needs_of(row, siblings);
+        for (need, node) in Graph::new(needs).redundant(REDUNDANT_MOST) {
+            let (Some(step), Some(needed)) = (row.steps.get(node), row.steps.get(need)) else { continue };
+            let written = step.needs.as_deref().unwrap_or_default();
+            let place = written.iter().position(|it| it.step == needed.id && it.when == "settled");
+            let Some(place) = place.filter(|_| step.join.is_none()) else { continue };
+            let path = row.step_path(node).field("needs").item(place);
+            self.note(&path, format!("`{}` can be left out: what else `{}` needs has it settled", needed.id, step.id));
+        }
+    }
+
     /// A need on a sibling that is there.
     fn need(&mut self, row: &ScopeRow<'_>, step: usize, number: usize, sibling: usize) {
         let (Some(step), path) = (row.steps.get(step), row.step_path(step).field("needs").item(number)) else { return };
@@ -119,7 +141,7 @@ impl Checks<'_> {
 pub(super) struct Order {
     /// For each step, whether each sibling has certainly settled when it starts.
     pub certain: Vec<Vec<bool>>,
-    /// Steps that need each other in a circle, if any do.
+    /// Steps that need each other in a circle, if any do: each is needed by the next one, the last by the first.
     pub cycle: Option<Vec<usize>>,
 }
 
@@ -129,15 +151,7 @@ impl Order {
         let count = row.steps.len();
         let ids: HashMap<&str, usize> =
             row.steps.iter().enumerate().rev().map(|(index, step)| (step.id.as_str(), index)).collect();
-        let needs: Vec<Vec<usize>> = row
-            .steps
-            .iter()
-            .enumerate()
-            .map(|(index, step)| match &step.needs {
-                None => index.checked_sub(1).into_iter().collect(),
-                Some(needs) => needs.iter().filter_map(|need| ids.get(need.step.as_str()).copied()).collect(),
-            })
-            .collect();
+        let needs = needs_of(row, &ids);
         let mut certain: Vec<Option<Vec<bool>>> = vec![None; count];
         // In written order everything is usually ready; a pass without progress means a cycle.
         let mut left: Vec<usize> = (0..count).collect();
@@ -170,10 +184,19 @@ impl Order {
                 break;
             }
         }
-        let cycle = left.first().map(|&start| circle(start, &needs, &left));
+        let cycle = if left.is_empty() { None } else { Graph::new(needs).circle() };
         let certain = certain.into_iter().map(|set| set.unwrap_or_else(|| vec![false; count])).collect();
         Self { certain, cycle }
     }
+}
+
+/// What each step needs: what it says, else the one written before it.
+fn needs_of(row: &ScopeRow<'_>, siblings: &HashMap<&str, usize>) -> Vec<Vec<usize>> {
+    let own = |(index, step): (usize, &super::super::Step)| match &step.needs {
+        None => index.checked_sub(1).into_iter().collect(),
+        Some(needs) => needs.iter().filter_map(|need| siblings.get(need.step.as_str()).copied()).collect(),
+    };
+    row.steps.iter().enumerate().map(own).collect()
 }
 
 /// How many of so many needs a join waits for.
@@ -192,18 +215,4 @@ pub(super) fn wanted(join: Option<&crate::Value>, needs: usize) -> usize {
 fn merged(reached: &[Vec<bool>], count: usize, wanted: usize) -> Vec<bool> {
     let brings = |index: usize| reached.iter().filter(|set| set.get(index) == Some(&true)).count();
     (0..count).map(|index| brings(index) > reached.len().saturating_sub(wanted)).collect()
-}
-
-/// Walks needs among steps that never became ready until one repeats.
-fn circle(start: usize, needs: &[Vec<usize>], left: &[usize]) -> Vec<usize> {
-    let mut way = vec![start];
-    let mut at = start;
-    while let Some(next) = needs.get(at).and_then(|needs| needs.iter().copied().find(|need| left.contains(need))) {
-        if let Some(seen) = way.iter().position(|&step| step == next) {
-            return way.split_off(seen);
-        }
-        way.push(next);
-        at = next;
-    }
-    way
 }

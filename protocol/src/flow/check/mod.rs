@@ -3,7 +3,7 @@
 //! [`check`] needs no daemon; what only a daemon knows (connectors, connections, secrets) comes in as
 //! [`Knowledge`], and without it a note says what was not looked at. One file per idea: [`ids`] names and
 //! needs, [`executed`] what this build does not do, [`expressions`] syntax and what may be read where,
-//! [`triggers`] the door, [`steps`] the rules of kinds and modifiers, [`items`] joins, maps and compensation,
+//! [`triggers`] the door, [`steps`] the rules of kinds and modifiers, [`items`] joins, maps and compensation, [`rules`] rule tables,
 //! [`known`] connectors.
 
 mod executed;
@@ -11,6 +11,7 @@ mod expressions;
 mod ids;
 mod items;
 mod known;
+mod rules;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,8 @@ mod tests;
 mod tests_expressions;
 #[cfg(test)]
 mod tests_items;
+#[cfg(test)]
+mod tests_rules;
 mod triggers;
 
 pub use steps::method_effect;

@@ -20,6 +20,7 @@ impl Checks<'_> {
             self.modifiers(step, &path);
             self.joined(step, &path);
             self.repeated(step, at, &path);
+            self.ruled(step, &path);
             match &step.kind {
                 Kind::Uses { action, connection, .. } => self.uses(action, connection.as_deref(), &path),
                 Kind::Http(http) => self.http(http, &path.field("http")),

@@ -23,6 +23,7 @@ impl Reader {
         Some(Step {
             id,
             kind,
+            rules: self.given(&fields, "rules", Self::any),
             when: self.given(&fields, "if", Self::condition),
             needs: fields.has("needs").then(|| self.list_of(&fields, "needs", Self::need)),
             join: self.given(&fields, "join", Self::join),
@@ -81,6 +82,13 @@ impl Reader {
             for entry in fields.written(keys::BESIDE_USES) {
                 let message = format!("`{}` stands only beside `uses`, this is a `{name}` step", entry.key);
                 self.fail(entry.mark, &fields.path.field(&entry.key), message, "");
+            }
+        }
+        if !keys::WITH_RULES.contains(&name) {
+            for entry in fields.written(keys::BESIDE_RULES) {
+                let message = format!("`rules` stand beside `set` or `branch`, this is a `{name}` step");
+                let hint = "decide in a `set` step before this one, and read its output";
+                self.fail(entry.mark, &fields.path.field(&entry.key), message, hint);
             }
         }
         let (tree, path) = fields.get(name)?;

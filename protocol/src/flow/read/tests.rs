@@ -143,7 +143,7 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
     );
     check_step(
         "agent: {}",
-        "4:14 steps[0].agent: steps of kind `agent` come with a later format (known are: id, uses, http, set, code, branch, map, loop, try, sleep, wait, approval, call, emit, kv, respond, stop, with, connection, if, needs, join, losers, each, retry, timeout, on_error, compensate, effect, in_doubt, i_accept_duplicates, limit, redact, note)",
+        "4:14 steps[0].agent: steps of kind `agent` come with a later format (known are: id, uses, http, set, code, branch, map, loop, try, sleep, wait, approval, call, emit, kv, respond, stop, with, connection, rules, if, needs, join, losers, each, retry, timeout, on_error, compensate, effect, in_doubt, i_accept_duplicates, limit, redact, note)",
     );
 }
 
@@ -156,6 +156,10 @@ fn a_step_has_exactly_one_kind() {
     check_step(
         "note: n",
         "4:5 steps[0]: the step has no kind: write exactly one (known are: uses, http, set, code, branch, map, loop, try, sleep, wait, approval, call, emit, kv, respond, stop)",
+    );
+    check_step(
+        "sleep: { for: 1s }, rules: {}",
+        "4:34 steps[0].rules: `rules` stand beside `set` or `branch`, this is a `sleep` step (decide in a `set` step before this one, and read its output)",
     );
     check_step("set: {}, with: {}", "4:23 steps[0].with: `with` stands only beside `uses`, this is a `set` step");
 }

@@ -43,6 +43,8 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Kv"), keys::KV),
         (Some("Respond"), keys::RESPOND),
         (Some("Stop"), keys::STOP),
+        (Some("Rules"), keys::RULES),
+        (Some("RulesRow"), keys::RULES_ROW),
         (Some("Bearer"), &["bearer"]),
         (Some("Scheme"), &["scheme", "secret"]),
         (Some("HmacAuth"), &["hmac"]),
