@@ -115,14 +115,14 @@ pub(crate) fn planned<E>(
 
 /// What an operation means.
 #[derive(Debug, PartialEq)]
-struct Decided {
-    output: Value,
+pub(crate) struct Decided {
+    pub(crate) output: Value,
     /// The row to write (`Some(None)`: to remove); `None`: nothing changes.
-    change: Option<Option<(Value, Option<i64>)>>,
+    pub(crate) change: Option<Option<(Value, Option<i64>)>>,
 }
 
 /// One operation on what is there now.
-fn decide(input: &Value, now: Option<&KvRow>, now_ms: i64) -> Result<Decided, StepError> {
+pub(crate) fn decide(input: &Value, now: Option<&KvRow>, now_ms: i64) -> Result<Decided, StepError> {
     let invalid = |message: String| StepError::new(ErrorClass::Invalid, message);
     let field = |name: &str| input.get(name).cloned().unwrap_or_default();
     let held = now.map(|row| row.value.clone()).unwrap_or_default();

@@ -89,13 +89,8 @@ pub fn next_attempt(step: &PlanStep, cell: &StepCell, error: &StepError, moment:
     if cell.attempt >= retry.attempts {
         return None;
     }
-    let factor = u128::from(retry.factor_milli);
-    let mut span = u128::from(retry.base.ms);
-    for _ in 1..cell.attempt {
-        span = (span * factor / 1000).min(u128::from(retry.cap.ms));
-    }
-    let span = u64::try_from(span.min(u128::from(retry.cap.ms))).unwrap_or(retry.cap.ms);
-    let wait = moment.below(span + 1).max(error.retry_after_ms.unwrap_or(0));
+    let longest = retry.longest_pause(cell.attempt).ms;
+    let wait = moment.below(longest.saturating_add(1)).max(error.retry_after_ms.unwrap_or(0));
     let due = moment.now_ms.saturating_add(ms(wait));
     let last = retry.max_elapsed.map(|span| cell.scheduled_ms.saturating_add(ms(span.ms)));
     (last.is_none_or(|last| due <= last)).then_some(due)

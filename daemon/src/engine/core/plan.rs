@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Template};
+use aura_protocol::flow::rules::{Rules, RulesError};
 use aura_protocol::flow::{
     Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each, variables,
 };
@@ -189,6 +190,14 @@ pub enum PlanError {
         /// Why.
         source: ExprError,
     },
+    /// A rule table is wrong.
+    #[error("step {step}: {source}")]
+    Rules {
+        /// Step id.
+        step: String,
+        /// Why.
+        source: Box<RulesError>,
+    },
     /// This build does not execute the kind.
     #[error("step {step}: this build does not execute `{kind}` steps")]
     Kind {
@@ -329,8 +338,26 @@ impl Builder<'_> {
     /// # Errors
     /// It is wrong; the error names the step.
     pub fn template(&self, step: &Step, value: &Value) -> Result<Template, PlanError> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        self.template_with(step, value, &[])
+    }
+
+    /// As [`Builder::template`], where more names can be read.
+    ///
+    /// # Errors
+    /// It is wrong; the error names the step.
+    pub fn template_with(&self, step: &Step, value: &Value, more: &[&str]) -> Result<Template, PlanError> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).chain(more.iter().copied()).collect();
         Template::parse_with(value, &names).map_err(|source| PlanError::Expression { step: step.id.clone(), source })
+    }
+
+    /// The rule table of a step, if it has one.
+    ///
+    /// # Errors
+    /// The table or one of its expressions is wrong; the error names the step.
+    pub fn rules(&self, step: &Step) -> Result<Option<Rules>, PlanError> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let compiled = step.rules.as_ref().map(|rules| Rules::compile(rules, &names)).transpose();
+        compiled.map_err(|source| PlanError::Rules { step: step.id.clone(), source: Box::new(source) })
     }
 
     fn step(&mut self, scope: ScopeIx, position: usize, step: &Step, needs: Vec<Need>) -> Result<StepIx, PlanError> {

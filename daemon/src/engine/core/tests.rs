@@ -11,6 +11,8 @@ use super::fixtures::started;
 use super::plan::Plan;
 use super::{Call, Input, Moment, RunState, step};
 
+mod reference;
+
 fn plan(steps: &str) -> Arc<Plan> {
     let text = format!("aura: 1\nflow: f\nsteps:\n{steps}");
     let document = aura_protocol::flow::read(&text).unwrap_or_else(|findings| panic!("{findings:#?}"));
