@@ -251,6 +251,12 @@ pub enum ScopeKind {
     OnError,
     /// An item of a map, by its position in the list.
     Item(u32),
+    /// The body of a `try`.
+    Try,
+    /// What runs when the body of a `try` failed.
+    Catch,
+    /// An iteration of a loop, from 0.
+    Iteration(u32),
     /// The steps that undo a step.
     Compensate,
     /// The flow's handler (`path` is empty).
@@ -350,12 +356,26 @@ pub enum Record {
         /// How many items are at work at once at most.
         parallel: u32,
     },
-    /// All steps of an item ended well.
+    /// All steps of an item, or of an iteration of a loop, ended well.
     ItemDone {
-        /// The map.
+        /// The map or loop.
         path: String,
         /// Position of the item.
         index: u32,
+    },
+    /// `break_if` came true: nothing more of this iteration begins, and it is the last one.
+    Broken {
+        /// The loop.
+        path: String,
+        /// The iteration.
+        index: u32,
+    },
+    /// A step with steps in it took longer than it may: what is at work in it is dropped, then it fails.
+    TimedOut {
+        /// The step.
+        path: String,
+        /// The failure.
+        error: StepError,
     },
     /// A step was undone, or could not be.
     Compensated {
@@ -459,6 +479,8 @@ impl Record {
             | Self::Lost { path, .. }
             | Self::Listed { path, .. }
             | Self::ItemDone { path, .. }
+            | Self::Broken { path, .. }
+            | Self::TimedOut { path, .. }
             | Self::Compensated { path, .. }
             | Self::ScopeOpened { path, .. }
             | Self::WaitCreated { path, .. }

@@ -26,6 +26,7 @@ mod e2e_limits;
 mod e2e_operate;
 mod e2e_remote;
 mod e2e_schedules;
+mod e2e_scopes;
 mod e2e_service;
 mod e2e_start;
 mod e2e_tui;

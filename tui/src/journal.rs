@@ -63,7 +63,9 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
         Record::Listed { path, items, parallel, .. } => {
             (Info, format!("map {path} has {} items, {parallel} at once", items.len()))
         }
-        Record::ItemDone { path, index } => (Info, format!("map {path} is done with item {index}")),
+        Record::ItemDone { path, index } => (Info, format!("step {path} is done with item {index}")),
+        Record::Broken { path, index } => (Info, format!("loop {path} breaks off in iteration {index}")),
+        Record::TimedOut { path, error } => (Warn, format!("step {path} is out of time: {}", sentence(error))),
         Record::Compensated { path, error: None } => (Warn, format!("step {path} was undone")),
         Record::Compensated { path, error: Some(error) } => {
             (Error, format!("step {path} could not be undone: {}", sentence(error)))
@@ -104,6 +106,9 @@ fn opened(path: &str, scope: ScopeKind) -> String {
         ScopeKind::Arm(number) => format!("step {path} takes arm {}", number.saturating_add(1)),
         ScopeKind::OnError => format!("step {path} runs its on_error"),
         ScopeKind::Item(index) => format!("map {path} begins item {index}"),
+        ScopeKind::Try => format!("step {path} tries its steps"),
+        ScopeKind::Catch => format!("step {path} runs its catch"),
+        ScopeKind::Iteration(index) => format!("loop {path} begins iteration {index}"),
         ScopeKind::Compensate => format!("step {path} is being undone"),
         ScopeKind::FlowOnError => "the flow's on_error runs".to_owned(),
         ScopeKind::Finally => "finally runs".to_owned(),
@@ -180,6 +185,8 @@ pub struct Step {
     pub undone: bool,
     /// Of a map: items that ended well, and all of them.
     pub items: Option<(usize, usize)>,
+    /// Of a loop: iterations that began.
+    pub rounds: Option<u32>,
 }
 
 impl Step {
@@ -198,6 +205,7 @@ impl Step {
             spans: Vec::new(),
             undone: false,
             items: None,
+            rounds: None,
         }
     }
 
@@ -209,7 +217,14 @@ impl Step {
                 let gap = if self.note.is_empty() { "" } else { "; " };
                 format!("{done} of {all} items done{gap}{}", self.note)
             }
-            _ => self.note.clone(),
+            _ => match self.rounds {
+                Some(count) => {
+                    let gap = if self.note.is_empty() { "" } else { "; " };
+                    let word = if count == 1 { "iteration" } else { "iterations" };
+                    format!("{count} {word}{gap}{}", self.note)
+                }
+                None => self.note.clone(),
+            },
         }
     }
 
@@ -294,6 +309,11 @@ impl Step {
                 if let Some((done, _)) = &mut self.items {
                     *done += 1;
                 }
+            }
+            Record::TimedOut { error, .. } => self.note = sentence(error),
+            Record::ScopeOpened { scope: ScopeKind::Iteration(index), .. } => {
+                self.state = StepState::Running;
+                self.rounds = Some(index.saturating_add(1));
             }
             Record::Compensated { error, .. } => {
                 self.undone = true;

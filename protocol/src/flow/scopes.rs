@@ -151,6 +151,12 @@ impl<'f> Scopes<'f> {
         self.around(scope).filter_map(name).collect()
     }
 
+    /// The first step of a body of a step.
+    pub fn body(&self, owner: At, kind: ScopeKind) -> Option<At> {
+        let scope = self.rows.iter().position(|row| row.owner == Some(owner) && row.kind == kind)?;
+        Some(At { scope, step: 0 })
+    }
+
     /// Whether a scope or one around it is of a kind.
     pub fn is_within(&self, scope: usize, kinds: &[ScopeKind]) -> bool {
         self.around(scope).any(|row| kinds.contains(&row.kind))

@@ -7,7 +7,7 @@ use super::{Auth, Span};
 use crate::signature;
 
 /// Step kinds.
-pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "sleep", "kv", "respond", "stop"];
+pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "kv", "respond", "stop"];
 /// Modifiers of steps.
 pub const MODIFIERS: &[&str] = &[
     "if",
@@ -46,8 +46,14 @@ pub const FLOW_KEYS: &[&str] = &[
 /// Root names that a run provides to expressions.
 pub const ROOTS: &[&str] = &["input", "trigger", "steps", "item", "index", "vars", "run", "error"];
 
-/// Kinds that call something outside: they alone have an effect, a retry and a timeout.
+/// Kinds that call something outside: they alone have an effect and a retry.
 pub const CALLS: &[&str] = &["uses", "http"];
+
+/// Kinds with steps in them: their timeout is that of all of it.
+pub const SCOPES: &[&str] = &["branch", "map", "loop", "try"];
+
+/// A loop may have this many iterations.
+pub const ITERATIONS_MAX: u32 = 100_000;
 
 /// Who waits less than this gives up early: 10 s, the usual `wait`.
 const EARLY_MS: u64 = 10_000;

@@ -119,7 +119,7 @@ impl Told<'_> {
         for row in self.outline.get(..at).unwrap_or_default().iter().rev() {
             if row.depth < depth {
                 let own = matches!(scope, "on_error" | "compensate");
-                if (row.kind == "map" && !own) || (is_each(row) && own) {
+                if (matches!(row.kind.as_str(), "map" | "loop") && !own) || (is_each(row) && own) {
                     maps.push(row.step.clone());
                 }
                 (depth, scope) = (row.depth, row.scope.as_str());

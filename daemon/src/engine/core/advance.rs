@@ -25,7 +25,7 @@ const OUTPUT_MAX: usize = 4 * 1024 * 1024;
 
 /// Where a scope stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     /// A call, a sleep or a person is awaited.
     Blocked,
     /// Every step has settled.
@@ -139,12 +139,12 @@ impl Work<'_> {
     }
 
     /// Whether nothing more begins now: the run was stopped from inside, or the transition is long enough.
-    fn halted(&self) -> bool {
+    pub(super) fn halted(&self) -> bool {
         self.wave.full || (self.state.dropping() && !has(Bug::CancelDoesNotStick))
     }
 
     /// Whether this transition may begin one more item or compensation; if not, the next one does at once.
-    fn has_room(&mut self) -> bool {
+    pub(super) fn has_room(&mut self) -> bool {
         let wave = &mut self.wave;
         let records = self.out.records.len();
         wave.full |= wave.items >= WAVE_ITEMS || wave.bytes >= WAVE_BYTES || records >= WAVE_RECORDS;
@@ -153,7 +153,7 @@ impl Work<'_> {
     }
 
     /// Does all that can be done in a scope now.
-    fn walk(&mut self, frame: FrameIx) -> Progress {
+    pub(super) fn walk(&mut self, frame: FrameIx) -> Progress {
         loop {
             let before = self.out.records.len();
             let count = self.state.frame(frame).map_or(0, |frame| frame.cells.len());
@@ -175,6 +175,7 @@ impl Work<'_> {
                     Progress::Failed
                 }
             }
+            Some(frame) if frame.broken && !frame.cells.iter().any(StepCell::active) => Progress::Done,
             Some(frame) if frame.cells.iter().all(StepCell::settled) => Progress::Done,
             Some(_) => Progress::Blocked,
             // It failed, and what it was the item of has taken note.
@@ -188,6 +189,9 @@ impl Work<'_> {
         if cell.lost {
             return self.visit_lost(at);
         }
+        if cell.expired {
+            return self.visit_expired(at);
+        }
         match cell.state {
             None => self.start(at),
             Some(StepState::Failed) => match cell.handler {
@@ -199,14 +203,14 @@ impl Work<'_> {
                     }
                 }
             },
-            Some(StepState::Running) if cell.items.is_some() => self.visit_items(at),
-            Some(StepState::Running) if cell.effect.is_none() => {
-                let Some(arm) = cell.body else { return };
-                if self.walk(arm) == Progress::Done {
-                    let output = self.state.last_output(arm);
-                    self.emit(Record::Completed { path: self.path(at), attempt: 0, output });
+            Some(StepState::Running) if cell.items.is_some() => {
+                if self.step_at(at).is_some_and(|step| step.kind.repeats().is_some()) {
+                    self.visit_loop(at);
+                } else {
+                    self.visit_items(at);
                 }
             }
+            Some(StepState::Running) if cell.effect.is_none() => self.visit_body(at),
             _ => {}
         }
     }
@@ -218,6 +222,21 @@ impl Work<'_> {
         if !out {
             let why = "a join went on without this step";
             self.fail(at, 0, StepError::new(ErrorClass::Cancelled, why));
+        }
+    }
+
+    /// An arm that was taken, or a try.
+    fn visit_body(&mut self, at: Place) {
+        let Some(cell) = self.state.cell(at) else { return };
+        let caught = cell.catch.is_some();
+        let Some(body) = cell.catch.or(cell.body) else { return };
+        match self.walk(body) {
+            Progress::Done => {
+                let output = self.state.last_output(body);
+                self.emit(Record::Completed { path: self.path(at), attempt: 0, output });
+            }
+            Progress::Failed if !caught && self.catches(at) => self.catch(at),
+            Progress::Failed | Progress::Blocked => {}
         }
     }
 
@@ -278,7 +297,8 @@ impl Work<'_> {
 
     /// A step that has not begun: waits, begins, or is skipped.
     fn start(&mut self, at: Place) {
-        let Some(frame) = self.state.frame(at.frame).filter(|frame| frame.failed.is_none()) else { return };
+        let frame = self.state.frame(at.frame).filter(|frame| frame.failed.is_none() && !frame.broken);
+        let Some(frame) = frame else { return };
         let Some(step) = self.step_at(at) else { return };
         let id = step.id.clone();
         match turn(frame, step) {
@@ -287,6 +307,7 @@ impl Work<'_> {
                 let why = "what it needs did not come".to_owned();
                 self.emit(Record::Skipped { path: self.path(at), why, spread: true });
             }
+            Turn::Go(_) if self.breaks_before(at) => {}
             Turn::Go(losers) => {
                 let losers = if has(Bug::LosersGoOn) { Vec::new() } else { losers };
                 for position in losers {
@@ -300,7 +321,7 @@ impl Work<'_> {
     }
 
     /// A step's turn has come.
-    fn enter(&mut self, at: Place) {
+    pub(super) fn enter(&mut self, at: Place) {
         let path = self.path(at);
         let Some(step) = self.state.step_ix(self.plan, at).and_then(|ix| self.plan.step(ix)) else { return };
         let entered = {
@@ -342,6 +363,11 @@ impl Work<'_> {
                 self.emit(Record::ScopeOpened { path, scope: ScopeKind::Arm(arm) });
                 self.visit(at);
             }
+            Ok(Entered::Try) => {
+                self.emit(Record::ScopeOpened { path, scope: ScopeKind::Try });
+                self.visit(at);
+            }
+            Ok(Entered::Loop) => self.visit_loop(at),
             Ok(Entered::Items { items, .. }) if items.is_empty() => {
                 self.emit(Record::Completed { path, attempt: 0, output: Value::List(Vec::new()) });
             }

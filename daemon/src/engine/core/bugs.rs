@@ -37,6 +37,16 @@ pub enum Bug {
     InputsAreNotHeld,
     /// Retention does not give back the large input of a call.
     InputsAreNotGivenBack,
+    /// A `try` whose body failed goes on without its `catch`.
+    CatchIsSkipped,
+    /// A loop goes on beyond its `max_iterations`.
+    LoopCapIsForgotten,
+    /// After `break_if` the rest of the iteration still begins.
+    BreakGoesOn,
+    /// A step with steps in it may take as long as it likes.
+    LimitIsForgotten,
+    /// A step whose time is over fails while a call in it is still out.
+    LimitFailsAtOnce,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.

@@ -43,6 +43,8 @@ pub struct Frame {
     pub closed: bool,
     /// Something in it may have to be undone.
     pub keep: bool,
+    /// An iteration that `break_if` ended: nothing more starts.
+    pub broken: bool,
 }
 
 /// One step of a run.
@@ -64,6 +66,10 @@ pub struct StepCell {
     pub scheduled_ms: i64,
     /// Attempt and daemon epoch of the last `Started`.
     pub started: Option<(u32, u64)>,
+    /// What is in it must have ended then.
+    pub deadline_ms: Option<i64>,
+    /// That time is over, and what is at work in it is being ended.
+    pub expired: bool,
     /// A sleep ends then.
     pub wait_until_ms: Option<i64>,
     /// The next attempt is due then.
@@ -78,13 +84,15 @@ pub struct StepCell {
     pub lost: bool,
     /// Skipped because what it needs did not come.
     pub spread: bool,
-    /// The arm that is open or was.
+    /// The arm, or the body of a `try`, that is open or was.
     pub body: Option<FrameIx>,
+    /// What runs after the body of a `try` failed.
+    pub catch: Option<FrameIx>,
     /// Its handler that is open or was.
     pub handler: Option<FrameIx>,
     /// Its compensation that is open or was.
     pub undo: Option<FrameIx>,
-    /// The items of a map.
+    /// The items of a map, or the iterations of a loop.
     pub items: Option<Box<Items>>,
     /// What `steps.<id>` shows once settled.
     pub value: Option<Value>,
@@ -188,10 +196,25 @@ impl StepCell {
         self.value.as_ref().and_then(|value| value.get("output")).cloned().unwrap_or_default()
     }
 
-    /// The frames below it that are open.
+    /// The frames below it in which something may be at work: of what is given up for another one, only the other.
     fn frames(&self) -> impl Iterator<Item = FrameIx> + '_ {
+        let end = self.handler.or(self.catch);
+        let body = self.body.filter(|_| end.is_none());
+        let items = self.items.iter().filter(move |_| end.is_none()).flat_map(|items| items.live.values().copied());
+        end.into_iter().chain(body).chain(items)
+    }
+
+    /// All frames below it.
+    fn all_frames(&self) -> impl Iterator<Item = FrameIx> + '_ {
         let items = self.items.iter().flat_map(|items| items.live.values().copied());
-        self.body.into_iter().chain(self.handler).chain(items)
+        self.body.into_iter().chain(self.catch).chain(self.handler).chain(items)
+    }
+
+    /// Begins as a step with steps in it.
+    pub(super) fn contain(&mut self, at_ms: i64, limit: Option<i64>) {
+        self.state = Some(StepState::Running);
+        self.scheduled_ms = at_ms;
+        self.deadline_ms = limit.map(|span| at_ms.saturating_add(span));
     }
 }
 
@@ -206,7 +229,7 @@ impl RunState {
     ) -> FrameIx {
         let cells = vec![StepCell::default(); plan.scope_steps(scope).len()];
         let index = index.map(|index| (index, Value::from(i64::from(index))));
-        let frame = Frame { scope, owner, index, cells, failed: None, closed: false, keep: false };
+        let frame = Frame { scope, owner, index, cells, failed: None, closed: false, keep: false, broken: false };
         self.frames.push(Some(Box::new(frame)));
         self.frames.len() - 1
     }
@@ -249,7 +272,7 @@ impl RunState {
             return false;
         }
         let Some(frame) = self.frames.get_mut(ix).and_then(Option::take) else { return false };
-        for below in frame.cells.iter().flat_map(StepCell::frames) {
+        for below in frame.cells.iter().flat_map(StepCell::all_frames) {
             self.drop_frame(below);
         }
         true
@@ -279,7 +302,7 @@ impl RunState {
     /// The frame of a scope; takes the keys of items around it from the front of `keys`.
     fn frame_of(&self, plan: &Plan, scope: ScopeIx, keys: &mut &str) -> Option<FrameIx> {
         let owner = plan.owner(scope);
-        let (Owner::Arm(step, _) | Owner::OnError(step) | Owner::Compensate(step) | Owner::Item(step)) = owner else {
+        let Some(step) = owner.step() else {
             return match owner {
                 Owner::FlowOnError => self.on_error,
                 Owner::Finally => self.finally,
@@ -291,6 +314,7 @@ impl RunState {
         let cell = self.cell(Place { frame, position: around.position })?;
         match owner {
             Owner::OnError(_) => cell.handler,
+            Owner::Catch(_) => cell.catch,
             Owner::Compensate(_) => cell.undo,
             Owner::Item(_) => {
                 let (key, rest) = keys.strip_prefix('[')?.split_once(']')?;
@@ -353,16 +377,49 @@ impl RunState {
         }
     }
 
-    /// Whether a join went on without this step or one around it.
+    /// Whether a join went on without this step or one around it, or the time of one around it is over.
     #[must_use]
-    pub fn is_lost(&self, at: Place) -> bool {
-        let mut next = Some(at);
+    pub fn is_lost(&self, step: Place) -> bool {
+        let mut next = Some(step);
         while let Some(at) = next {
-            if self.cell(at).is_some_and(|cell| cell.lost) {
+            if self.cell(at).is_some_and(|cell| cell.lost || (cell.expired && at != step)) {
                 return true;
             }
             next = self.around(at);
         }
         false
+    }
+
+    /// Whether the part of the flow that a step belongs to still goes on, so that what becomes of it counts.
+    #[must_use]
+    pub fn goes_on(&self, step: Place) -> bool {
+        let mut at = step;
+        loop {
+            if self.cell(at).is_none_or(|cell| cell.lost) {
+                return false;
+            }
+            let Some(around) = self.around(at) else {
+                return if self.finally == Some(at.frame) {
+                    true
+                } else if self.on_error == Some(at.frame) {
+                    !self.closing() && !self.dropping()
+                } else {
+                    !self.closing() && self.on_error.is_none() && !self.dropping() && self.outcome.is_none()
+                };
+            };
+            let Some(cell) = self.cell(around) else { return false };
+            if cell.undo == Some(at.frame) {
+                return self.undoing == Some(around);
+            }
+            let goes_on = match (cell.handler, cell.catch) {
+                (Some(handler), _) => handler == at.frame && !cell.over,
+                (None, Some(catch)) => catch == at.frame && cell.state == Some(StepState::Running) && !cell.expired,
+                (None, None) => cell.state == Some(StepState::Running) && !cell.expired,
+            };
+            if !goes_on {
+                return false;
+            }
+            at = around;
+        }
     }
 }

@@ -13,6 +13,7 @@ mod fixtures;
 pub mod frames;
 #[cfg(test)]
 mod golden;
+mod nested;
 pub mod plan;
 mod react;
 pub mod scope;
@@ -227,6 +228,13 @@ struct Wave {
     full: bool,
 }
 
+impl<'a> Work<'a> {
+    /// The step of a place.
+    pub(crate) fn step_at(&self, at: Place) -> Option<&'a PlanStep> {
+        self.plan.step(self.state.step_ix(self.plan, at)?)
+    }
+}
+
 impl Work<'_> {
     /// Records something and applies it.
     pub(crate) fn emit(&mut self, record: Record) {
@@ -270,11 +278,6 @@ impl Work<'_> {
     /// The path of a place.
     pub(crate) fn path(&self, at: Place) -> String {
         self.state.path(self.plan, at)
-    }
-
-    /// The step of a place.
-    pub(crate) fn step_at(&self, at: Place) -> Option<&PlanStep> {
-        self.plan.step(self.state.step_ix(self.plan, at)?)
     }
 
     /// Asks the driver for the call of a step.

@@ -10,7 +10,8 @@ use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::rules::{Rules, RulesError};
 use aura_protocol::flow::{
-    Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each, variables,
+    Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each, support,
+    variables,
 };
 
 use crate::engine::kinds::{self, StepKind};
@@ -98,14 +99,34 @@ pub enum Owner {
     Arm(StepIx, u32),
     /// The handler of a step.
     OnError(StepIx),
-    /// The body of a map, once for each item.
+    /// The body of a map or loop, once for each item or iteration.
     Item(StepIx),
+    /// The body of a `try`.
+    Try(StepIx),
+    /// What runs when the body of a `try` failed.
+    Catch(StepIx),
     /// What undoes a step.
     Compensate(StepIx),
     /// The flow's handler.
     FlowOnError,
     /// The flow's last steps.
     Finally,
+}
+
+impl Owner {
+    /// The step whose scope it is; none for those of the flow.
+    #[must_use]
+    pub fn step(self) -> Option<StepIx> {
+        match self {
+            Self::Root | Self::FlowOnError | Self::Finally => None,
+            Self::Arm(step, _)
+            | Self::OnError(step)
+            | Self::Item(step)
+            | Self::Try(step)
+            | Self::Catch(step)
+            | Self::Compensate(step) => Some(step),
+        }
+    }
 }
 
 /// How a sibling must have settled.
@@ -154,8 +175,10 @@ pub struct PlanStep {
     pub join: Join,
     /// The needs that a settled join did not wait for are cancelled.
     pub cancel_losers: bool,
-    /// The body of a map.
+    /// The body of a map, loop or try.
     pub body: Option<ScopeIx>,
+    /// What runs when the body of a try failed.
+    pub catch: Option<ScopeIx>,
     /// What undoes it.
     pub compensate: Option<ScopeIx>,
     /// What it does.
@@ -172,6 +195,8 @@ pub struct PlanStep {
     pub retry: Retry,
     /// One attempt may take this long.
     pub timeout: Span,
+    /// All that is in it may take this long.
+    pub limit: Option<Span>,
     /// What to do when the outcome is unknown.
     pub in_doubt: InDoubtPolicy,
 }
@@ -333,6 +358,19 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Compiles the body of a try and what runs when it failed.
+    ///
+    /// # Errors
+    /// As [`Plan::compile`].
+    pub fn tried(&mut self, ix: StepIx, steps: &[Step], catch: &[Step]) -> Result<(), PlanError> {
+        let body = self.scope(Owner::Try(ix), steps)?;
+        let catch = if catch.is_empty() { None } else { Some(self.scope(Owner::Catch(ix), catch)?) };
+        if let Some(step) = self.plan.steps.get_mut(ix) {
+            (step.body, step.catch) = (Some(body), catch);
+        }
+        Ok(())
+    }
+
     /// Parses a template of a step; items may be read by the names that the maps around give them.
     ///
     /// # Errors
@@ -372,6 +410,7 @@ impl Builder<'_> {
             join: join(step.join.as_ref()),
             cancel_losers: step.losers.is_some(),
             body: None,
+            catch: None,
             compensate: None,
             kind: Box::new(kinds::Placeholder),
             when,
@@ -380,6 +419,7 @@ impl Builder<'_> {
             key_window: KEY_WINDOW,
             retry: step.retry.clone().unwrap_or_default(),
             timeout: step.timeout.unwrap_or(CALL_TIMEOUT),
+            limit: None,
             in_doubt: step.in_doubt.unwrap_or_default(),
         });
         self.plan.by_id.entry(step.id.clone()).or_default().push(ix);
@@ -390,6 +430,10 @@ impl Builder<'_> {
         let undo = &step.compensate;
         let compensate = if undo.is_empty() { None } else { Some(self.scope(Owner::Compensate(ix), undo)?) };
         if let Some(planned) = self.plan.steps.get_mut(ix) {
+            if support::SCOPES.contains(&step.kind.name()) {
+                let most = kind.repeats().map(|rules| rules.max_duration);
+                planned.limit = step.timeout.into_iter().chain(most).min();
+            }
             planned.kind = kind;
             planned.on_error = on_error;
             planned.compensate = compensate;

@@ -9,7 +9,6 @@ use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, Resolution, Ste
 
 use super::bugs::{Bug, has};
 use super::decide::{self, Verdict, decide, doubt};
-use super::plan::Owner;
 use super::{Place, Refused, Work, state};
 
 impl Work<'_> {
@@ -72,6 +71,7 @@ impl Work<'_> {
             return;
         }
         let is_due = |due: Option<i64>| due.is_some_and(|due| due <= now);
+        self.expire(now);
         let mut due = Vec::new();
         self.state.each_live(&mut |at, cell| {
             if is_due(cell.wait_until_ms) && cell.state == Some(StepState::Waiting) {
@@ -162,7 +162,7 @@ impl Work<'_> {
         let Some(cell) = cell else { return Err(Refused::NotInDoubt(path)) };
         let attempt = cell.attempt;
         let error = cell.error.clone().unwrap_or_else(|| StepError::new(ErrorClass::InDoubt, "unknown"));
-        if resolution == Resolution::Retry && !self.goes_on(at) {
+        if resolution == Resolution::Retry && !self.state.goes_on(at) {
             return Err(Refused::Ending);
         }
         self.emit(Record::Resolved { path: path.clone(), resolution: resolution.clone(), by });
@@ -172,29 +172,6 @@ impl Work<'_> {
             Resolution::Retry => self.call(at),
         }
         Ok(())
-    }
-
-    /// Whether the part of the flow that a step belongs to still goes on, so that its answer would count.
-    fn goes_on(&self, step: Place) -> bool {
-        let mut at = step;
-        loop {
-            if self.state.cell(at).is_none_or(|cell| cell.lost) {
-                return false;
-            }
-            let owner = self.state.frame(at.frame).map_or(Owner::Root, |frame| self.plan.owner(frame.scope));
-            match (owner, self.state.around(at)) {
-                (Owner::Compensate(_), Some(undone)) => return self.state.undoing == Some(undone),
-                (_, Some(around)) => at = around,
-                (Owner::Finally, None) => return self.state.finally.is_some(),
-                (Owner::FlowOnError, None) => return !self.state.closing() && !self.state.dropping(),
-                (_, None) => {
-                    return !self.state.closing()
-                        && self.state.on_error.is_none()
-                        && !self.state.dropping()
-                        && self.state.outcome.is_none();
-                }
-            }
-        }
     }
 
     /// After a restart: calls of this run that were out are judged by the effect table, others are made.

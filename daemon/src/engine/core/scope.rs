@@ -12,6 +12,9 @@ use super::Place;
 use super::plan::{Owner, Plan};
 use super::state::RunState;
 
+/// What there is not.
+static NULL: Value = Value::Null;
+
 /// Bytes of stored values that one step may read.
 const READ_MAX: u64 = 64 * 1024 * 1024;
 
@@ -99,6 +102,7 @@ struct Loaded {
     trigger: OnceCell<Value>,
     input: OnceCell<Value>,
     steps: OnceCell<Vec<OnceCell<Value>>>,
+    item: OnceCell<Value>,
     bytes: Cell<u64>,
     lost: RefCell<Option<String>>,
 }
@@ -111,6 +115,8 @@ pub struct StepScope<'a> {
     at: Place,
     error: Value,
     empty: Value,
+    /// What the last iteration gave, and the number of the one that may come.
+    coming: Option<(Value, Value)>,
     loaded: Loaded,
 }
 
@@ -119,22 +125,48 @@ impl<'a> StepScope<'a> {
     #[must_use]
     pub fn new(plan: &'a Plan, state: &'a RunState, moment: &'a Moment, at: Place) -> Self {
         let error = handled_error(plan, state, at).map_or(Value::Null, |error| error.to_value());
-        Self { state, plan, moment, at, error, empty: Value::Map(Map::new()), loaded: Loaded::default() }
+        Self { state, plan, moment, at, error, empty: Value::Map(Map::new()), coming: None, loaded: Loaded::default() }
+    }
+
+    /// The same, for the condition before an iteration of a loop.
+    #[must_use]
+    pub fn before_iteration(mut self, last: Value, index: u32) -> Self {
+        let last = if last.has_blob() { self.load(&last) } else { last };
+        self.coming = Some((last, Value::from(i64::from(index))));
+        self
+    }
+
+    /// What the iteration before this one gave; null in the first.
+    fn given(&self, at: Place) -> Option<&Value> {
+        let items = self.state.cell(at)?.items.as_ref()?;
+        match items.results.values().next_back() {
+            Some(Ok(last)) if last.has_blob() => Some(self.loaded.item.get_or_init(|| self.load(last))),
+            Some(Ok(last)) => Some(last),
+            _ => Some(&NULL),
+        }
     }
 
     /// The item of a map around this step: the nearest one, or the one with a name.
     fn item(&self, name: &str) -> Option<&Value> {
+        match (&self.coming, name) {
+            (Some((last, _)), "item") => return Some(last),
+            (Some((_, index)), "index") => return Some(index),
+            _ => {}
+        }
         let mut next = Some(self.at);
         while let Some(at) = next {
             let frame = self.state.frame(at.frame)?;
             if let (Some((index, number)), Some(map)) = (&frame.index, frame.owner) {
                 let items = self.state.cell(map)?.items.as_ref()?;
+                let kind = self.state.step_ix(self.plan, map).and_then(|ix| self.plan.step(ix)).map(|step| &step.kind);
+                let repeats = kind.is_some_and(|kind| kind.repeats().is_some());
                 let item = || usize::try_from(*index).ok().and_then(|index| items.list.get(index));
                 match name {
+                    "item" if repeats => return self.given(map),
                     "item" => return item(),
                     "index" => return Some(number),
                     _ => {
-                        let rules = self.state.step_ix(self.plan, map).and_then(|ix| self.plan.step(ix)?.kind.map());
+                        let rules = kind.and_then(|kind| kind.map());
                         if rules.is_some_and(|rules| rules.name.as_deref() == Some(name)) {
                             return item();
                         }
@@ -187,7 +219,7 @@ fn handled_error(plan: &Plan, state: &RunState, step: Place) -> Option<StepError
     loop {
         let frame = state.frame(at.frame)?;
         match plan.owner(frame.scope) {
-            Owner::OnError(_) => return state.cell(frame.owner?)?.error.clone(),
+            Owner::OnError(_) | Owner::Catch(_) => return state.cell(frame.owner?)?.error.clone(),
             Owner::FlowOnError | Owner::Finally | Owner::Compensate(_) => {
                 return state.outcome.as_ref().and_then(|outcome| outcome.error.clone());
             }

@@ -17,7 +17,7 @@ use aura_protocol::{RunId, Value};
 
 use super::bugs::{Bug, has};
 use super::frames::{Frame, FrameIx, Items, Place, StepCell};
-use super::plan::{Owner, Plan};
+use super::plan::{Owner, Plan, StepIx};
 
 /// How a run will end, once decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,10 +215,23 @@ impl RunState {
                 self.over(plan, at);
             }
             Record::Lost { .. } => self.lost(plan, at, at_ms),
-            Record::ScopeOpened { scope, .. } => self.opened(plan, at, *scope),
-            Record::Listed { items, keys, parallel, .. } => {
+            Record::ScopeOpened { scope, .. } => self.opened(plan, at, *scope, at_ms),
+            Record::Broken { index, .. } => {
+                let frame = self.cell(at).and_then(|cell| cell.items.as_ref()?.live.get(index).copied());
+                if let Some(frame) = frame.and_then(|frame| self.frame_mut(frame)) {
+                    frame.broken = true;
+                }
+            }
+            Record::TimedOut { error, .. } => {
                 if let Some(cell) = self.cell_mut(at) {
-                    cell.state = Some(StepState::Running);
+                    cell.expired = true;
+                    cell.error = Some(error.clone());
+                }
+            }
+            Record::Listed { items, keys, parallel, .. } => {
+                let limit = limit(plan, self.step_ix(plan, at));
+                if let Some(cell) = self.cell_mut(at) {
+                    cell.contain(at_ms, limit);
                     cell.items = Some(Box::new(Items::new(items.clone(), keys.clone(), *parallel)));
                 }
             }
@@ -334,6 +347,7 @@ impl RunState {
             self.step_ix(plan, at).and_then(|ix| plan.step(ix)).is_some_and(|step| step.on_error.is_some());
         let Some(cell) = self.cell_mut(at) else { return };
         cell.wait_until_ms = None;
+        cell.expired = false;
         cell.unknown |= error.unknown && cell.effect.is_some_and(|effect| !repeatable(effect));
         cell.retry_at_ms = retry_at_ms;
         cell.error = Some(error.clone());
@@ -373,7 +387,15 @@ impl RunState {
         let (scope, owner, index) = (frame.scope, frame.owner, frame.index.as_ref().map(|(index, _)| *index));
         match (plan.owner(scope), owner) {
             (Owner::FlowOnError | Owner::Finally, _) => self.add_error(&error),
-            (Owner::Arm(..) | Owner::OnError(_), Some(owner)) => self.failed(plan, owner, &error, None),
+            (Owner::Try(_), Some(owner)) => {
+                // Its catch begins in the same transition; the time of the whole being over comes first.
+                if let Some(cell) = self.cell_mut(owner).filter(|cell| !cell.expired) {
+                    cell.error = Some(error);
+                }
+            }
+            (Owner::Arm(..) | Owner::OnError(_) | Owner::Catch(_), Some(owner)) => {
+                self.failed(plan, owner, &error, None)
+            }
             (Owner::Item(_), Some(owner)) => self.item_over(plan, owner, index.unwrap_or_default(), Err(error)),
             // What undoes a step fails alone; the record that ends it says so.
             (Owner::Compensate(_), _) => {}
@@ -385,8 +407,9 @@ impl RunState {
 
     /// An item of a map has ended.
     fn item_over(&mut self, plan: &Plan, map: Place, index: u32, result: Result<Value, StepError>) {
-        let rules = self.step_ix(plan, map).and_then(|ix| plan.step(ix)?.kind.map());
-        let carry_on = rules.is_some_and(|rules| rules.carry_on);
+        let kind = self.step_ix(plan, map).and_then(|ix| plan.step(ix)).map(|step| &step.kind);
+        let carry_on = kind.and_then(|kind| kind.map()).is_some_and(|rules| rules.carry_on);
+        let repeats = kind.is_some_and(|kind| kind.repeats().is_some());
         let frame = self.cell_mut(map).and_then(|cell| cell.items.as_mut()?.live.remove(&index));
         let kept = frame.filter(|frame| !self.drop_frame(*frame));
         if self.last.is_none_or(|last| self.cell(last).is_none()) {
@@ -394,6 +417,11 @@ impl RunState {
         }
         let Some(items) = self.cell_mut(map).and_then(|cell| cell.items.as_mut()) else { return };
         items.kept.extend(kept.map(|frame| (index, frame)));
+        if repeats {
+            // Only what the last iteration gave is ever read.
+            items.results.clear();
+            items.weight = 0;
+        }
         match &result {
             Ok(output) => items.weight = items.weight.saturating_add(output.weight()),
             Err(error) => {
@@ -438,16 +466,35 @@ impl RunState {
         self.doubt_ends(at_ms);
     }
 
-    fn opened(&mut self, plan: &Plan, at: Place, scope: ScopeKind) {
+    fn opened(&mut self, plan: &Plan, at: Place, scope: ScopeKind, at_ms: i64) {
         let Some(ix) = self.step_ix(plan, at) else { return };
         let Some(step) = plan.step(ix) else { return };
+        let limit = limit(plan, Some(ix));
         match scope {
-            ScopeKind::Arm(arm) => {
-                let frame = plan.arm(ix, arm).map(|arm| self.open_frame(plan, arm, Some(at), None));
+            ScopeKind::Arm(_) | ScopeKind::Try => {
+                let body = if let ScopeKind::Arm(arm) = scope { plan.arm(ix, arm) } else { step.body };
+                let frame = body.map(|body| self.open_frame(plan, body, Some(at), None));
                 if let Some(cell) = self.cell_mut(at) {
-                    cell.state = Some(StepState::Running);
+                    cell.contain(at_ms, limit);
                     cell.body = frame;
                 }
+            }
+            ScopeKind::Catch => {
+                let frame = step.catch.map(|catch| self.open_frame(plan, catch, Some(at), None));
+                if let Some(cell) = self.cell_mut(at) {
+                    // What it does instead is not bound by the time of what failed.
+                    (cell.catch, cell.expired, cell.deadline_ms) = (frame, false, None);
+                }
+            }
+            ScopeKind::Iteration(index) => {
+                let frame = step.body.map(|scope| self.open_frame(plan, scope, Some(at), Some(index)));
+                let Some(cell) = self.cell_mut(at) else { return };
+                if cell.items.is_none() {
+                    cell.contain(at_ms, limit);
+                }
+                let items = cell.items.get_or_insert_with(|| Box::new(Items::new(Vec::new(), Vec::new(), 1)));
+                items.live.extend(frame.map(|frame| (index, frame)));
+                items.next = index.saturating_add(1);
             }
             ScopeKind::OnError => {
                 let frame = step.on_error.map(|scope| self.open_frame(plan, scope, Some(at), None));
@@ -574,14 +621,29 @@ impl RunState {
         if !doubtful {
             self.doubt_since_ms = None;
             self.deadline_ms = self.deadline_ms.map(|due| due.saturating_add(at_ms.saturating_sub(since)));
+            let mut limited = Vec::new();
+            self.each_live(&mut |at, cell| limited.extend(cell.deadline_ms.map(|_| at)));
+            for at in limited {
+                let Some(cell) = self.cell_mut(at) else { continue };
+                let stood = at_ms.saturating_sub(since.max(cell.scheduled_ms));
+                cell.deadline_ms = cell.deadline_ms.map(|due| due.saturating_add(stood));
+            }
         }
     }
 
-    /// Output of the last written step of a scope; null if it was skipped or there is none.
+    /// Output of the last written step of a scope; null if it was skipped or there is none. Of an iteration that
+    /// was broken off, of the last one that came.
     #[must_use]
     pub fn last_output(&self, frame: FrameIx) -> Value {
-        self.frame(frame).and_then(|frame| frame.cells.last()).map(StepCell::output).unwrap_or_default()
+        let Some(frame) = self.frame(frame) else { return Value::Null };
+        let mut cells = frame.cells.iter().rev().skip_while(|cell| frame.broken && cell.state.is_none());
+        cells.next().map(StepCell::output).unwrap_or_default()
     }
+}
+
+/// How long all that is in a step may take, in milliseconds.
+fn limit(plan: &Plan, step: Option<StepIx>) -> Option<i64> {
+    plan.step(step?)?.limit.map(|span| ms(span.ms))
 }
 
 /// Whether repeating a call of this class is safe whatever became of it.

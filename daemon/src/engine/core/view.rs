@@ -5,6 +5,7 @@
 use aura_protocol::event::timestamp;
 use aura_protocol::run::{Blocked, RunHead, RunState as State, StepState};
 
+use super::bugs::{Bug, has};
 use super::frames::{Place, StepCell};
 use super::plan::{Join, Plan};
 use super::state::RunState;
@@ -34,7 +35,11 @@ impl RunState {
             look.retrying |= cell.state == Some(StepState::Retrying);
             look.waiting |= cell.state == Some(StepState::Waiting);
             look.doubt |= cell.state == Some(StepState::InDoubt);
-            let due = [cell.wait_until_ms, cell.retry_at_ms].into_iter().flatten().chain(look.next_due).min();
+            let due = [cell.wait_until_ms, cell.retry_at_ms, self.live_limit(at, cell)]
+                .into_iter()
+                .flatten()
+                .chain(look.next_due)
+                .min();
             look.next_due = due;
             if !contains(cell) && look.current.is_none() {
                 look.current = Some(at);
@@ -53,6 +58,14 @@ impl RunState {
             return None;
         }
         self.look().next_due.into_iter().chain(self.live_deadline()).chain(self.yielded_ms).min()
+    }
+
+    /// When the time of all that is in a step is over, if it counts now: not while in doubt, nor in what is given up.
+    #[must_use]
+    pub fn live_limit(&self, at: Place, cell: &StepCell) -> Option<i64> {
+        let counts = || self.doubt_since_ms.is_none() && !cell.expired && !has(Bug::LimitIsForgotten);
+        let running = cell.state == Some(StepState::Running) && !cell.over;
+        cell.deadline_ms.filter(|_| running && counts() && self.goes_on(at))
     }
 
     /// The deadline, if it counts now: not while in doubt, not once the end is decided.

@@ -7,10 +7,12 @@ pub mod branch;
 pub mod http;
 pub mod kv;
 pub mod map;
+pub mod repeat;
 pub mod respond;
 pub mod set;
 pub mod sleep;
 pub mod stop;
+pub mod try_catch;
 pub mod uses;
 
 use std::fmt::Debug;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use aura_integrations::http::Http;
 use aura_integrations::registry::Registry;
 use aura_protocol::Value;
-use aura_protocol::expr::{ExprError, Scope};
+use aura_protocol::expr::{ExprError, Scope, Template};
 use aura_protocol::flow::{Effect, Span, Step};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_storage::rows::ConnectionRecord;
@@ -39,6 +41,8 @@ pub const KINDS: &[(&str, Compile)] = &[
     ("set", set::compile),
     ("branch", branch::compile),
     ("map", map::compile),
+    ("loop", repeat::compile),
+    ("try", try_catch::compile),
     ("sleep", sleep::compile),
     ("kv", kv::compile),
     ("respond", respond::compile),
@@ -72,6 +76,10 @@ pub enum Entered {
     Done(Value),
     /// Go on in this arm.
     Arm(u32),
+    /// Go on in the body of the `try`.
+    Try,
+    /// The first iteration begins, or the loop ends before it.
+    Loop,
     /// The steps of a map begin, once for each item.
     Items {
         /// The items in input order.
@@ -110,6 +118,21 @@ pub struct MapRules {
     pub carry_on: bool,
 }
 
+/// When a loop goes on and ends.
+#[derive(Clone, Debug)]
+pub struct LoopRules {
+    /// `while`: another iteration begins only if true.
+    pub during: Option<Template>,
+    /// `until`: an iteration behind which it is true was the last one.
+    pub until: Option<Template>,
+    /// An iteration in which it comes true ends there, and is the last one.
+    pub break_if: Option<Template>,
+    /// More fail the loop.
+    pub max_iterations: u32,
+    /// Longer fails the loop.
+    pub max_duration: Span,
+}
+
 /// What a call may touch.
 pub struct CallContext {
     /// The one way out.
@@ -143,6 +166,11 @@ pub trait StepKind: Debug + Send + Sync {
 
     /// For `map`: what its body and its failures mean.
     fn map(&self) -> Option<&MapRules> {
+        None
+    }
+
+    /// For `loop`: when it goes on and ends.
+    fn repeats(&self) -> Option<&LoopRules> {
         None
     }
 

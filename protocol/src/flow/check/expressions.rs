@@ -21,6 +21,8 @@ enum Place {
     Creation,
     /// A step, with `item` in reach if it stands in its own `each`, and what its rules `decided`.
     Step { at: At, item: bool, decided: bool },
+    /// A condition of a loop, in its body: before one of the steps, or behind all of them.
+    Body { at: At, behind: bool },
 }
 
 impl<'f> Checks<'f> {
@@ -94,8 +96,14 @@ impl<'f> Checks<'f> {
             }
             Kind::Map { with, .. } => self.settings(with, &own, outer, inner, orders),
             Kind::Loop { with, .. } => {
+                let body = self.scopes.body(at, ScopeKind::Loop);
                 for (key, value) in with {
-                    self.value(value, &own.field(key), inner, orders);
+                    let place = match (key.as_str(), body) {
+                        ("until", Some(at)) => Place::Body { at, behind: true },
+                        ("break_if", Some(at)) => Place::Body { at, behind: false },
+                        _ => inner,
+                    };
+                    self.value(value, &own.field(key), place, orders);
                 }
             }
             Kind::Sleep(Sleep::For(text)) => self.text(text, &own.field("for"), here, orders),
@@ -141,7 +149,11 @@ impl<'f> Checks<'f> {
 
     /// What the items are called that can be read from a place.
     fn item_names(&self, place: Place) -> Vec<&'f str> {
-        let Place::Step { at, item, decided } = place else { return Vec::new() };
+        let (at, item, decided) = match place {
+            Place::Step { at, item, decided } => (at, item, decided),
+            Place::Body { at, .. } => (at, false, false),
+            Place::Door | Place::Creation => return Vec::new(),
+        };
         let own = self.scopes.step(at).filter(|_| item).and_then(|step| item_name(step, true));
         let names = self.scopes.item_names(at.scope).into_iter().chain(own);
         names.chain(rules::NAMES.into_iter().filter(|_| decided)).collect()
@@ -203,17 +215,20 @@ impl<'f> Checks<'f> {
         let allowed: Vec<&str> = match place {
             Place::Door => vec!["trigger"],
             Place::Creation => vec!["trigger", "input"],
-            Place::Step { at, item, .. } => {
+            Place::Step { .. } | Place::Body { .. } => {
+                let (at, item) = match place {
+                    Place::Step { at, item, .. } => (at, item),
+                    Place::Body { at, .. } => (at, true),
+                    Place::Door | Place::Creation => return,
+                };
                 const HANDLERS: &[ScopeKind] =
                     &[ScopeKind::OnError, ScopeKind::Catch, ScopeKind::FlowOnError, ScopeKind::Compensate];
                 let mut allowed = vec!["input", "trigger", "steps", "run", "vars", "env"];
                 if self.scopes.is_within(at.scope, HANDLERS) {
                     allowed.push("error");
                 }
-                if item || self.scopes.is_repeated(at.scope) {
+                if item || self.scopes.is_repeated(at.scope) || self.scopes.is_within(at.scope, &[ScopeKind::Loop]) {
                     allowed.extend(["item", "index"]);
-                } else if self.scopes.is_within(at.scope, &[ScopeKind::Loop]) {
-                    allowed.push("index");
                 }
                 allowed
             }
@@ -240,6 +255,15 @@ impl<'f> Checks<'f> {
         }
         match (&it.step, place) {
             (Some(id), Place::Step { at, .. }) => self.step_reference(id, it.maybe, path, at, orders),
+            (Some(id), Place::Body { at, behind }) => {
+                let own = self.scopes.ids.get(id.as_str()).is_some_and(|target| target.scope == at.scope);
+                match (own, behind || it.maybe) {
+                    (false, _) => self.step_reference(id, it.maybe, path, at, orders),
+                    // Behind its steps all of them have settled; before one of them any may be the first.
+                    (true, true) => {}
+                    (true, false) => self.unsettled(id, format!("read a maybe: `steps.{id}?.output`"), path),
+                }
+            }
             _ => self.error(path, "`steps` must be read by the id of a step", "write `steps.<id>.output`"),
         }
     }
@@ -258,7 +282,6 @@ impl<'f> Checks<'f> {
             Sight::Certain => {}
             Sight::Maybe if maybe => {}
             Sight::Maybe => {
-                let message = format!("`{id}` has not certainly settled when this is evaluated");
                 let ends = [ScopeKind::FlowOnError, ScopeKind::Finally, ScopeKind::Compensate];
                 let hint = if self.scopes.is_within(at.scope, &ends) {
                     format!("read a maybe: `steps.{id}?.output`")
@@ -267,7 +290,7 @@ impl<'f> Checks<'f> {
                 } else {
                     format!("move this step behind `{id}`, or read a maybe: `steps.{id}?.output`")
                 };
-                self.error(path, message, hint);
+                self.unsettled(id, hint, path);
             }
             Sight::Itself => {
                 self.error(path, format!("`{id}` cannot read itself, it has not run yet"), "");
@@ -289,6 +312,10 @@ impl<'f> Checks<'f> {
                 self.error(path, message, hint);
             }
         }
+    }
+
+    fn unsettled(&mut self, id: &str, hint: String, path: &Path) {
+        self.error(path, format!("`{id}` has not certainly settled when this is evaluated"), hint);
     }
 
     /// Whether the step that reads, or the one around it beside the target, says what it needs.

@@ -21,6 +21,8 @@ mod tests_expressions;
 mod tests_items;
 #[cfg(test)]
 mod tests_rules;
+#[cfg(test)]
+mod tests_scopes;
 mod triggers;
 
 pub use steps::method_effect;

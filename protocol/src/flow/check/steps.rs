@@ -8,7 +8,7 @@ use super::super::scopes::{At, ScopeKind};
 use super::super::{Arm, Effect, Http, InDoubtPolicy, Kind, Respond, Retry, Span, Step, kv, support};
 use super::Checks;
 use super::triggers::is_name;
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 /// A call is tried at most this often.
 const ATTEMPTS_MAX: u32 = 100;
@@ -28,6 +28,8 @@ impl Checks<'_> {
                 Kind::Respond(respond) => self.respond(respond, at, &path),
                 Kind::Stop(_) => self.stop(step, at, &path),
                 Kind::Kv(value) => self.kv(value, &path.field("kv")),
+                Kind::Loop { with, steps } => self.loops(with, steps, step, &path),
+                Kind::Try { steps, catch } => self.tries(steps, catch, &path.field("try")),
                 _ => {}
             }
         }
@@ -68,7 +70,7 @@ impl Checks<'_> {
     }
 
     /// Headers of a request may be numbers and booleans; those of an answer are texts.
-    fn headers(&mut self, headers: &crate::value::Map, path: &Path, only_text: bool) {
+    fn headers(&mut self, headers: &Map, path: &Path, only_text: bool) {
         for (name, value) in headers {
             let path = path.field(name);
             let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -122,6 +124,53 @@ impl Checks<'_> {
         {
             let message = format!("`by` must be a number, this is {}", by.kind());
             self.error(&path.field("by"), message, "write a number such as `1` or `-2`");
+        }
+    }
+
+    /// The caps of a loop, which every loop has.
+    fn loops(&mut self, with: &Map, steps: &[Step], step: &Step, path: &Path) {
+        let own = path.field("loop");
+        if steps.is_empty() {
+            self.error(&own, "the loop has no steps", "write `steps` with what to do in each iteration");
+        }
+        let most = support::ITERATIONS_MAX;
+        let fits = |value: &Value| value.as_int().is_some_and(|number| (1..=i128::from(most)).contains(&number));
+        if let Some(value) = with.get("max_iterations").filter(|value| !fits(value)) {
+            let message =
+                format!("`max_iterations` must be an integer from 1 to {most}, this is {}", super::super::shown(value));
+            self.error(&own.field("max_iterations"), message, "");
+        }
+        if let Some(value) = with.get("max_duration") {
+            let span = value.as_str().unwrap_or_default().parse::<Span>();
+            if span.as_ref().map_or(true, |span| span.ms == 0) {
+                let message = format!("`max_duration` must be a duration, this is {}", super::super::shown(value));
+                self.error(&own.field("max_duration"), message, "write a duration such as `30m` or `7d`");
+            }
+            if let (Ok(span), Some(timeout)) = (span, step.timeout) {
+                let message = format!("`max_duration` ({span}) and `timeout` ({timeout}) are the same limit");
+                self.warn(&path.field("timeout"), message, "the shorter one counts; keep one of the two");
+            }
+        }
+        for key in ["while", "until", "break_if"] {
+            let path = own.field(key);
+            match with.get(key) {
+                None | Some(Value::Bool(_)) => {}
+                Some(Value::Str(text)) if text.contains("{{") => {}
+                Some(other) => {
+                    let message = format!("`{key}` must be a condition, this is {}", super::super::shown(other));
+                    self.error(&path, message, "write an expression: \"{{ … }}\"");
+                }
+            }
+        }
+    }
+
+    fn tries(&mut self, steps: &[Step], catch: &[Step], path: &Path) {
+        if steps.is_empty() {
+            self.error(path, "the try has no steps", "write `steps` with what may fail");
+        }
+        if catch.is_empty() {
+            let hint = "write `catch` with what to do then; a `set` is enough to go on";
+            self.error(path, "a try says in `catch` what happens when its steps fail", hint);
         }
     }
 
@@ -184,9 +233,10 @@ impl Checks<'_> {
     fn modifiers(&mut self, step: &Step, path: &Path) {
         let kind = step.kind.name();
         if support::KINDS.contains(&kind) && !support::CALLS.contains(&kind) {
+            let scope = support::SCOPES.contains(&kind);
             let written = [
                 ("retry", step.retry.is_some()),
-                ("timeout", step.timeout.is_some()),
+                ("timeout", step.timeout.is_some() && !scope),
                 ("effect", step.effect.is_some()),
                 ("in_doubt", step.in_doubt.is_some()),
                 ("i_accept_duplicates", step.i_accept_duplicates),
@@ -197,6 +247,9 @@ impl Checks<'_> {
             }
             if step.in_doubt == Some(InDoubtPolicy::Retry) {
                 self.doubt(step, path);
+            }
+            if scope && step.timeout == Some(Span::from_ms(0)) {
+                self.error(&path.field("timeout"), "a timeout of 0 ends the step before it starts", "");
             }
             return;
         }

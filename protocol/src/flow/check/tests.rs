@@ -133,11 +133,11 @@ fn needs_name_siblings_without_cycles() {
 
 #[test]
 fn what_this_build_does_not_execute_is_refused() {
-    let kinds = "(it executes: uses, http, set, branch, map, sleep, kv, respond, stop)";
+    let kinds = "(it executes: uses, http, set, branch, map, loop, try, sleep, kv, respond, stop)";
     step("code: x", &format!("error 4:14 steps[0].code: steps of kind `code` are not executed by this build {kinds}"));
     step(
-        "try: { steps: [] }",
-        &format!("error 4:14 steps[0].try: steps of kind `try` are not executed by this build {kinds}"),
+        "emit: { a: 1 }",
+        &format!("error 4:14 steps[0].emit: steps of kind `emit` are not executed by this build {kinds}"),
     );
     step(
         "set: {}, each: [1], limit: { key: x }, redact: [a]",

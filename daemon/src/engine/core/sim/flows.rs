@@ -83,6 +83,22 @@ pub(super) enum Spec {
     },
     Respond,
     Stop(bool),
+    /// Steps, and others if they fail.
+    Try(Vec<Sketch>, Vec<Sketch>),
+    Loop(Turns, Vec<Sketch>),
+}
+
+/// How often a loop goes round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turns {
+    /// `until` is true behind the iteration of this number, from 0.
+    pub until: u8,
+    /// `max_iterations`.
+    pub cap: u8,
+    /// `break_if` is true in this one.
+    pub breaks: Option<u8>,
+    /// The same as `while` instead of `until`.
+    pub before: bool,
 }
 
 /// What a step waits for; picks are among the steps written before it.
@@ -99,8 +115,17 @@ pub(super) struct Sketch {
     pub spec: Spec,
     pub waits: Waits,
     pub skipped: bool,
+    /// In seconds, of a step with steps in it.
+    pub limit: Option<u16>,
     pub handler: Option<Vec<Sketch>>,
     pub undo: Option<Vec<Sketch>>,
+}
+
+impl Sketch {
+    /// Whether it has steps in it.
+    pub(super) fn is_scope(&self) -> bool {
+        matches!(self.spec, Spec::Branch { .. } | Spec::Map { .. } | Spec::Try(..) | Spec::Loop(..))
+    }
 }
 
 /// A flow, the peer, and what happens to the run from outside.
@@ -187,7 +212,11 @@ fn spec(place: Where) -> BoxedStrategy<Spec> {
     let items = Where { in_map: true, ..inner };
     let map = (0_u8..4, 1_u8..4, any::<bool>(), any::<bool>(), sketches(items))
         .prop_map(|(items, parallel, keyed, carry_on, body)| Spec::Map { items, parallel, keyed, carry_on, body });
-    prop_oneof![6 => leaf, 1 => branch, 1 => map].boxed()
+    let tries = (sketches(inner), sketches(inner)).prop_map(|(body, catch)| Spec::Try(body, catch));
+    let turns = (0_u8..4, 1_u8..4, prop::option::weighted(0.3, 0_u8..3), any::<bool>())
+        .prop_map(|(until, cap, breaks, before)| Turns { until, cap, breaks, before });
+    let rounds = (turns, sketches(items)).prop_map(|(turns, body)| Spec::Loop(turns, body));
+    prop_oneof![9 => leaf, 1 => branch, 1 => map, 1 => tries, 1 => rounds].boxed()
 }
 
 fn waits() -> impl Strategy<Value = Waits> {
@@ -211,8 +240,9 @@ fn sketches(place: Where) -> BoxedStrategy<Vec<Sketch>> {
     } else {
         Just(None).boxed()
     };
-    let sketch = (spec(place), waits(), prop::bool::weighted(0.1), extra(0.25, true), undo)
-        .prop_map(|(spec, waits, skipped, handler, undo)| Sketch { spec, waits, skipped, handler, undo });
+    let limit = prop::option::weighted(0.2, 1_u16..600);
+    let sketch = (spec(place), waits(), prop::bool::weighted(0.1), limit, extra(0.25, true), undo)
+        .prop_map(|(spec, waits, skipped, limit, handler, undo)| Sketch { spec, waits, skipped, limit, handler, undo });
     let most = if place.depth >= 2 { 6 } else { 4 };
     prop::collection::vec(sketch, 1..most).boxed()
 }
@@ -383,7 +413,21 @@ impl Maker {
                 }
                 step.kind = Kind::Map { with, steps: self.steps(body) };
             }
+            Spec::Try(body, catch) => step.kind = Kind::Try { steps: self.steps(body), catch: self.steps(catch) },
+            Spec::Loop(turns, body) => {
+                let ends = if turns.before { ("while", "<=") } else { ("until", ">=") };
+                let mut with = Map::from_iter([
+                    (ends.0.to_owned(), Value::from(format!("{{{{ index {} {} }}}}", ends.1, turns.until))),
+                    ("max_iterations".to_owned(), Value::from(i64::from(turns.cap))),
+                    ("max_duration".to_owned(), Value::from("1d")),
+                ]);
+                if let Some(breaks) = turns.breaks {
+                    with.insert("break_if".to_owned(), Value::from(format!("{{{{ index == {breaks} }}}}")));
+                }
+                step.kind = Kind::Loop { with, steps: self.steps(body) };
+            }
         }
+        step.timeout = sketch.limit.filter(|_| sketch.is_scope()).map(|secs| Span::from_secs(u64::from(secs)));
         step.on_error = sketch.handler.as_ref().map(|handler| self.steps(handler)).unwrap_or_default();
         step.compensate = sketch.undo.as_ref().map(|undo| self.steps(undo)).unwrap_or_default();
         step
@@ -396,7 +440,8 @@ pub(super) fn any_sketch(case: &Case, test: &dyn Fn(&Sketch) -> bool) -> bool {
         sketches.iter().any(|sketch| {
             let inside = match &sketch.spec {
                 Spec::Branch { arm, other, .. } => any(arm, test) || any(other, test),
-                Spec::Map { body, .. } => any(body, test),
+                Spec::Map { body, .. } | Spec::Loop(_, body) => any(body, test),
+                Spec::Try(body, catch) => any(body, test) || any(catch, test),
                 _ => false,
             };
             let beside = [&sketch.handler, &sketch.undo].into_iter().flatten().any(|sketches| any(sketches, test));

@@ -12,29 +12,23 @@ use super::super::Place;
 use super::super::plan::{Join, Owner, Plan, PlanStep, StepIx, When};
 use super::super::state::repeatable;
 use super::kept::{kept, large};
+use super::nested::nested;
 use super::{Fault, Sim, id_of, records};
 
 /// The step of a path: with keys the one inside of the map.
-fn step_of<'p>(plan: &'p Plan, path: &str) -> &'p PlanStep {
+pub(super) fn step_of<'p>(plan: &'p Plan, path: &str) -> &'p PlanStep {
     let keys = path.matches('[').count();
     let depth = |ix: StepIx| {
         let (mut depth, mut at) = (0, Some(ix));
         while let Some(ix) = at {
             let owner = plan.owner_of(ix);
             depth += usize::from(matches!(owner, Owner::Item(_)));
-            at = owner_step(owner);
+            at = owner.step();
         }
         depth
     };
     let ix = plan.with_id(id_of(path)).iter().copied().find(|ix| depth(*ix) == keys).expect("a step of the flow");
     &plan.steps[ix]
-}
-
-fn owner_step(owner: Owner) -> Option<StepIx> {
-    match owner {
-        Owner::Arm(step, _) | Owner::OnError(step) | Owner::Item(step) | Owner::Compensate(step) => Some(step),
-        Owner::Root | Owner::FlowOnError | Owner::Finally => None,
-    }
 }
 
 /// The path of a sibling: the same items around it.
@@ -50,7 +44,7 @@ fn in_end(plan: &Plan, path: &str) -> bool {
     loop {
         match plan.owner(scope) {
             Owner::Finally | Owner::Compensate(_) => return true,
-            owner => match owner_step(owner) {
+            owner => match owner.step() {
                 Some(step) => scope = plan.steps[step].scope,
                 None => return false,
             },
@@ -66,7 +60,8 @@ pub(super) fn judge(sim: &Sim) -> Result<(), Fault> {
     maps(sim)?;
     green(sim)?;
     kept(sim)?;
-    large(sim)
+    large(sim)?;
+    nested(sim)
 }
 
 /// What reached the peer.
@@ -166,7 +161,7 @@ fn joins(sim: &Sim) -> Result<(), Fault> {
                 | Record::Listed { .. }
                 | Record::Completed { .. }
                 | Record::Skipped { spread: false, .. }
-                | Record::ScopeOpened { scope: ScopeKind::Arm(_), .. }
+                | Record::ScopeOpened { scope: ScopeKind::Arm(_) | ScopeKind::Try | ScopeKind::Iteration(0), .. }
         );
         if begins && !told.get(path).is_some_and(|told| told.begun) {
             begun(plan, path, step, &told)?;
@@ -207,7 +202,7 @@ fn joins(sim: &Sim) -> Result<(), Fault> {
 fn is_inside(plan: &Plan, path: &str, outer: &str) -> bool {
     let wanted = step_of(plan, outer);
     let mut scope = step_of(plan, path).scope;
-    while let Some(step) = owner_step(plan.owner(scope)) {
+    while let Some(step) = plan.owner(scope).step() {
         let around = &plan.steps[step];
         if around.scope == wanted.scope && around.position == wanted.position {
             return path[id_of(path).len()..].starts_with(&outer[id_of(outer).len()..]);

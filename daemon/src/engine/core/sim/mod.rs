@@ -10,6 +10,7 @@ mod disk;
 mod flows;
 mod judge;
 mod kept;
+mod nested;
 mod peer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -79,6 +80,8 @@ struct Sim {
     /// Which step gives again what which one gave.
     echoes: BTreeMap<String, String>,
     large_body: bool,
+    /// Answers may take longer than what else is due.
+    slow: bool,
     luck: u64,
     now_ms: i64,
     epoch: u64,
@@ -115,6 +118,7 @@ impl Sim {
             keeps: maker.keeps,
             echoes: maker.echoes,
             large_body: case.large_body,
+            slow: is_limited(case),
             luck: case.luck,
             now_ms: 1_000,
             epoch: 1,
@@ -380,6 +384,12 @@ impl Sim {
                 self.apply(Input::Cancel { by: "test".into(), reason: "scripted".into() })?;
                 continue;
             }
+            let due = self.state.next_due().filter(|_| self.slow && !self.out.is_empty() && self.pick(4) == 0);
+            if let Some(due) = due {
+                self.now_ms = self.now_ms.max(due);
+                self.apply(Input::Due)?;
+                continue;
+            }
             if !self.calls.is_empty() || !self.out.is_empty() {
                 let waiting = usize::from(!self.queue.is_empty());
                 let which = self.pick(self.calls.len() + self.out.len() + waiting);
@@ -442,7 +452,7 @@ fn check(case: &Case) -> Result<(), Fault> {
     judge(&calm)?;
     // What comes from outside at a moment of its own meets a run with a crash at another moment.
     let expires = any_sketch(case, &|sketch| matches!(sketch.spec, Spec::Kv(Keep::SetFor, _)));
-    let timed = case.cancel_after.is_some() || case.timeout_s.is_some() || expires;
+    let timed = case.cancel_after.is_some() || case.timeout_s.is_some() || expires || is_limited(case);
     for at in 1..=calm.points {
         let crashed = Sim::new(case, Some(at)).run(case).map_err(|fault| format!("crash at {at}: {fault}"))?;
         judge(&crashed).map_err(|fault| format!("crash at {at}: {fault}"))?;
@@ -464,6 +474,11 @@ fn check(case: &Case) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Whether a step with steps in it may run out of time.
+fn is_limited(case: &Case) -> bool {
+    any_sketch(case, &|sketch| sketch.limit.is_some() && sketch.is_scope())
 }
 
 /// Whether a repeated request would meet another answer of the script: then ends may differ honestly.
@@ -570,10 +585,15 @@ fn every_deliberate_bug_is_found_within_its_budget() {
         (Bug::LosersGoOn, 200),
         (Bug::ItemKeyIsForgotten, 200),
         (Bug::KvPendingIsForgotten, 200),
-        (Bug::KvExpiredIsCountedAgain, 200),
+        (Bug::KvExpiredIsCountedAgain, 800),
         (Bug::KvIsWrittenAhead, 200),
         (Bug::InputsAreNotHeld, 200),
         (Bug::InputsAreNotGivenBack, 200),
+        (Bug::CatchIsSkipped, 200),
+        (Bug::LoopCapIsForgotten, 200),
+        (Bug::BreakGoesOn, 200),
+        (Bug::LimitIsForgotten, 200),
+        (Bug::LimitFailsAtOnce, 200),
     ];
     for (bug, budget) in budgets {
         let (tried, fault, _) =
