@@ -12,6 +12,7 @@ pub mod event;
 pub mod expr;
 pub mod flow;
 pub mod ids;
+pub mod intake;
 pub mod rpc;
 pub mod run;
 pub mod schedule;

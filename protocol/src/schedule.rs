@@ -53,7 +53,7 @@ const CATCH_UP: &[(&str, CatchUp)] = &[("skip", CatchUp::Skip), ("latest", Catch
 const OVERLAP: &[(&str, Overlap)] =
     &[("skip", Overlap::Skip), ("queue", Overlap::Queue), ("cancel", Overlap::Cancel), ("allow", Overlap::Allow)];
 
-/// What is wrong with the settings of a schedule.
+/// What is wrong with the settings of a trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
     /// The key of `with`; empty for the settings as a whole.
@@ -206,7 +206,7 @@ impl Schedule {
 }
 
 impl Wrong {
-    fn new(key: &str, message: impl Into<String>, hint: &str) -> Self {
+    pub(crate) fn new(key: &str, message: impl Into<String>, hint: &str) -> Self {
         Self { key: key.to_owned(), message: message.into(), hint: hint.to_owned() }
     }
 }
