@@ -24,6 +24,7 @@ mod e2e_flows;
 mod e2e_items;
 mod e2e_limits;
 mod e2e_operate;
+mod e2e_packed;
 mod e2e_remote;
 mod e2e_schedules;
 mod e2e_scopes;

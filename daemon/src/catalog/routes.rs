@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::{Auth, Trigger};
+use aura_protocol::intake::Takes;
 use aura_protocol::rpc::Webhook;
 use aura_protocol::signature::{Greeting, Part};
 use aura_protocol::{Code, EventId, FlowId, TenantId, WireError};
@@ -155,6 +156,8 @@ pub struct Target {
     pub proof: Proof,
     /// Headers (lower case) and values that tell this event from others of the provider.
     pub matches: Vec<(String, String)>,
+    /// How large its deliveries may be, and packed how.
+    pub takes: Takes,
     /// Endpoint name.
     pub endpoint: String,
     last: Arc<Mutex<Option<EventId>>>,
@@ -227,6 +230,7 @@ impl Routes {
                     trigger_id: definition.id.clone(),
                     proof,
                     matches: matches.unwrap_or_default(),
+                    takes: Takes::read(&definition.with).unwrap_or_default(),
                     endpoint: endpoint.clone(),
                     last,
                     offered,

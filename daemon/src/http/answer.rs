@@ -40,9 +40,9 @@ pub enum Refused {
     /// Too many bytes: 413.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// Compressed: 415.
-    #[error("the body must come without content-encoding")]
-    Encoded,
+    /// Compressed, in another way than the trigger takes: 415.
+    #[error("the body must come without content-encoding{}", if *.0 { ", or as gzip" } else { "" })]
+    Encoded(bool),
     /// Too slow: 408.
     #[error("the body did not arrive in time")]
     Slow,
@@ -77,7 +77,7 @@ impl Refused {
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Quota | Self::Share(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy(_) | Self::Held(_) | Self::NoRoom | Self::Store | Self::Ending => {
@@ -90,7 +90,7 @@ impl Refused {
         match self {
             Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
             Self::Unproved | Self::Denied => Code::Forbidden,
-            Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded | Self::Slow => Code::Invalid,
+            Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded(_) | Self::Slow => Code::Invalid,
             Self::Busy(_)
             | Self::Held(_)
             | Self::NoRoom

@@ -18,23 +18,29 @@ const WASTE_MAX: usize = 8 * 1024 * 1024;
 /// How long that may take.
 const WASTE_TIME: Duration = Duration::from_secs(2);
 
-/// Reads the body, byte-exact.
+/// Reads the body, byte-exact, at most `body_max` bytes of it.
 ///
 /// # Errors
 /// Too large, too slow, broken off, or no memory for it.
-pub async fn read(mut body: Body, length: Option<u64>, limits: &Limits, place: &mut Place) -> Result<Vec<u8>, Refused> {
-    let most = u64::try_from(limits.body_max).unwrap_or(u64::MAX);
+pub async fn read(
+    mut body: Body,
+    length: Option<u64>,
+    body_max: usize,
+    limits: &Limits,
+    place: &mut Place,
+) -> Result<Vec<u8>, Refused> {
+    let most = u64::try_from(body_max).unwrap_or(u64::MAX);
     if length.is_some_and(|length| length > most) {
         waste(&mut body).await;
-        return Err(Refused::TooLarge(limits.body_max));
+        return Err(Refused::TooLarge(body_max));
     }
     let until = Instant::now() + limits.body_total;
     let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(expected.min(64 * 1024));
     while let Some(chunk) = next(&mut body, until.min(Instant::now() + limits.body_idle)).await? {
-        if bytes.len() + chunk.len() > limits.body_max {
+        if bytes.len() + chunk.len() > body_max {
             waste(&mut body).await;
-            return Err(Refused::TooLarge(limits.body_max));
+            return Err(Refused::TooLarge(body_max));
         }
         if !place.grow(bytes.len() + chunk.len()) {
             drop((bytes, chunk));

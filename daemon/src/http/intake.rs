@@ -20,7 +20,7 @@ use crate::engine::{Flows, Intake};
 use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
 use crate::http::peer::Peer;
-use crate::http::{Door, body, greet, proof};
+use crate::http::{Door, body, greet, proof, unpack};
 
 type Route<T> = Result<Path<T>, PathRejection>;
 
@@ -69,7 +69,7 @@ fn asked(door: &Door, target: &Target, request: &Request) -> Result<Response, Re
 
 async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<Response, Refused> {
     let (head, mut body) = request.into_parts();
-    check_head(&head, &target)?;
+    let packed = check_head(&head, &target)?;
     let peer = head.extensions.get::<Peer>().and_then(|peer| door.proxies.client(peer.0, &head.headers));
     let (_of_client, mut place) = match enter(door, peer) {
         Ok(places) => places,
@@ -79,12 +79,14 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         }
     };
     let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = body::read(body, length, &door.limits, &mut place).await?;
+    // No body takes more than all bodies together may.
+    let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes);
+    let body = body::read(body, length, body_max, &door.limits, &mut place).await?;
     door.counters.body_bytes.fetch_add(u64::try_from(body.len()).unwrap_or(0), std::sync::atomic::Ordering::Relaxed);
 
     let state = door.catalog.now();
     let now_ms = door.clock.now_ms();
-    let headers = all_headers(&head.headers);
+    let mut headers = all_headers(&head.headers);
     let url = match target.signs_address() {
         true => door.proxies.address(&door.public_url, &head),
         false => String::new(),
@@ -106,6 +108,13 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
         );
         return Err(Refused::OtherEvent(text));
     }
+    // What is kept is the text, so its headers say nothing of a packing.
+    let body = if packed {
+        headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str() && name != CONTENT_LENGTH.as_str());
+        unpack::gunzip(&body, body_max, &mut place).await?
+    } else {
+        body
+    };
     let scheme = match &target.proof {
         Proof::Signed { scheme, .. } => Some(scheme),
         _ => None,
@@ -211,7 +220,8 @@ const SINGLE: &[&str] = &[
     "transfer-encoding",
 ];
 
-fn check_head(head: &request::Parts, target: &Target) -> Result<(), Refused> {
+/// Gives whether the body comes packed.
+fn check_head(head: &request::Parts, target: &Target) -> Result<bool, Refused> {
     // Most heads have nothing twice.
     if head.headers.len() > head.headers.keys_len() {
         let own = match &target.proof {
@@ -221,7 +231,7 @@ fn check_head(head: &request::Parts, target: &Target) -> Result<(), Refused> {
         let matched = target.matches.iter().map(|(name, _)| name.as_str());
         check_single(&head.headers, matched.chain(own.into_iter().flatten()))?;
     }
-    check_coding(&head.headers)
+    check_coding(&head.headers, target.takes.gzip)
 }
 
 fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'a str>) -> Result<(), Refused> {
@@ -237,15 +247,16 @@ fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'a str>) -> 
     Ok(())
 }
 
-fn check_coding(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refused> {
     if let Some(coding) = headers.get(TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
         return Err(Refused::Malformed("the only transfer-encoding taken is chunked".to_owned()));
     }
     match headers.get(CONTENT_ENCODING) {
-        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Refused::Encoded),
-        _ => Ok(()),
+        Some(coding) if gzip && coding.as_bytes().eq_ignore_ascii_case(b"gzip") => Ok(true),
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(Refused::Encoded(gzip)),
+        _ => Ok(false),
     }
 }
 

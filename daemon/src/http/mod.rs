@@ -16,6 +16,7 @@ pub mod limits;
 pub mod peer;
 pub mod proof;
 pub mod strict;
+pub mod unpack;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::super::path::Path;
 use super::super::suggest::did_you_mean;
 use super::super::{Auth, Kind, Reply, Span, Trigger, support};
 use super::Checks;
+use crate::intake::Takes;
 use crate::schedule::{Overlap, Schedule, Wrong};
 
 /// A dedupe key counts at least this long (design §11): providers send again for up to three days.
@@ -153,7 +154,13 @@ impl Checks<'_> {
     }
 
     fn policies(&mut self, trigger: &Trigger, path: &Path) {
-        if (support::TRIGGERS.contains(&trigger.on.as_str()) && trigger.on != "schedule") || trigger.on.contains('.') {
+        if trigger.on == "webhook" || trigger.on.contains('.') {
+            if let Err(wrong) = Takes::read(&trigger.with) {
+                for Wrong { key, message, hint } in wrong {
+                    self.error(&path.field("with").field(&key), message, hint);
+                }
+            }
+        } else if support::TRIGGERS.contains(&trigger.on.as_str()) && trigger.on != "schedule" {
             for key in trigger.with.keys() {
                 let message = format!("triggers of kind `{}` take no setting `{key}`", trigger.on);
                 self.error(&path.field("with").field(key), message, "leave it out");
