@@ -28,7 +28,7 @@ use crate::sockets::Places;
 use crate::stop::Stop;
 use crate::tasks::{Signal, Signals, Tasks};
 use crate::upkeep::{Upkeep, scrub};
-use crate::{keys, locked, notify};
+use crate::{keys, locked, notify, upkeep};
 
 /// A daemon that serves.
 pub struct App {
@@ -224,6 +224,7 @@ impl App {
                 () = hold.released() => retention.work(closing.clone()).await,
             }
         });
+        tasks.spawn(upkeep::start::check(service.clone()));
         tasks.spawn(scrub::nightly(service.clone(), options.scrub_hours));
         tasks.spawn(door.clone().serve(listener));
         if let Some((listener, address)) = places.api()? {

@@ -45,6 +45,7 @@ pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     triggers(shared, &mut out);
     secrets(&shared.catalog.now().weak_secrets(), &mut out);
     store(shared, deep, &mut out);
+    at_start(shared, &mut out);
     upkeep(shared, &mut out);
     out
 }
@@ -200,6 +201,28 @@ fn store(shared: &Shared, deep: bool, out: &mut Vec<DoctorFinding>) {
             }
         }
     }
+}
+
+/// What the check of this start found.
+fn at_start(shared: &Shared, out: &mut Vec<DoctorFinding>) {
+    let checked = &shared.upkeep.at_start;
+    if let Some(why) = checked.failed() {
+        return out.push(finding("fail", "start", format!("what lives could not be checked: {why}"), None));
+    }
+    let Some(seen) = checked.seen() else {
+        return out.push(finding("ok", "start", "what lives is still being checked", None));
+    };
+    let looked = format!("{} unfinished runs and the {} created last were checked", seen.live, seen.recent);
+    let rest = if seen.whole { "" } else { "; there are more, which this command looked at now" };
+    out.push(match seen.damaged {
+        0 => finding("ok", "start", format!("{looked} and are whole{rest}"), None),
+        damaged => finding(
+            "fail",
+            "start",
+            format!("{looked}: {damaged} rows were damaged or missing{rest}"),
+            Some("the log of the start names them; a run whose journal has a gap does not go on; restore a backup"),
+        ),
+    });
 }
 
 /// Whether things may start, and what the last scrub found.

@@ -143,6 +143,7 @@ impl Front for Session {
             live: Vec::new(),
             held: 0,
             room: RoomStatus::default(),
+            checked: None,
         })
     }
 

@@ -292,6 +292,22 @@ pub struct StatusReply {
     /// Room: what is stored, what may be, and what the disk has.
     #[serde(default)]
     pub room: RoomStatus,
+    /// What the check of this start found; none until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<StartChecked>,
+}
+
+/// What the check of a start looked at and found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartChecked {
+    /// Unfinished runs.
+    pub live: u64,
+    /// Runs created last.
+    pub recent: u64,
+    /// Nothing was left out because of its number.
+    pub whole: bool,
+    /// Rows that are damaged or missing.
+    pub damaged: u64,
 }
 
 /// `aura doctor`.

@@ -1,10 +1,13 @@
-//! What the start-up check and doctor look at: rows that must fit each other, and, if deep, every value.
+//! What the check of a start and doctor look at: rows that must fit each other, and, if deep, every value.
 //!
 //! One snapshot is looked at, so commits meanwhile cause no findings. Shallow work grows with the number of
-//! unfinished runs only. Whatever a flip in a tree makes vanish leaves a gap here (a journal number, a timer,
+//! unfinished runs only; that of a start ([`start`]) is bounded. Whatever a flip in a tree makes vanish leaves a gap here (a journal number, a timer,
 //! a cursor) or is found by the backend's page check, which runs before.
 
 mod blobs;
+mod start;
+
+pub use start::StartCheck;
 
 use aura_protocol::TenantId;
 use aura_protocol::run::RunHead;
@@ -40,14 +43,16 @@ struct Check<'a> {
     inner: &'a Inner,
     snapshot: &'a dyn Snapshot,
     found: &'a mut Vec<Finding>,
+    /// Look at so many of the newest numbers of a journal only.
+    newest: Option<usize>,
 }
 
 /// Looks at rows of a snapshot.
 pub(crate) fn rows(inner: &Inner, snapshot: &dyn Snapshot, deep: bool, found: &mut Vec<Finding>) {
-    let mut check = Check { inner, snapshot, found };
-    check.live();
-    check.timers();
-    check.held();
+    let mut check = Check { inner, snapshot, found, newest: None };
+    check.each(Table::Live, Check::live_row);
+    check.each(Table::Timers, Check::timer_row);
+    check.each(Table::Held, Check::held_row);
     check.values(if deep { Table::ALL } else { &[Table::Meta, Table::Tenants, Table::Counters] });
     if deep {
         check.tail();
@@ -98,25 +103,29 @@ impl Check<'_> {
         seal::value(&seal::unseal(keys.data(), table, key, stored)?)
     }
 
-    /// Unfinished runs: a head, a journal without gaps, a timer if one is due.
-    fn live(&mut self) {
-        self.each(Table::Live, |check, key, stored| {
-            let Some(live) = seal::unplain_value::<LiveRow>(Table::Live, key, stored) else {
-                return check.add(Table::Live, key, "its value is damaged");
-            };
-            let (Some(tenant), Some(run)) = (tenant_of(key), key.id_at(16)) else {
-                return check.add(Table::Live, key, "its key is damaged");
-            };
-            if !check.exists(Table::Runs, key) {
-                check.add(Table::Live, key, "the run has no row in the list");
-            }
-            check.numbers(key, live.transition);
-            if let Some(due_ms) = live.due_ms
-                && !check.exists(Table::Timers, &timer_key(due_ms, tenant, run))
-            {
-                check.add(Table::Live, key, "the timer that wakes the run is missing");
-            }
-        });
+    /// An unfinished run: a head, a journal without gaps, a timer if one is due, a key if it is queued.
+    fn live_row(&mut self, key: &Key, stored: &[u8]) {
+        let Some(live) = seal::unplain_value::<LiveRow>(Table::Live, key, stored) else {
+            return self.add(Table::Live, key, "its value is damaged");
+        };
+        let (Some(tenant), Some(run)) = (tenant_of(key), key.id_at(16)) else {
+            return self.add(Table::Live, key, "its key is damaged");
+        };
+        if !self.exists(Table::Runs, key) {
+            self.add(Table::Live, key, "the run has no row in the list");
+        }
+        match self.newest {
+            Some(count) => self.newest_numbers(key, live.transition, count),
+            None => self.numbers(key, live.transition),
+        }
+        if let Some(why) = start::stuck(&live) {
+            self.add(Table::Live, key, why);
+        }
+        if let Some(due_ms) = live.due_ms
+            && !self.exists(Table::Timers, &timer_key(due_ms, tenant, run))
+        {
+            self.add(Table::Live, key, "the timer that wakes the run is missing");
+        }
     }
 
     /// The journal of a run holds the numbers 1 to `last`, after a 0 if the run was queued first.
@@ -150,23 +159,21 @@ impl Check<'_> {
         }
     }
 
-    /// Timers wake a live run or a held row that is due then.
-    fn timers(&mut self) {
-        self.each(Table::Timers, |check, key, stored| {
-            let (Some(due), Some(tenant), Some(owner)) = (key.number_at(0), key.id_at(8), key.id_at(24)) else {
-                return check.add(Table::Timers, key, "its key is damaged");
-            };
-            let owner_key = Key::tenant(TenantId::from_bytes(tenant)).id(owner);
-            let due = i64::try_from(due).ok();
-            let fits = match seal::unplain_value::<TimerRow>(Table::Timers, key, stored) {
-                None => return check.add(Table::Timers, key, "its value is damaged"),
-                Some(TimerRow::Run) => check.due_of_live(&owner_key) == Some(due),
-                Some(TimerRow::Held) => check.due_of_held(&owner_key) == Some(due),
-            };
-            if !fits {
-                check.add(Table::Timers, key, "it wakes nothing that is due then");
-            }
-        });
+    /// A timer wakes a live run or a held row that is due then.
+    fn timer_row(&mut self, key: &Key, stored: &[u8]) {
+        let (Some(due), Some(tenant), Some(owner)) = (key.number_at(0), key.id_at(8), key.id_at(24)) else {
+            return self.add(Table::Timers, key, "its key is damaged");
+        };
+        let owner_key = Key::tenant(TenantId::from_bytes(tenant)).id(owner);
+        let due = i64::try_from(due).ok();
+        let fits = match seal::unplain_value::<TimerRow>(Table::Timers, key, stored) {
+            None => return self.add(Table::Timers, key, "its value is damaged"),
+            Some(TimerRow::Run) => self.due_of_live(&owner_key) == Some(due),
+            Some(TimerRow::Held) => self.due_of_held(&owner_key) == Some(due),
+        };
+        if !fits {
+            self.add(Table::Timers, key, "it wakes nothing that is due then");
+        }
     }
 
     fn due_of_live(&mut self, key: &Key) -> Option<Option<i64>> {
@@ -179,39 +186,40 @@ impl Check<'_> {
         self.opened::<HeldRow>(Table::Held, key, &stored).map(|held| held.due_ms)
     }
 
-    /// Held rows that are due have their timer.
-    fn held(&mut self) {
-        self.each(Table::Held, |check, key, stored| {
-            let Some(held) = check.opened::<HeldRow>(Table::Held, key, stored) else {
-                return check.add(Table::Held, key, "its value is damaged");
-            };
-            if let (Some(due_ms), Some(tenant), Some(owner)) = (held.due_ms, tenant_of(key), key.id_at(16))
-                && !check.exists(Table::Timers, &timer_key(due_ms, tenant, owner))
-            {
-                check.add(Table::Held, key, "the timer that starts it is missing");
-            }
-        });
+    /// A held row that is due has its timer.
+    fn held_row(&mut self, key: &Key, stored: &[u8]) {
+        let Some(held) = self.opened::<HeldRow>(Table::Held, key, stored) else {
+            return self.add(Table::Held, key, "its value is damaged");
+        };
+        if let (Some(due_ms), Some(tenant), Some(owner)) = (held.due_ms, tenant_of(key), key.id_at(16))
+            && !self.exists(Table::Timers, &timer_key(due_ms, tenant, owner))
+        {
+            self.add(Table::Held, key, "the timer that starts it is missing");
+        }
     }
 
     /// Every value of the tables opens.
     fn values(&mut self, tables: &[Table]) {
         for table in tables {
-            self.each(*table, |check, key, stored| {
-                let fits = if table.is_plain() {
-                    seal::unplain(*table, key, stored).is_some()
-                } else if let Some(tenant) = tenant_of(key) {
-                    match (table, check.inner.keys(tenant)) {
-                        (Table::Tenants, _) => check.inner.vault.unwrap(tenant, stored).is_some(),
-                        (_, Ok(Some(keys))) => seal::unseal(keys.data(), *table, key, stored).is_some(),
-                        _ => false,
-                    }
-                } else {
-                    false
-                };
-                if !fits {
-                    check.add(*table, key, "its value is damaged");
-                }
-            });
+            self.each(*table, |check, key, stored| check.value(*table, key, stored));
+        }
+    }
+
+    /// A value opens.
+    fn value(&mut self, table: Table, key: &Key, stored: &[u8]) {
+        let fits = if table.is_plain() {
+            seal::unplain(table, key, stored).is_some()
+        } else if let Some(tenant) = tenant_of(key) {
+            match (table, self.inner.keys(tenant)) {
+                (Table::Tenants, _) => self.inner.vault.unwrap(tenant, stored).is_some(),
+                (_, Ok(Some(keys))) => seal::unseal(keys.data(), table, key, stored).is_some(),
+                _ => false,
+            }
+        } else {
+            false
+        };
+        if !fits {
+            self.add(table, key, "its value is damaged");
         }
     }
 

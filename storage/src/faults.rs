@@ -342,5 +342,6 @@ pub fn open(disk: &Disk, options: &StoreOptions) -> Result<Store, OpenError> {
 pub(crate) fn open_with(disk: &Disk, options: &StoreOptions, limits: Limits) -> Result<Store, OpenError> {
     let backend =
         Redb::open(disk.clone(), options.cache_bytes).map_err(|fault| OpenError::of("on the simulated disk", fault))?;
+    let backend = backend.recording_from(options.record_from);
     open::start(Arc::new(backend), "on the simulated disk", options, limits, None).map(Store::from_inner)
 }

@@ -38,6 +38,7 @@ mod tests;
 
 pub use archive::{ArchiveError, Manifest, Progress, Proved, TableSum};
 pub use blobs::{BLOB_MAX, BLOB_MIN, SealedBlob};
+pub use check::StartCheck;
 pub use open::OpenError;
 pub use pause::Paused;
 pub use scrub::Scrubbed;

@@ -5,12 +5,16 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use aura_protocol::Code;
 use aura_protocol::rpc::HelloRequest;
+use aura_protocol::run::RunState;
 use aura_protocol::version::PROTOCOL;
+use aura_protocol::{Code, RunId, TenantId};
+use aura_storage::Table;
+use aura_storage::rows::{LiveRow, journal_key, run_key, timer_key};
 
+use crate::judge::vanish;
 use crate::support::daemon::Place;
-use crate::support::{Client, Daemon, LIMIT, Setup, assert_says, aura, aura_at};
+use crate::support::{Client, Daemon, LIMIT, Setup, assert_says, aura, aura_at, wait_for, wait_until};
 
 const FLOW: &str =
     "aura: 1\nflow: small\ntriggers:\n  - { id: in, on: webhook, auth: none }\nsteps:\n  - id: a\n    set: { b: 1 }\n";
@@ -194,4 +198,66 @@ fn commands_without_a_daemon_work_without_one() {
     assert!(said.json().is_object());
     let said = aura(&["no-such-command"]);
     assert_eq!(said.code, 2, "{said:?}");
+}
+
+/// Two commits, then a long sleep.
+const SLEEPER: &str =
+    "aura: 1\nflow: sleeper\nsteps:\n  - { id: short, sleep: { for: 10ms } }\n  - { id: long, sleep: { for: 1h } }\n";
+
+fn sleeping(daemon: &Daemon) -> RunId {
+    let run = daemon.run("sleeper", "{}");
+    wait_until("the long sleep", LIMIT, || daemon.wait_state(run, RunState::Waiting).reached("long"));
+    run
+}
+
+#[test]
+fn every_start_looks_at_what_lives_and_says_what_is_missing() {
+    let mut daemon = Daemon::start();
+    let whole = wait_for("the check", LIMIT, || daemon.ask().status(()).expect("a status").checked);
+    assert_eq!((whole.damaged, whole.live, whole.recent), (0, 0, 0));
+    daemon.publish(SLEEPER);
+    let runs: Vec<RunId> = (0..4).map(|_| sleeping(&daemon)).collect();
+    let [gap, timer, live, well] = runs.as_slice() else { panic!("four runs") };
+    daemon.kill9();
+    daemon.up();
+    let whole = wait_for("the check", LIMIT, || daemon.ask().status(()).expect("a status").checked);
+    assert_eq!((whole.damaged, whole.live, whole.recent, whole.whole), (0, 4, 4, true), "a kill damages nothing");
+    let said = daemon.aura(&["status"]).success();
+    assert_says(said.out, &["checked  4 unfinished and 4 recent runs at the start, all whole"]);
+    assert!(daemon.stop().success());
+
+    // What a changed byte in redb's tree does: rows that nobody misses.
+    let tenant = TenantId::DEFAULT;
+    vanish(&daemon.place.data(), |store| {
+        let row = |run: RunId| store.get::<LiveRow>(tenant, Table::Live, &run_key(tenant, run)).expect("a read");
+        let due = row(*timer).and_then(|row| row.due_ms).expect("a timer");
+        vec![
+            (Table::Journal, journal_key(tenant, *gap, 1)),
+            (Table::Timers, timer_key(due, tenant, timer.bytes())),
+            (Table::Live, run_key(tenant, *live)),
+        ]
+    });
+    daemon.up();
+    let seen = wait_for("the check", LIMIT, || daemon.ask().status(()).expect("a status").checked);
+    // The timer of the run without a live row wakes nothing: that is the fourth.
+    assert_eq!((seen.damaged, seen.live, seen.recent), (4, 3, 4), "{seen:?}: {}", daemon.place.said());
+    let said = daemon.aura(&["status"]).success();
+    assert_says(said.out, &["damage found at the start: see `aura doctor`", "4 rows damaged or missing"]);
+    let key = |run: RunId| run_key(tenant, run).hex();
+    let missing = [
+        (key(*gap), "transition 1 of the run is missing"),
+        (key(*timer), "the timer that wakes the run is missing"),
+        (key(*live), "its live row is missing"),
+    ];
+    for (key, what) in &missing {
+        assert!(daemon.place.said().lines().any(|line| line.contains(key) && line.contains(what)), "{key} {what}");
+    }
+    let said = daemon.aura(&["doctor"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_says(&said.out, &["4 rows were damaged or missing", "transition 1 of the run is missing"]);
+    // Nothing is made up for what is missing: that run does not go on, and the others do.
+    let said = daemon.aura(&["run", "cancel", &gap.to_string()]);
+    assert_eq!(said.code, i32::from(Code::Corrupt.exit_code()), "{said:?}");
+    daemon.aura(&["run", "cancel", &well.to_string()]).success();
+    sleeping(&daemon);
 }

@@ -114,6 +114,7 @@ pub fn status() -> StatusReply {
         live: vec![(RunState::Running, 2)],
         held: 1,
         room: aura_protocol::rpc::RoomStatus::default(),
+        checked: None,
     }
 }
 

@@ -262,6 +262,10 @@ impl Driver {
     /// Reads a run back from its journal.
     pub fn load(&self, tenant: TenantId, run: RunId) -> Result<Live, EngineError> {
         let journal = self.journal(tenant, run)?;
+        let row: Option<LiveRow> = self.deps.store.get(tenant, Table::Live, &run_key(tenant, run))?;
+        if has_gap(&journal, row.map(|row| row.transition)) {
+            return Err(ReadError::Corrupt { table: Table::Journal, record: run_key(tenant, run).hex() }.into());
+        }
         let started = journal.first().and_then(|first| {
             first.records.iter().find_map(|record| match record {
                 aura_protocol::run::Record::RunStarted(started) => Some(started),
@@ -270,7 +274,6 @@ impl Driver {
         });
         let started = started.ok_or(EngineError::NotFound(run))?;
         let plan = self.plan(tenant, started.flow_id, &started.version)?;
-        let row: Option<LiveRow> = self.deps.store.get(tenant, Table::Live, &run_key(tenant, run))?;
         Ok(Live {
             tenant,
             state: RunState::fold(run, &plan, &journal),
@@ -565,6 +568,14 @@ impl Driver {
         lock(&self.runs).insert(run, Arc::clone(&cell));
         cell
     }
+}
+
+/// Whether rows of a journal are missing: then the run is not what its journal says, and does not go on. An unfinished
+/// run says itself where it is.
+fn has_gap(journal: &[Transition], last: Option<u64>) -> bool {
+    let numbers = journal.iter().map(|transition| transition.number).skip_while(|number| *number == 0);
+    numbers.zip(1..).any(|(number, expected)| number != expected)
+        || last.is_some_and(|last| journal.last().is_none_or(|row| row.number != last))
 }
 
 /// The row lists show; with why a queued run waits.

@@ -57,6 +57,7 @@ pub fn status(shared: &Shared) -> StatusReply {
         live: shared.engine.live(),
         held: shared.engine.held(),
         room: room(shared),
+        checked: shared.upkeep.at_start.seen(),
     }
 }
 
@@ -87,6 +88,9 @@ fn state(shared: &Shared) -> String {
     match shared.room.tight() {
         Some(Tight::Disk) => "disk low: no event is taken".to_owned(),
         Some(Tight::Quota) => "quota reached: no event is taken".to_owned(),
+        None if shared.upkeep.at_start.seen().is_some_and(|seen| seen.damaged > 0) => {
+            "ready, with damage found at the start: see `aura doctor`".to_owned()
+        }
         None => "ready".to_owned(),
     }
 }

@@ -1,13 +1,14 @@
 //! Long work on the store: one piece at a time, in the background, with news for whoever asks.
 //!
 //! [`Upkeep`] holds the piece at work and the one that ended last. A repeat of the call that started a piece gets
-//! that piece, not another one. [`backup`], [`compact`], [`usage`] and [`scrub`] are the pieces, [`offline`] what
-//! `aurad` does with a store that no daemon serves.
+//! that piece, not another one. [`backup`], [`compact`], [`usage`] and [`scrub`] are the pieces; [`start`] is the check
+//! of every start, [`offline`] what `aurad` does with a store that no daemon serves.
 
 pub mod backup;
 pub mod compact;
 pub mod offline;
 pub mod scrub;
+pub mod start;
 pub mod usage;
 
 use std::sync::atomic::Ordering;
@@ -49,11 +50,13 @@ impl Piece {
 pub struct Upkeep {
     piece: Mutex<Option<Piece>>,
     ended: watch::Sender<u64>,
+    /// What the check of this start found.
+    pub at_start: start::AtStart,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Self { piece: Mutex::default(), ended: watch::Sender::new(0) }
+        Self { piece: Mutex::default(), ended: watch::Sender::new(0), at_start: start::AtStart::default() }
     }
 }
 

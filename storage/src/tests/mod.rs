@@ -15,4 +15,5 @@ mod model;
 mod opening;
 mod power;
 mod reopen;
+mod starting;
 mod support;

@@ -2,7 +2,7 @@
 //!
 //! Each seed runs a history on a simulated disk, cuts the power at a random operation (while opening,
 //! committing, folding, trimming or closing), keeps a random part of what was not synced, and opens again;
-//! sometimes the power goes again during that repair.
+//! sometimes the power goes again during that repair. A third of the openings are those of `quick_restart`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,8 +21,10 @@ struct Tally {
     cuts_in_repair: AtomicU64,
 }
 
-fn options() -> StoreOptions {
-    StoreOptions { cache_bytes: 1 << 20, ..StoreOptions::in_memory(MASTER) }
+/// A third of the openings record free pages with every commit, whatever those before did.
+fn options(opening: u64) -> StoreOptions {
+    let record_from = if opening.is_multiple_of(3) { 0 } else { StoreOptions::RECORD_FROM };
+    StoreOptions { cache_bytes: 1 << 20, record_from, ..StoreOptions::in_memory(MASTER) }
 }
 
 /// Runs transactions until the power goes; answers how many are acknowledged and how many were handed over.
@@ -53,9 +55,9 @@ fn one(seed: u64, image: &[u8], tally: &Tally) {
     let limits = if seed.is_multiple_of(2) { small } else { Limits::default() };
     let mut disk = Disk::with_content(image.to_vec());
     let (mut acked, mut handed) = (0, 0);
-    for _ in 0..2 {
+    for opening in 0..2 {
         disk.cut_after(dice.roll(90), dice.roll(2) == 0);
-        match open_with(&disk, &options(), limits) {
+        match open_with(&disk, &options(seed + opening), limits) {
             Err(_) => _ = tally.cuts_in_open.fetch_add(1, Ordering::Relaxed),
             Ok(store) => {
                 let before = count(&store);
@@ -71,13 +73,13 @@ fn one(seed: u64, image: &[u8], tally: &Tally) {
         disk = disk.after_cut(dice);
         for _ in 0..dice.roll(3) {
             disk.cut_after(dice.roll(12), dice.roll(2) == 0);
-            if open_with(&disk, &options(), limits).is_err() {
+            if open_with(&disk, &options(dice.roll(3)), limits).is_err() {
                 tally.cuts_in_repair.fetch_add(1, Ordering::Relaxed);
             }
             disk = disk.after_cut(dice);
         }
     }
-    let store = open_with(&disk, &options(), limits).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let store = open_with(&disk, &options(seed), limits).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let there = count(&store);
     assert!((acked..=handed).contains(&there), "seed {seed}: {there} of {acked} acknowledged, {handed} handed over");
     let seen = read_all(&store, there);
@@ -91,7 +93,7 @@ fn one(seed: u64, image: &[u8], tally: &Tally) {
 fn nothing_acknowledged_is_lost_in_any_power_cut() {
     quiet_redb();
     let disk = Disk::default();
-    block_on(open_with(&disk, &options(), Limits::default()).unwrap().close());
+    block_on(open_with(&disk, &options(1), Limits::default()).unwrap().close());
     let image = disk.content();
     let seeds = rounds(2_000);
     let (tally, next) = (Tally::default(), AtomicU64::new(0));

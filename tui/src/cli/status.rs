@@ -2,7 +2,7 @@
 //!
 //! Invariant: what is printed is one reply, so its figures belong together.
 
-use aura_protocol::rpc::RoomStatus;
+use aura_protocol::rpc::{RoomStatus, StartChecked};
 
 use super::Ended;
 use super::output::Output;
@@ -31,11 +31,22 @@ pub async fn status(session: &mut Session, out: &mut Output) -> Ended {
         ("held", format!("{} events", status.held)),
         ("stored", stored(&status.room, &out.zone)),
         ("disk", disk(&status.room)),
+        ("checked", checked(status.checked)),
     ];
     for (name, value) in rows {
         out.line(&format!("{name:<8} {}", aura_protocol::text::display(&value)))?;
     }
     Ok(0)
+}
+
+/// What the check of the start found.
+fn checked(checked: Option<StartChecked>) -> String {
+    let Some(seen) = checked else { return "what lives is still being checked".to_owned() };
+    let looked = format!("{} unfinished and {} recent runs at the start", seen.live, seen.recent);
+    match seen.damaged {
+        0 => format!("{looked}, all whole"),
+        damaged => format!("{looked}, {damaged} rows damaged or missing: run `aura doctor`"),
+    }
 }
 
 /// What is stored, of how much, since when.
