@@ -374,15 +374,15 @@ impl Driver {
         let had_reply = live.state.replied.is_some();
         let mut out = step(&live.plan, &mut live.state, input, &moment, &keys)?;
         let kept = session.end()?;
-        let timer = live.timer;
+        let (timer, head) = (live.timer, head(live));
         if !out.records.is_empty() {
-            self.write(live, std::mem::take(&mut out.records), &moment, txn)?;
+            self.write(live, &head, std::mem::take(&mut out.records), &moment, txn)?;
         }
         self.count(before, live.row.map(|row| row.state));
-        Ok(Done { kept, ..self.done(live, out, had_reply, timer) })
+        Ok(Done { kept, ..self.done(live, head, out, had_reply, timer) })
     }
 
-    fn done(&self, live: &mut Live, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
+    fn done(&self, live: &mut Live, head: RunHead, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
         let calls = out.calls.into_iter().map(|call| {
             let flight = InFlight {
                 attempt: call.attempt,
@@ -407,7 +407,7 @@ impl Driver {
         let reply = live.state.replied.clone().filter(|_| !had_reply);
         Done {
             receipt: None,
-            head: head(live),
+            head,
             calls,
             plan: Arc::clone(&live.plan),
             reply: reply.map(|(status, headers, body)| Response { status, headers, body }),
@@ -419,7 +419,14 @@ impl Driver {
     }
 
     /// Journal, list row, live row, timer and tail of one transition.
-    fn write(&self, live: &mut Live, records: Vec<Record>, moment: &Moment, txn: &mut Txn) -> Result<(), EngineError> {
+    fn write(
+        &self,
+        live: &mut Live,
+        head: &RunHead,
+        records: Vec<Record>,
+        moment: &Moment,
+        txn: &mut Txn,
+    ) -> Result<(), EngineError> {
         let (store, tenant, run) = (&self.deps.store, live.tenant, live.state.run);
         let number = live.state.transition;
         let transition = Transition { number, at_ms: moment.now_ms, records };
@@ -427,7 +434,7 @@ impl Driver {
         if !live.state.held.is_empty() {
             self.blobs.hold(tenant, &transition, txn);
         }
-        store.put(txn, tenant, Table::Runs, run_key(tenant, run), &head(live))?;
+        store.put(txn, tenant, Table::Runs, run_key(tenant, run), head)?;
         let due = live.state.next_due().filter(|_| number > 0);
         if due != live.timer {
             if let Some(old) = live.timer {
@@ -439,7 +446,7 @@ impl Driver {
             live.timer = due;
         }
         let row = live.state.finished.is_none().then(|| LiveRow {
-            state: live.state.state(),
+            state: head.state,
             transition: number,
             due_ms: live.timer,
             flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),

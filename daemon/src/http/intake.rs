@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aura_protocol::event::Delivery;
 use aura_protocol::flow::Reply;
@@ -21,6 +22,9 @@ use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
 use crate::http::peer::Peer;
 use crate::http::{Door, body, greet, proof, unpack};
+
+/// How long an overload's refusal is held back.
+const BREATH: Duration = Duration::from_millis(250);
 
 type Route<T> = Result<Path<T>, PathRejection>;
 
@@ -57,6 +61,11 @@ async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Resp
         Some(target) if request.method() == Method::GET && target.published.enabled => asked(&door, &target, &request),
         _ => Err(Refused::NotFound),
     };
+    if let Err(Refused::Busy(_)) = outcome {
+        // Nothing of it is held any more but its connection. Refused at once, senders would come back at once, and
+        // their refusals would take the time of those who were let in.
+        tokio::time::sleep(BREATH).await;
+    }
     answer::clean(door.catalog.sink(), outcome.unwrap_or_else(IntoResponse::into_response)).await
 }
 
