@@ -107,6 +107,9 @@ options! {
         http_body_idle_seconds: u64 = 10;
         /// A body must have arrived within this time.
         http_body_seconds: u64 = 30;
+        /// Threads that answer the door and drive runs; 0: one less than there are processors (at least one), since
+        /// the store's writer is a thread of its own.
+        workers: usize = 0;
         /// Calls to providers at work at the same time.
         calls_max: usize = 64;
         /// Largest output of one step, in MiB; a larger one fails the step.
@@ -311,6 +314,9 @@ pub fn check(options: &Options) -> Result<(), Stop> {
             return refuse(name, &format!("must be between 1 and {most}"));
         }
     }
+    if options.workers > 1024 {
+        return refuse("workers", "must be at most 1024; 0 leaves it to the daemon");
+    }
     for (name, value) in [
         ("http_head_seconds", options.http_head_seconds),
         ("http_body_idle_seconds", options.http_body_idle_seconds),
@@ -419,6 +425,7 @@ mod tests {
         refused("listen = 'localhost'", "`listen` must be an address and a port");
         refused("http_body_max = 5", "between 1024");
         refused("calls_max = 0", "between 1 and");
+        refused("workers = 1025", "at most 1024");
         refused("data_dir = '/d'\nmaster_key = '/d/key'", "must not lie in the data directory");
         refused("public_url = 'ftp://x'", "public_url");
         refused("api_listen = '0.0.0.0:1'", "must be a loopback address");

@@ -22,6 +22,7 @@ mod migrate;
 mod open;
 mod pause;
 mod queue;
+pub mod random;
 pub mod rows;
 mod scrub;
 mod seal;

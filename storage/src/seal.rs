@@ -85,7 +85,7 @@ pub(crate) fn seal_value<T: Serialize>(
 
 /// Format and nonce, with room for so many bytes and the tag.
 fn opening(bytes: usize) -> Result<([u8; NONCE], Vec<u8>), SealError> {
-    let nonce = random::<NONCE>()?;
+    let nonce = crate::random::draw::<NONCE>().map_err(|error| SealError::Random(error.to_string()))?;
     let mut stored = Vec::with_capacity(1 + NONCE + bytes + TAG);
     stored.push(FORMAT);
     stored.extend_from_slice(&nonce);

@@ -13,6 +13,7 @@
 
 mod disk_faults;
 mod disk_full;
+mod e2e_backlog;
 mod e2e_backup;
 mod e2e_client;
 mod e2e_control;

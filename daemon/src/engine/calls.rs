@@ -10,10 +10,20 @@ use aura_protocol::{RunId, TenantId, Value};
 use aura_storage::{ReadError, Txn};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
+use super::backlog::Waiting;
 use super::core::plan::Plan;
 use super::core::{Call, Input, Refused};
 use super::driver::{Driver, EngineError, InFlight, lock, needs_started};
 use super::kinds::CallContext;
+
+/// A place among the calls at work.
+struct Turn<'a>(&'a Driver);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.backlog).leave();
+    }
+}
 
 /// What the journal says of a call.
 struct Scheduled {
@@ -24,15 +34,95 @@ struct Scheduled {
 }
 
 impl Driver {
-    /// Starts a call whose schedule is durable.
+    /// Starts a call whose schedule is durable, or lets it wait for its turn.
     pub fn spawn_call(self: &Arc<Self>, tenant: TenantId, run: RunId, plan: Arc<Plan>, call: Call, flight: InFlight) {
+        if !self.has_turn(tenant, run, &plan, &call, &flight) {
+            return;
+        }
         let driver = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(error) = driver.make_call(tenant, run, &plan, &call, &flight).await {
-                match error {
-                    EngineError::Refused(_) | EngineError::Commit(_) => {}
-                    error => tracing::error!(%run, %error, "the answer of a call could not be recorded"),
+            // Should it end in an unforeseen way its place must not be lost.
+            let place = Turn(&driver);
+            driver.try_call(tenant, run, &plan, &call, &flight).await;
+            drop(plan);
+            // Who ends a call takes the next one on.
+            while !(driver.stopping.is_cancelled() || driver.retired.is_cancelled()) {
+                let Some(waiting) = lock(&driver.backlog).next() else { return std::mem::forget(place) };
+                match driver.called_up(&waiting) {
+                    Ok(Some((plan, call, flight))) => {
+                        driver.try_call(waiting.tenant, waiting.run, &plan, &call, &flight).await;
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(run = %waiting.run, %error, "a call that waited could not be made"),
                 }
+            }
+        });
+    }
+
+    /// Whether a call may begin; if not it waits by its name only, and its run need not stay in memory for it.
+    fn has_turn(&self, tenant: TenantId, run: RunId, plan: &Plan, call: &Call, flight: &InFlight) -> bool {
+        if lock(&self.backlog).enter() {
+            return true;
+        }
+        // Under the run's lock: who calls it up finds the place empty.
+        let cell = self.cell(run);
+        let mut place = lock(&cell);
+        let wanted = place.as_mut().is_some_and(|live| {
+            let mine = live.calls.get(&call.at).is_some_and(|known| known.attempt == call.attempt);
+            if mine && !flight.unsent.is_cancelled() {
+                live.calls.remove(&call.at);
+                let path = live.state.path(plan, call.at).into();
+                lock(&self.backlog).wait(Waiting { tenant, run, path, attempt: call.attempt });
+            }
+            mine && flight.unsent.is_cancelled()
+        });
+        drop(place);
+        self.forget_idle(run, cell);
+        if wanted {
+            // Cancelled meanwhile: it only reports that nothing of it left.
+            lock(&self.backlog).begin();
+        }
+        wanted
+    }
+
+    /// A call whose turn has come, its run read again; `None` if it is not wanted any more.
+    fn called_up(&self, waiting: &Waiting) -> Result<Option<(Arc<Plan>, Call, InFlight)>, EngineError> {
+        let cell = self.cell(waiting.run);
+        let found = {
+            let mut place = lock(&cell);
+            if place.is_none() {
+                *place = Some(self.load(waiting.tenant, waiting.run)?);
+            }
+            place.as_mut().and_then(|live| {
+                let at = live.state.find(&live.plan, &waiting.path)?;
+                live.state.cell(at).filter(|step| step.calling() && step.attempt == waiting.attempt)?;
+                let step = live.state.step_ix(&live.plan, at)?;
+                if live.state.finished.is_some() || live.calls.contains_key(&at) {
+                    return None;
+                }
+                let flight = InFlight::new(waiting.attempt);
+                live.calls.insert(at, flight.clone());
+                Some((Arc::clone(&live.plan), Call { at, step, attempt: waiting.attempt }, flight))
+            })
+        };
+        self.forget_idle(waiting.run, cell);
+        Ok(found)
+    }
+
+    async fn try_call(self: &Arc<Self>, tenant: TenantId, run: RunId, plan: &Plan, call: &Call, flight: &InFlight) {
+        match self.make_call(tenant, run, plan, call, flight).await {
+            Ok(()) | Err(EngineError::Refused(_) | EngineError::Commit(_)) => {}
+            Err(error) => tracing::error!(%run, %error, "the answer of a call could not be recorded"),
+        }
+    }
+
+    /// A call that waited for its turn is not wanted any more: nothing of it has left.
+    pub(crate) fn spawn_dropped(self: &Arc<Self>, tenant: TenantId, run: RunId, path: String, attempt: u32) {
+        let driver = Arc::clone(self);
+        self.tasks.spawn(async move {
+            match driver.report(tenant, run, &path, attempt, dropped()).await {
+                Ok(()) | Err(EngineError::Refused(_) | EngineError::Commit(_)) => {}
+                Err(error) => tracing::error!(%run, %error, "a dropped call could not be recorded"),
             }
         });
     }

@@ -18,6 +18,8 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Admission;
+use super::backlog::Backlog;
 use super::blobs::{Blobs, Kept};
 use super::core::plan::Plan;
 use super::core::scope::Stored;
@@ -83,10 +85,14 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Whether it has a long journal and goes on by itself so soon that reading it again would be waste.
+    /// Whether reading its journal again is much work.
+    fn is_long(&self) -> bool {
+        self.state.transition >= LONG_JOURNAL || self.state.yielded_ms.is_some()
+    }
+
+    /// Whether it goes on by itself so soon that reading it again would be waste.
     fn comes_back_by(&self, soon: i64) -> bool {
-        let long = self.state.transition >= LONG_JOURNAL || self.state.yielded_ms.is_some();
-        long && self.state.next_due().is_some_and(|due| due <= soon)
+        self.state.next_due().is_some_and(|due| due <= soon)
     }
 }
 
@@ -102,6 +108,17 @@ pub(crate) struct InFlight {
     pub abort: CancellationToken,
 }
 
+impl InFlight {
+    pub fn new(attempt: u32) -> Self {
+        Self {
+            attempt,
+            sent: Arc::new(AtomicBool::new(false)),
+            unsent: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        }
+    }
+}
+
 /// A concurrency key: flow and index hash.
 pub(crate) type GateKey = (FlowId, [u8; 16]);
 
@@ -113,6 +130,8 @@ pub(crate) struct Done {
     pub receipt: Option<Receipt>,
     pub head: RunHead,
     pub calls: Vec<(Call, InFlight)>,
+    /// Calls that waited for their turn and are not wanted any more.
+    pub dropped: Vec<(String, u32)>,
     pub plan: Arc<Plan>,
     pub reply: Option<Response>,
     pub flow: FlowId,
@@ -141,8 +160,10 @@ pub(crate) struct Driver {
     /// Large values on their way to the store, and some that were read lately.
     pub blobs: Blobs,
     pub slots: Arc<Semaphore>,
-    /// Places of deliveries that are being decided and committed.
-    pub deciding: Arc<Semaphore>,
+    /// Calls that wait for one of those places.
+    pub backlog: Mutex<Backlog>,
+    /// Deliveries that are being decided and committed.
+    pub admission: Admission,
     pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
     pub stopping: CancellationToken,
     /// Its memory is given up: calls at work are dropped, their answers could not be recorded.
@@ -162,16 +183,15 @@ const SOON_MS: i64 = 60_000;
 /// … and not more runs than this are in memory.
 const KEPT_MAX: usize = 1024;
 
-/// Deliveries decided and committed at the same time. Four commits' worth of a busy day: with more, each only waits
-/// longer for its answer (1,024 made the slowest answers of an overload 47 times slower and memory 8 times larger),
-/// so one more is told to come back.
-const DECIDING_MAX: usize = 128;
+/// For each call that may be made at the same time so many have their runs in memory, to be ready when one ends.
+const READY: usize = 4;
 /// Plans kept in memory at most; they are compiled again when needed.
 const PLANS_MAX: usize = 1024;
 
 impl Driver {
     pub fn new(deps: Deps) -> Self {
         let slots = Arc::new(Semaphore::new(deps.calls_max.max(1)));
+        let backlog = Mutex::new(Backlog::new(deps.calls_max.max(1).saturating_mul(READY)));
         let blobs = Blobs::new(deps.store.clone(), deps.blobs);
         Self {
             deps,
@@ -186,7 +206,8 @@ impl Driver {
             kv: Mutex::default(),
             blobs,
             slots,
-            deciding: Arc::new(Semaphore::new(DECIDING_MAX)),
+            backlog,
+            admission: Admission::new(),
             replies: Mutex::default(),
             stopping: CancellationToken::new(),
             retired: CancellationToken::new(),
@@ -196,10 +217,7 @@ impl Driver {
 
     /// A fresh moment.
     pub fn moment(&self) -> Moment {
-        let mut seed = [0; 16];
-        if getrandom::fill(&mut seed).is_err() {
-            seed = *uuid::Uuid::now_v7().as_bytes();
-        }
+        let seed = aura_storage::random::draw().unwrap_or_else(|_| *uuid::Uuid::now_v7().as_bytes());
         Moment::new(self.deps.clock.now_ms(), seed)
     }
 
@@ -248,8 +266,8 @@ impl Driver {
     /// Forgets a run that has nothing at work; its journal has everything.
     pub fn forget_idle(&self, run: RunId, cell: Cell) {
         let mut runs = lock(&self.runs);
-        let soon = self.deps.clock.now_ms().saturating_add(SOON_MS);
-        let keep = |live: &Live| runs.len() <= KEPT_MAX && live.comes_back_by(soon);
+        let soon = || self.deps.clock.now_ms().saturating_add(SOON_MS);
+        let keep = |live: &Live| live.is_long() && runs.len() <= KEPT_MAX && live.comes_back_by(soon());
         let idle = lock(&cell).as_ref().is_none_or(|live| live.calls.is_empty() && !keep(live));
         if idle && Arc::strong_count(&cell) <= 2 {
             runs.remove(&run);
@@ -384,12 +402,7 @@ impl Driver {
 
     fn done(&self, live: &mut Live, head: RunHead, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
         let calls = out.calls.into_iter().map(|call| {
-            let flight = InFlight {
-                attempt: call.attempt,
-                sent: Arc::new(AtomicBool::new(false)),
-                unsent: CancellationToken::new(),
-                abort: CancellationToken::new(),
-            };
+            let flight = InFlight::new(call.attempt);
             live.calls.insert(call.at, flight.clone());
             (call, flight)
         });
@@ -399,9 +412,13 @@ impl Driver {
                 call.abort.cancel();
             }
         }
+        let mut dropped = Vec::new();
         for at in &out.abort_unsent {
-            if let Some(call) = live.calls.get(at) {
-                call.unsent.cancel();
+            match (live.calls.get(at), live.state.cell(*at)) {
+                (Some(call), _) => call.unsent.cancel(),
+                // It waits for its turn by its name only.
+                (None, Some(step)) => dropped.push((live.state.path(&live.plan, *at), step.attempt)),
+                (None, None) => {}
             }
         }
         let reply = live.state.replied.clone().filter(|_| !had_reply);
@@ -409,6 +426,7 @@ impl Driver {
             receipt: None,
             head,
             calls,
+            dropped,
             plan: Arc::clone(&live.plan),
             reply: reply.map(|(status, headers, body)| Response { status, headers, body }),
             flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),
@@ -476,6 +494,9 @@ impl Driver {
         }
         for (call, flight) in done.calls {
             self.spawn_call(tenant, run, Arc::clone(&done.plan), call, flight);
+        }
+        for (path, attempt) in done.dropped {
+            self.spawn_dropped(tenant, run, path, attempt);
         }
         if done.wake {
             self.wake.notify_one();

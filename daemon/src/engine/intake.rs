@@ -16,8 +16,9 @@ use aura_protocol::run::{ErrorClass, RunHead, RunStarted, StepError};
 use aura_protocol::{BlobRef, EventId, RunId, TenantId, Value, version::SEMANTICS};
 use aura_storage::rows::InboxRow;
 use aura_storage::{BLOB_MIN, DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use super::admission::Admitted;
 use super::blobs::Kept;
 use super::core::plan::{Plan, PlanTrigger};
 use super::core::scope::DoorScope;
@@ -117,7 +118,7 @@ impl Driver {
         self: &Arc<Self>,
         intake: Intake,
         permit: Permit,
-        place: OwnedSemaphorePermit,
+        place: Admitted,
     ) -> Result<Answer, Refusal> {
         let moment = self.moment();
         let failed = |error: EngineError| Refusal::Store(error.to_string());

@@ -3,8 +3,11 @@
 //! Others see [`Engine`] (accept, run, cancel, resolve), the [`Flows`] it asks for definitions, and
 //! nothing of its insides.
 
+mod admission;
+mod backlog;
 pub mod blobs;
 mod calls;
+mod carried;
 pub mod core;
 mod driver;
 mod gate;
@@ -32,6 +35,8 @@ use aura_storage::rows::ConnectionRecord;
 use crate::clock::Clock;
 use crate::hold::Hold;
 use crate::room::{Room, Tight};
+pub use admission::Asking;
+use carried::CarriedOn;
 use core::Input;
 use driver::{Driver, EngineError};
 
@@ -240,7 +245,21 @@ impl Engine {
     /// Whether one more delivery would be told to come back.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.driver().deciding.available_permits() == 0
+        let driver = self.driver();
+        let behind = driver::lock(&driver.backlog).len();
+        driver.admission.is_full(behind)
+    }
+
+    /// Counts somebody who asks to be let in, from the head of the delivery to its promise or refusal.
+    #[must_use]
+    pub fn asks(&self) -> Asking {
+        self.driver().admission.asks()
+    }
+
+    /// Calls that wait for one of the places of `calls_max`.
+    #[must_use]
+    pub fn calls_waiting(&self) -> usize {
+        driver::lock(&self.driver().backlog).len()
     }
 
     /// Accepts a delivery: returns after the commit (and after `respond`, if the trigger replies so).
@@ -249,7 +268,7 @@ impl Engine {
     ///
     /// # Errors
     /// Busy, disabled, no room or store failure: then nothing is promised.
-    pub async fn accept(&self, intake: Intake) -> Result<Answer, Refusal> {
+    pub async fn accept(&self, intake: Intake, asking: Asking) -> Result<Answer, Refusal> {
         let driver = self.driver();
         if driver.stopping.is_cancelled() {
             return Err(Refusal::Busy { retry_after_s: 2 });
@@ -264,11 +283,10 @@ impl Engine {
             return Err(Refusal::NoRoom(why));
         }
         let busy = Refusal::Busy { retry_after_s: 1 };
-        let Ok(place) = Arc::clone(&driver.deciding).try_acquire_owned() else { return Err(busy) };
+        let Some(place) = driver.admission.enter(asking).await else { return Err(busy) };
         let Some(permit) = driver.deps.store.try_reserve() else { return Err(busy) };
         let tasks = driver.tasks.clone();
-        let accepted = tasks.spawn(async move { driver.accept(intake, permit, place).await });
-        accepted.await.unwrap_or_else(|_| Err(Refusal::Store("the event could not be accepted".to_owned())))
+        CarriedOn::new(tasks, async move { driver.accept(intake, permit, place).await }).await
     }
 
     /// Deliveries that repeated an earlier event.

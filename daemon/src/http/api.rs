@@ -61,6 +61,12 @@ async fn metrics(State(door): State<Door>) -> Response {
     let text = door.counters.text(&[
         ("deliveries_at_work", "gauge", "Deliveries at work now.", number(deliveries)),
         ("deliveries_at_work_bytes", "gauge", "Bytes of bodies in memory now.", number(bytes)),
+        (
+            "calls_waiting",
+            "gauge",
+            "Calls that wait for one of the places of calls_max.",
+            number(door.engine.calls_waiting()),
+        ),
         ("memory_resident_bytes", "gauge", "Memory of the process that is in use.", resident_bytes()),
     ]);
     let mut response = text.into_response();

@@ -17,14 +17,14 @@ use axum::http::{HeaderMap, Method, StatusCode, request};
 use axum::response::{IntoResponse, Response};
 
 use crate::catalog::routes::{Proof, Target};
-use crate::engine::{Flows, Intake};
+use crate::engine::{Asking, Flows, Intake};
 use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
 use crate::http::peer::Peer;
 use crate::http::{Door, body, greet, proof, unpack};
 
 /// How long an overload's refusal is held back.
-const BREATH: Duration = Duration::from_millis(250);
+const BREATH: Duration = Duration::from_millis(500);
 
 type Route<T> = Result<Path<T>, PathRejection>;
 
@@ -54,16 +54,19 @@ pub async fn provider(State(door): State<Door>, path: Route<(String, String)>, r
 }
 
 async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Response {
+    let asking = door.engine.asks();
     let outcome = match target {
         Some(target) if request.method() == Method::POST && target.published.enabled => {
-            deliver(&door, target, request).await
+            deliver(&door, target, request, asking).await
         }
         Some(target) if request.method() == Method::GET && target.published.enabled => asked(&door, &target, &request),
         _ => Err(Refused::NotFound),
     };
     if let Err(Refused::Busy(_)) = outcome {
         // Nothing of it is held any more but its connection. Refused at once, senders would come back at once, and
-        // their refusals would take the time of those who were let in.
+        // their refusals would take the time of those who were let in. It still asks: who stands outside tells an
+        // overload from a burst.
+        let _asking = door.engine.asks();
         tokio::time::sleep(BREATH).await;
     }
     answer::clean(door.catalog.sink(), outcome.unwrap_or_else(IntoResponse::into_response)).await
@@ -76,7 +79,7 @@ fn asked(door: &Door, target: &Target, request: &Request) -> Result<Response, Re
     greet::answer(target, &door.catalog.now(), &known).unwrap_or(Err(Refused::NotFound))
 }
 
-async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<Response, Refused> {
+async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Asking) -> Result<Response, Refused> {
     let (head, mut body) = request.into_parts();
     let packed = check_head(&head, &target)?;
     let peer = head.extensions.get::<Peer>().and_then(|peer| door.proxies.client(peer.0, &head.headers));
@@ -166,7 +169,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request) -> Result<R
     let shown = delivery.to_trigger_with(json);
     let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, shown, delivery_id };
     // The engine goes on with what it began even if this sender hangs up.
-    let answer = door.engine.accept(intake).await?;
+    let answer = door.engine.accept(intake, asking).await?;
     drop((place, waits));
     target.saw(answer.ack.event_id);
     door.engine.repeats().note(&target.published.name, &target.trigger_id, event, now_ms, &answer.ack);

@@ -40,6 +40,9 @@ pub const BODY_MAX: usize = 10 * 1024 * 1024;
 const LARGE: usize = 256 * 1024;
 /// Time for name, TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections kept to one host: as many calls as may be at work by default, so that a burst of calls does not
+/// close connections that the next burst opens again.
+const IDLE_MAX: usize = 64;
 /// Longest time of one request.
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Idle connections are dropped soon, so that a request seldom meets one that the peer is closing.
@@ -271,7 +274,7 @@ fn build(inner: &Inner, tls: bool) -> Result<Client, String> {
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(16)
+        .pool_max_idle_per_host(IDLE_MAX)
         .dns_resolver(policy::Resolver::new(Arc::clone(&inner.policy), Arc::clone(&inner.names)));
     if !tls {
         builder = builder.tls_certs_only([]);
