@@ -141,12 +141,6 @@ impl Known {
         &self.secrets
     }
 
-    /// Whether the whole of a text is a secret.
-    pub fn is(&self, keyed: &Keyed, text: &[u8]) -> bool {
-        let tag = keyed.tag(text);
-        self.secrets.iter().any(|secret| secret.tag == tag)
-    }
-
     /// Every place of a text at which a form of a secret stands.
     pub fn find(&self, keyed: &Keyed, text: &[u8], found: &mut impl FnMut(Range<usize>)) {
         let Some(automaton) = &self.automaton else { return };

@@ -66,6 +66,8 @@ fn an_answer_stays_json_also_where_the_secret_is_a_number() {
     assert_eq!(answer(r#"{"a": 123456789012, "b": 1.50}"#), r#"{"a":"[secret]","b":1.50}"#);
     assert_eq!(answer(r#"{"tok-123456": ["tok\u002d123456"]}"#), r#"{"[secret]":["[secret]"]}"#);
     assert_eq!(answer(r#"{"a" : 1.50}"#), r#"{"a" : 1.50}"#, "what has none is not touched");
+    assert_eq!(answer("[7, 116, 111, 107, 45, 49, 50, 51, 52, 53, 54]"), "[7, [secret]]", "as a list of bytes");
+    assert_eq!(answer(r#"[91234567890129]"#), r#"["[secret]"]"#);
     assert_eq!(answer("<p>tok-123456"), "<p>[secret]");
     assert_eq!(answer("{\"a\":\"tok-123456\"}\n{}"), "{\"a\":\"[secret]\"}\n{}");
 }

@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ids", run: targets::ids, seeds: targets::IDS },
     Target { name: "json", run: targets::json, seeds: targets::JSON },
     Target { name: "sanitizer", run: targets::sanitizer, seeds: targets::SANITIZER },
+    Target { name: "secrets", run: targets::secrets, seeds: targets::SECRETS },
     Target { name: "signature", run: targets::signature, seeds: targets::SIGNATURE },
     Target { name: "url", run: targets::url, seeds: targets::URL },
     Target { name: "wire", run: targets::wire, seeds: targets::WIRE },

@@ -1,6 +1,7 @@
 //! What must hold of each parser, whatever comes. A function panics if it does not; see [`crate::TARGETS`].
 
-use aura_integrations::http::EgressPolicy;
+use aura_integrations::http::{EgressPolicy, HttpResponse};
+use aura_integrations::redact::Sink;
 use aura_protocol::event::Delivery;
 use aura_protocol::expr::{Scope, Template};
 use aura_protocol::flow::{self, Severity};
@@ -187,6 +188,34 @@ pub fn delivery(bytes: &[u8]) {
     assert!(shown.get("body").is_some() && shown.get("query").is_some());
     assert_eq!(Value::from_json(shown.to_json().as_bytes()), Ok(shown), "what expressions see is data");
     assert_eq!(round(&delivery), delivery);
+}
+
+/// Seeds of [`secrets()`].
+pub const SECRETS: &[&[u8]] = &[
+    br#"{"a":"sk_live_9 b\"c/d","b":["sk_live_9%20b%22c%2Fd","c2tfbGl2ZV85IGIiYy9k"],"n":123456789012}"#,
+    b"sk_live_9+b%22c%2fd&x=%73%6b_live_9 b&quot;c&#x2f;d 736b5f6c6976655f39206222632f64",
+    br#"\u{73}k_live_9 b\\\"c\/d [115, 107, 95, 108, 105, 118, 101, 95, 57, 32, 98, 34, 99, 47, 100]"#,
+];
+
+/// No secret is left in what a peer said, also not in its parsed texts, and what has none is not touched.
+pub fn secrets(bytes: &[u8]) {
+    static SINK: std::sync::LazyLock<Sink> = std::sync::LazyLock::new(|| {
+        let sink = Sink::default();
+        sink.replace(["sk_live_9 b\"c/d", "123456789012"].into_iter());
+        sink
+    });
+    let clean = SINK.bytes(bytes);
+    if !SINK.finds(bytes) {
+        assert_eq!(clean, bytes, "nothing was there");
+    }
+    assert!(!SINK.finds(&clean), "a second pass finds more");
+    let headers = vec![("x".to_owned(), String::from_utf8_lossy(bytes).into_owned())];
+    let mut answer = HttpResponse { status: 200, headers, body: bytes.to_vec() };
+    SINK.answer(&mut answer);
+    assert!(!SINK.finds(&answer.body) && answer.headers.iter().all(|(_, value)| !SINK.finds(value.as_bytes())));
+    if let Ok(value) = Value::from_json(&answer.body) {
+        assert!(!SINK.finds(value.to_json_pretty().as_bytes()), "written otherwise it shows");
+    }
 }
 
 /// Seeds of [`sanitizer()`].
