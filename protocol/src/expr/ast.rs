@@ -87,6 +87,10 @@ pub(super) struct Pattern {
     pub(super) source: Box<str>,
     pub(super) global: bool,
     pub(super) regex: regex::Regex,
+    /// How many of its places can be at work at once at worst: what a byte of text costs.
+    pub(super) weight: usize,
+    /// Whether it can look far beyond what it then takes as its match, again and again.
+    pub(super) far: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

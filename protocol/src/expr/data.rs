@@ -237,6 +237,12 @@ impl<'a> Data<'a> {
             (Self::Dec(left), Self::Dec(right)) => Some(left.cmp(right)),
             (Self::Text(left), Self::Text(right)) => Some(left.as_bytes().cmp(right.as_bytes())),
             (Self::Date(left), Self::Date(right)) => Some(left.timestamp().cmp(&right.timestamp())),
+            (Self::Int(left), Self::Dec(right)) if let Some(left) = Number::Int(*left).decimal() => {
+                Some(left.cmp(right))
+            }
+            (Self::Dec(left), Self::Int(right)) if let Some(right) = Number::Int(*right).decimal() => {
+                Some(left.cmp(&right))
+            }
             _ => Some(compare_text(&self.number_text()?, &other.number_text()?)),
         }
     }

@@ -1,26 +1,19 @@
 //! Evaluation: a walk over the tree within a budget.
 //!
 //! Everything that can loop pays steps and everything that can grow pays bytes *before* it does so
-//! ([`Machine::steps`], [`Machine::grow`]); recursion is bounded by the height of the tree and, for values
+//! (`budget`); recursion is bounded by the height of the tree and, for values
 //! nested by `reduce` or JSON, by [`NESTING_MAX`]. Missing things are errors unless `?.` or `??` says otherwise.
 
 use std::cmp::Ordering;
 
 use super::ast::{Binary, Item, Kind, Property, Term};
+use super::budget::{BYTES_MAX, COPY_MAX, HEAP_MAX, ITEM_BYTES, ITEM_HEAP, STEPS_MAX};
 use super::data::{Data, Fields, List, Object, Text, date_text, offset_text};
 use super::functions::{Args, Function, type_names};
 use super::number::Number;
 use super::{ExprError, Scope};
 use crate::value::{DEPTH_MAX, Value};
 
-/// Bytes that one evaluation may produce.
-pub(super) const BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of input that one evaluation may hand through unchanged.
-pub(super) const COPY_MAX: usize = 16 * 1024 * 1024;
-/// Steps of one evaluation: constructs evaluated, items visited, and a step for each 64 bytes scanned.
-pub(super) const STEPS_MAX: u64 = 250_000;
-/// What one list item or field costs in bytes.
-pub(super) const ITEM_BYTES: usize = 16;
 /// Nesting allowed while computing; what leaves is held to [`DEPTH_MAX`].
 const NESTING_MAX: usize = 200;
 
@@ -75,9 +68,10 @@ enum Found<'a> {
 pub(super) struct Machine<'a> {
     pub(super) scope: &'a dyn Scope,
     locals: Vec<Data<'a>>,
-    steps_left: u64,
-    bytes_left: usize,
-    copy_left: usize,
+    pub(super) steps_left: u64,
+    pub(super) bytes_left: usize,
+    pub(super) heap_left: usize,
+    pub(super) copy_left: usize,
     /// What `now`, `uuid` and `random` gave.
     pub(super) draws: Vec<Value>,
     /// How often entropy was drawn.
@@ -91,59 +85,11 @@ impl<'a> Machine<'a> {
             locals: Vec::new(),
             steps_left: STEPS_MAX,
             bytes_left: BYTES_MAX,
+            heap_left: HEAP_MAX,
             copy_left: COPY_MAX,
             draws: Vec::new(),
             drawn: 0,
         }
-    }
-
-    /// What it has cost so far.
-    pub(super) fn cost(&self) -> super::Cost {
-        super::Cost {
-            steps: STEPS_MAX.saturating_sub(self.steps_left),
-            bytes: BYTES_MAX.saturating_sub(self.bytes_left),
-        }
-    }
-
-    /// Pays for work.
-    pub(super) fn steps(&mut self, count: usize) -> Result<(), Fail> {
-        match self.steps_left.checked_sub(u64::try_from(count).unwrap_or(u64::MAX)) {
-            Some(left) => {
-                self.steps_left = left;
-                Ok(())
-            }
-            None => Err(Fail::new(format!("the expression needs more than {STEPS_MAX} steps"))
-                .hint("work on fewer items, or do this in a code step")),
-        }
-    }
-
-    /// Pays for reading `bytes` of text.
-    pub(super) fn scan(&mut self, bytes: usize) -> Result<(), Fail> {
-        self.steps(bytes / 64 + 1)
-    }
-
-    /// Pays for `bytes` that are about to be made.
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Fail> {
-        match self.bytes_left.checked_sub(bytes) {
-            Some(left) => {
-                self.bytes_left = left;
-                Ok(())
-            }
-            None => Err(Fail::new("the expression makes more than 1 MiB of data")
-                .hint("take only the fields and items that are needed")),
-        }
-    }
-
-    /// Pays for `count` items of a list or object that is about to be made.
-    pub(super) fn grow_items(&mut self, count: usize) -> Result<(), Fail> {
-        self.steps(count)?;
-        self.grow(count.saturating_mul(ITEM_BYTES))
-    }
-
-    /// A text that was made, paid for now.
-    pub(super) fn made_text(&mut self, text: String) -> Outcome<'a> {
-        self.grow(text.len())?;
-        Ok(Data::text(text))
     }
 
     /// Calls a function that was given as an argument.
@@ -266,6 +212,7 @@ impl<'a> Machine<'a> {
                 }
             }
         }
+        self.heap(48)?;
         Ok(Data::list(out))
     }
 
@@ -275,7 +222,8 @@ impl<'a> Machine<'a> {
             match property {
                 Property::Pair(key, value) => {
                     let data = self.eval(value)?;
-                    self.grow(ITEM_BYTES + key.len())?;
+                    self.grow(key.len())?;
+                    self.grow_fields(1)?;
                     out.insert(Text::Borrowed(key), data);
                 }
                 Property::Computed(key, value) => {
@@ -292,12 +240,13 @@ impl<'a> Machine<'a> {
                         }
                     };
                     let data = self.eval(value)?;
-                    self.grow(ITEM_BYTES + name.len())?;
+                    self.grow(name.len())?;
+                    self.grow_fields(1)?;
                     out.insert(name, data);
                 }
                 Property::Spread(value) => match self.eval(value)? {
                     Data::Object(object) => {
-                        self.grow_items(object.len())?;
+                        self.grow_fields(object.len())?;
                         out.extend(object.iter());
                     }
                     other => {
@@ -310,6 +259,7 @@ impl<'a> Machine<'a> {
                 },
             }
         }
+        self.heap(160)?;
         Ok(Data::object(out))
     }
 
@@ -440,7 +390,8 @@ impl<'a> Machine<'a> {
             return Err(fail.at(term.at));
         };
         let args = Args { function: chosen, values: &values, method };
-        (chosen.run)(self, &args).map(Found::Data).map_err(|fail| fail.at(term.at))
+        let made = (chosen.run)(self, &args).and_then(|made| self.around(&made).map(|()| made));
+        made.map(Found::Data).map_err(|fail| fail.at(term.at))
     }
 
     fn binary(&mut self, operator: Binary, left: (&Term, Data<'a>), right: (&Term, Data<'a>)) -> Outcome<'a> {
@@ -617,8 +568,9 @@ impl<'a> Machine<'a> {
         if depth > DEPTH_MAX {
             return Err(Fail::new(format!("the result is nested deeper than {DEPTH_MAX} levels")));
         }
-        if !free {
-            self.grow(if depth == 0 { 0 } else { ITEM_BYTES })?;
+        if !free && depth > 0 {
+            self.grow(ITEM_BYTES)?;
+            self.heap(ITEM_HEAP)?;
         }
         Ok(match data {
             Data::Null => Value::Null,
@@ -645,6 +597,7 @@ impl<'a> Machine<'a> {
                 for (key, value) in object.iter() {
                     if !free {
                         self.grow(key.len())?;
+                        self.heap(ITEM_HEAP)?;
                     }
                     out.insert(key.to_string(), self.out(value, free, depth + 1)?);
                 }

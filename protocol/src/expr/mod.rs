@@ -6,6 +6,7 @@
 //! is `docs/expressions.md`), `number` the arithmetic, `template` the splitting of text.
 
 mod ast;
+mod budget;
 mod data;
 mod eval;
 pub mod functions;
@@ -16,6 +17,7 @@ mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use crate::value::Value;
 use eval::Machine;
@@ -181,7 +183,8 @@ impl Template {
         matches!(self.tree, Tree::Constant(_))
     }
 
-    /// Evaluates all of it within the budgets: 1 MiB made, 16 MiB of input handed through, 250,000 steps.
+    /// Evaluates all of it within the budgets: 1 MiB made, 5 MiB with what stands around it, 16 MiB of input handed
+    /// through, 250,000 steps.
     ///
     /// # Errors
     /// One sentence that names the path or the two types.

@@ -18,6 +18,9 @@ const PREFIXES: &[&str] = &["Math", "JSON", "Object", "Array", "Number", "Date"]
 /// Largest compiled regular expression, in bytes.
 const REGEX_BYTES: usize = 256 * 1024;
 
+/// Regular expressions in one expression: each holds memory of its own.
+const REGEXES_MAX: usize = 8;
+
 /// Words of JavaScript and n8n that mean nothing here, with what to write.
 const FOREIGN: &[(&str, &str)] = &[
     ("new", "write `date(x)` for `new Date(x)` and `now()` for `new Date()`"),
@@ -53,6 +56,8 @@ pub(super) struct Parser<'s> {
     locals: Vec<&'s str>,
     /// Names besides the roots: what maps around call their items (`as`).
     names: &'s [&'s str],
+    /// Regular expressions so far.
+    regexes: usize,
 }
 
 type Parsed<T = Term> = Result<T, Fault>;
@@ -60,7 +65,8 @@ type Parsed<T = Term> = Result<T, Fault>;
 /// Reads one expression of `text` from `at`; gives the tree and the offset behind it.
 pub(super) fn parse<'s>(text: &'s str, at: usize, names: &'s [&'s str]) -> Parsed<(Term, usize)> {
     let lexer = Lexer { text, at };
-    let mut parser = Parser { lexer, token: Token::End, at, before: at, depth: 0, locals: Vec::new(), names };
+    let mut parser =
+        Parser { lexer, token: Token::End, at, before: at, depth: 0, locals: Vec::new(), names, regexes: 0 };
     parser.advance()?;
     let term = parser.expression()?;
     // `}}` ends an expression in text; the caller looks for it from here.
@@ -630,8 +636,14 @@ impl<'s> Parser<'s> {
             };
             Fault::new(at, message).hint("there is no look-around and no back-reference, so that matching stays fast")
         })?;
+        self.regexes += 1;
+        if self.regexes > REGEXES_MAX {
+            let message = format!("the expression has more than {REGEXES_MAX} regular expressions");
+            return Err(Fault::new(at, message).hint("join them with `|`, or make it several steps"));
+        }
+        let (weight, far) = super::weight::of(source);
         self.advance()?;
-        self.term(at, Kind::Regex(Box::new(Pattern { source: source.into(), global, regex })))
+        self.term(at, Kind::Regex(Box::new(Pattern { source: source.into(), global, regex, weight, far })))
     }
 }
 

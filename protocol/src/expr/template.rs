@@ -5,8 +5,9 @@
 //! the value is kept as it is.
 
 use super::ast::{Kind, Term};
+use super::budget::ITEM_BYTES;
 use super::data::Data;
-use super::eval::{Fail, ITEM_BYTES, Machine};
+use super::eval::{Fail, Machine};
 use super::lexer::Fault;
 use super::parser::parse;
 use super::{ExprError, Reference};

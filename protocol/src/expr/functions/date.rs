@@ -204,12 +204,14 @@ fn of_ms(ms: i64) -> Result<Zoned, Fail> {
 
 fn now<'a>(machine: &mut Machine<'a>, _args: &Args<'a, '_>) -> Outcome<'a> {
     let date = of_ms(machine.scope.now_ms())?;
+    machine.heap(240)?;
     machine.draws.push(Value::Str(offset_text(&date)));
     made(machine, date)
 }
 
 fn now_ms<'a>(machine: &mut Machine<'a>, _args: &Args<'a, '_>) -> Outcome<'a> {
     machine.grow(64)?;
+    machine.heap(160)?;
     let ms = i128::from(machine.scope.now_ms());
     machine.draws.push(Value::Int(ms));
     Ok(Data::Int(ms))

@@ -1,7 +1,8 @@
 //! JSON, conversions between types, and the tests for emptiness.
 
+use super::super::budget::{ITEM_BYTES, ITEM_HEAP};
 use super::super::data::{Data, date_text, offset_text};
-use super::super::eval::{Fail, ITEM_BYTES, Machine, Outcome, a};
+use super::super::eval::{Fail, Machine, Outcome, a};
 use super::types::{ANY, LIST, NULL, OBJECT, TEXT};
 use super::{Args, Function, both, method, plain};
 use crate::value::Value;
@@ -73,15 +74,17 @@ fn write<'a>(
 ) -> Outcome<'a, ()> {
     machine.steps(1)?;
     let before = out.len();
-    let line = |out: &mut String, level: usize| {
+    let line = |machine: &mut Machine<'a>, out: &mut String, level: usize| {
         if pretty {
+            machine.grow(level * 2 + 1)?;
             out.push('\n');
             out.extend(std::iter::repeat_n("  ", level));
         }
+        Ok::<(), Fail>(())
     };
     match data {
         Data::Text(text) => {
-            machine.grow(text.len())?;
+            escapes(machine, text)?;
             out.push_str(&quoted(text));
         }
         Data::Date(date) => out.push_str(&quoted(&date_text(date))),
@@ -90,24 +93,25 @@ fn write<'a>(
             for (place, item) in list.iter().enumerate() {
                 machine.grow(ITEM_BYTES)?;
                 out.push_str(if place > 0 { "," } else { "" });
-                line(out, level + 1);
+                line(machine, out, level + 1)?;
                 write(machine, &item, pretty, level + 1, out)?;
             }
-            line(out, level);
+            line(machine, out, level)?;
             out.push(']');
             return Ok(());
         }
         Data::Object(object) if object.len() > 0 => {
             out.push('{');
             for (place, (key, value)) in object.iter().enumerate() {
-                machine.grow(ITEM_BYTES + key.len())?;
+                machine.grow(ITEM_BYTES)?;
+                escapes(machine, &key)?;
                 out.push_str(if place > 0 { "," } else { "" });
-                line(out, level + 1);
+                line(machine, out, level + 1)?;
                 out.push_str(&quoted(&key));
                 out.push_str(if pretty { ": " } else { ":" });
                 write(machine, &value, pretty, level + 1, out)?;
             }
-            line(out, level);
+            line(machine, out, level)?;
             out.push('}');
             return Ok(());
         }
@@ -119,6 +123,13 @@ fn write<'a>(
         number => out.push_str(&number.number_text().unwrap_or_default()),
     }
     machine.grow(out.len() - before)
+}
+
+/// Pays for a text as JSON writes it, six bytes for a control character.
+fn escapes(machine: &mut Machine<'_>, text: &str) -> Result<(), Fail> {
+    machine.scan(text.len())?;
+    let more = text.bytes().filter(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')).count();
+    machine.grow(text.len().saturating_add(more.saturating_mul(5)))
 }
 
 fn quoted(text: &str) -> String {
@@ -144,7 +155,9 @@ fn stringify<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> 
 fn parse<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let text = args.text(0)?;
     machine.scan(text.len())?;
-    // Each byte can become an item at worst (`[[],[],…`); the weight is paid when it is known.
+    // Where a value can begin one is paid for, before it is made; the weight when it is known.
+    let values = text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    machine.heap(values.saturating_mul(2 * ITEM_HEAP))?;
     machine.grow(text.len())?;
     let value =
         Value::from_json(text.as_bytes()).map_err(|error| Fail::new(format!("`{}`: {error}", args.function.name)))?;

@@ -20,7 +20,9 @@ An expression is a JavaScript expression without the surprises:
   are equal if their content is. Null, lists and objects in text are errors: write `?? ''` or `json(x)`.
 - Numbers are exact: integers of 128 bits, decimals of 28 digits. Lengths count characters.
 - Functions such as `x => x.id` stand as arguments only and are one expression.
-- One evaluation makes at most 1 MiB and takes at most 250,000 steps.
+- One evaluation makes at most 1 MiB of data, holds at most 8 MiB with what stands around them, and takes at most
+  250,000 steps; an expression has at most 8 regular expressions. A search pays for the length of the text times
+  the places of the pattern that can be at work at once: `/(a|b){500}x/` on a long text is refused, not slow.
 ";
 
 const NAMES: &str = "

@@ -1,7 +1,8 @@
 //! Replacing, splitting and matching, with plain text or with a regular expression.
 //!
-//! The engine is linear in the text for one match. For all matches of one text the worst case is matches
-//! times length, so that product is paid for.
+//! The engine is linear in the text for one match, times the places in the pattern that can be at work at once
+//! at worst: a search pays for both. For all matches of one text the worst case is matches times length, where a
+//! pattern can look far beyond its match: there that product is paid for too.
 
 use regex::Captures;
 
@@ -22,9 +23,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     method("groups", TEXT, (1, 1), "The named groups of the first match as an object, or null.", ("'id 42'.groups(/id (?<id>\\d+)/)", "{\"id\":\"42\"}"), groups),
 ];
 
+/// Pays for looking through a text once.
+fn search_cost(machine: &mut Machine<'_>, pattern: &Pattern, bytes: usize) -> Result<(), Fail> {
+    machine.steps((bytes / 64 + 1).saturating_mul(pattern.weight.saturating_mul(2).saturating_add(1)))
+}
+
 /// Pays for one more match in a text of which `left` bytes remain.
-fn pay_match(machine: &mut Machine<'_>, left: usize) -> Result<(), Fail> {
-    machine.steps(left / 4096 + 1)
+fn pay_match(machine: &mut Machine<'_>, pattern: &Pattern, left: usize) -> Result<(), Fail> {
+    machine.steps(2)?;
+    if pattern.far { search_cost(machine, pattern, left / 2) } else { Ok(()) }
 }
 
 fn capture<'a>(found: Option<regex::Match<'_>>) -> Data<'a> {
@@ -78,7 +85,10 @@ fn replaced<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>, every: bool) -> 
     let (text, instead) = (args.text(0)?, instead(args)?);
     machine.scan(text.len())?;
     match args.get(1) {
-        Some(Data::Regex(pattern)) => replace_pattern(machine, text, pattern, &instead, every || pattern.global),
+        Some(Data::Regex(pattern)) => {
+            search_cost(machine, pattern, text.len())?;
+            replace_pattern(machine, text, pattern, &instead, every || pattern.global)
+        }
         _ => replace_text(machine, text, args.text(1)?, &instead, every),
     }
 }
@@ -116,7 +126,7 @@ fn replace_pattern<'a>(
     let mut done = 0;
     for found in pattern.regex.captures_iter(text).take(if every { usize::MAX } else { 1 }) {
         let Some(whole) = found.get(0) else { continue };
-        pay_match(machine, text.len() - whole.start())?;
+        pay_match(machine, pattern, text.len() - whole.start())?;
         push(machine, &mut out, text.get(done..whole.start()).unwrap_or(""))?;
         match instead {
             Instead::Text(new) => expand(machine, &found, new, &mut out)?,
@@ -181,8 +191,9 @@ fn split<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     match args.get(1) {
         Some(Data::Regex(pattern)) => {
             let mut left = text.len();
+            search_cost(machine, pattern, left)?;
             for piece in pattern.regex.split(text).take(most) {
-                pay_match(machine, left)?;
+                pay_match(machine, pattern, left)?;
                 left = left.saturating_sub(piece.len());
                 add(machine, piece)?;
             }
@@ -205,7 +216,7 @@ fn split<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
 
 fn matches<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let (text, pattern) = (args.text(0)?, args.pattern(1)?);
-    machine.scan(text.len())?;
+    search_cost(machine, pattern, text.len())?;
     if !pattern.global {
         return match pattern.regex.captures(text) {
             None => Ok(Data::Null),
@@ -214,7 +225,7 @@ fn matches<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     }
     let mut out = Vec::new();
     for found in pattern.regex.find_iter(text) {
-        pay_match(machine, text.len() - found.start())?;
+        pay_match(machine, pattern, text.len() - found.start())?;
         machine.grow_items(1)?;
         machine.grow(found.len())?;
         out.push(Data::text(found.as_str().to_owned()));
@@ -224,10 +235,10 @@ fn matches<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
 
 fn match_all<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let (text, pattern) = (args.text(0)?, args.pattern(1)?);
-    machine.scan(text.len())?;
+    search_cost(machine, pattern, text.len())?;
     let mut out = Vec::new();
     for found in pattern.regex.captures_iter(text) {
-        pay_match(machine, text.len() - found.get(0).map_or(0, |whole| whole.start()))?;
+        pay_match(machine, pattern, text.len() - found.get(0).map_or(0, |whole| whole.start()))?;
         machine.grow_items(1)?;
         out.push(Data::list(captures(machine, &found)?));
     }
@@ -236,20 +247,20 @@ fn match_all<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> 
 
 fn search<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let (text, pattern) = (args.text(0)?, args.pattern(1)?);
-    machine.scan(text.len())?;
+    search_cost(machine, pattern, text.len())?;
     let before = pattern.regex.find(text).and_then(|found| text.get(..found.start()));
     Ok(before.map_or(Data::Int(-1), |before| super::count(before.chars().count())))
 }
 
 fn test<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let (pattern, text) = (args.pattern(0)?, args.text(1)?);
-    machine.scan(text.len())?;
+    search_cost(machine, pattern, text.len())?;
     Ok(Data::Bool(pattern.regex.is_match(text)))
 }
 
 fn groups<'a>(machine: &mut Machine<'a>, args: &Args<'a, '_>) -> Outcome<'a> {
     let (text, pattern) = (args.text(0)?, args.pattern(1)?);
-    machine.scan(text.len())?;
+    search_cost(machine, pattern, text.len())?;
     let Some(found) = pattern.regex.captures(text) else { return Ok(Data::Null) };
     let mut out = Fields::new();
     for name in pattern.regex.capture_names().flatten() {
