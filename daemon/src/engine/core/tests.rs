@@ -11,6 +11,7 @@ use super::fixtures::started;
 use super::plan::Plan;
 use super::{Call, Input, Moment, RunState, step};
 
+mod book;
 mod reference;
 
 fn plan(steps: &str) -> Arc<Plan> {
