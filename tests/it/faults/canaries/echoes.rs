@@ -209,3 +209,30 @@ fn without_the_sink_the_secrets_would_be_seen() {
     }
     assert!(search.hits.iter().any(|hit| hit.contains("in pieces in page.error")), "{:#?}", search.hits);
 }
+
+#[test]
+fn a_flow_never_holds_what_a_connection_holds() {
+    let daemon = Daemon::start();
+    let secret = &secrets()[0];
+    let text = |value: &str| {
+        format!(
+            "aura: 1\nflow: held\ntriggers: [{{ id: m, on: manual }}]\nsteps:\n  - id: a\n    set: {{ x: \"{value}\" }}\n"
+        )
+    };
+    daemon.apply(&text(secret)).expect("nobody knows yet that it is one");
+    daemon.secret("late", secret);
+    daemon.secret("weak", "orders");
+    let shown = daemon.ask().flow_show("held".to_owned()).expect("the flow").draft.expect("a draft");
+    assert_eq!(shown, text("[secret]"));
+    for (given, says) in [(text(secret), "a secret of a connection stands"), (shown, "was taken out when it was shown")]
+    {
+        let error = daemon.apply(&given).expect_err("a refusal");
+        assert!(error.message.contains(says) && error.hint.is_some(), "{error}");
+    }
+    daemon.apply(&text("{{ run.id }}")).expect("without it");
+    daemon.apply(&text("[secret]")).expect("nothing was taken out of any flow now");
+    let findings = daemon.ask().doctor(aura_protocol::rpc::DoctorRequest { deep: false }).expect("findings");
+    let weak: Vec<&str> =
+        findings.iter().filter(|found| found.subject == "secrets").map(|f| f.message.as_str()).collect();
+    assert!(weak.len() == 1 && weak[0].starts_with("weak.value: too short or too plain"), "{weak:?}");
+}
