@@ -108,12 +108,12 @@ impl Checks<'_> {
     /// Needs that another need brings anyway: only where all needs are waited for, however they settle.
     fn redundant(&mut self, row: &ScopeRow<'_>, siblings: &HashMap<&str, usize>) {
         let needs = needs_of(row, siblings);
-        for (need, node) in Graph::new(needs).redundant(REDUNDANT_MOST) {
-            let (Some(step), Some(needed)) = (row.steps.get(node), row.steps.get(need)) else { continue };
+        for (need, wants) in Graph::new(needs).redundant(REDUNDANT_MOST) {
+            let (Some(step), Some(needed)) = (row.steps.get(wants), row.steps.get(need)) else { continue };
             let written = step.needs.as_deref().unwrap_or_default();
             let place = written.iter().position(|it| it.step == needed.id && it.when == "settled");
             let Some(place) = place.filter(|_| step.join.is_none()) else { continue };
-            let path = row.step_path(node).field("needs").item(place);
+            let path = row.step_path(wants).field("needs").item(place);
             self.note(&path, format!("`{}` can be left out: what else `{}` needs has it settled", needed.id, step.id));
         }
     }
