@@ -159,6 +159,10 @@ impl App {
         let at_socket = places.rpc.listener()?;
         let store = open_store(&options, &key).await?;
         let failed = store.failed();
+        match store.steady() {
+            Ok(kept) => kept.iter().for_each(|kept| clock.resume(kept)),
+            Err(error) => tracing::error!(%error, "how the clock went before is lost: what waits counts by the wall"),
+        }
 
         let registry = Arc::new(Registry::builtin());
         let http =
@@ -208,6 +212,7 @@ impl App {
             settings,
         });
         tasks.spawn(room.watch(service.store.clone(), bounds, tasks.closing.clone()));
+        tasks.spawn(service.clock.clone().keep(service.store.clone(), tasks.closing.clone()));
         tasks.spawn(renewed(service.clone()));
         let retention = Retention {
             store: service.store.clone(),

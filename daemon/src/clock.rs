@@ -1,17 +1,25 @@
 //! The daemon's clocks: the engine's, which no setting of the system's clock can jerk, and the one on the wall.
 //!
 //! Invariant: what lasts (sleeps, retries, deadlines, debounce) is measured in the engine's time, which follows the
-//! wall while that goes evenly and goes on evenly when it is set; only schedules and signatures look at the wall.
+//! wall while that goes evenly and goes on evenly when it is set, also over a restart within one boot of the machine;
+//! only schedules and signatures look at the wall.
 //! Only a demo daemon has a clock that can be moved. Nothing in the engine reads the system's time except through
 //! here. Time-outs of calls are real time (tokio's).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use aura_storage::{Steady, Store};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// The wall may be off by this much before it counts as set: what NTP does in small steps is followed.
 const EVEN_MS: i64 = 1_000;
+
+/// Where the kernel names the boot of the machine.
+const BOOT_NAME: &str = "/proc/sys/kernel/random/boot_id";
+/// How often it is looked whether the clock goes otherwise than what was kept of it.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Time in Unix milliseconds. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -27,6 +35,8 @@ struct Inner {
     /// The wall was set, and the log said so.
     apart: AtomicBool,
     jumped: Notify,
+    /// It settled: how it goes with the time since boot has changed at once.
+    settled: Notify,
 }
 
 /// Milliseconds since boot, sleep of the machine included; nobody can set it.
@@ -56,6 +66,7 @@ impl Clock {
             base_ms: AtomicI64::new(jiff::Timestamp::now().as_millisecond() - since_boot_ms()),
             apart: AtomicBool::new(false),
             jumped: Notify::new(),
+            settled: Notify::new(),
         };
         Self(Arc::new(inner))
     }
@@ -88,6 +99,54 @@ impl Clock {
         let (wall, boot) = (jiff::Timestamp::now().as_millisecond(), since_boot_ms());
         if wall > boot.saturating_add(self.0.base_ms.load(Ordering::Acquire)) {
             self.0.base_ms.store(wall.saturating_sub(boot), Ordering::Release);
+            self.0.settled.notify_one();
+        }
+    }
+
+    /// How it goes with the time since boot; none for a clock that can be moved, or where the boot has no name.
+    #[must_use]
+    pub fn steady(&self) -> Option<Steady> {
+        let boot = std::fs::read_to_string(BOOT_NAME).ok().filter(|_| !self.0.movable)?;
+        // What was set meanwhile is seen, small steps are followed.
+        let _ = self.now_ms();
+        Some(Steady { boot: boot.trim().to_owned(), base_ms: self.0.base_ms.load(Ordering::Acquire) })
+    }
+
+    /// Goes on as an earlier daemon of this boot did, whatever the wall was set to since. Before anything waits.
+    pub fn resume(&self, kept: &Steady) {
+        if self.steady().is_none_or(|now| now.boot != kept.boot) {
+            return;
+        }
+        self.0.base_ms.store(kept.base_ms, Ordering::Release);
+        self.0.floor_ms.store(0, Ordering::Release);
+        let _ = self.now_ms();
+    }
+
+    /// Keeps in the store how it goes with the time since boot, for the next start: written only when that changed.
+    pub async fn keep(self, store: Store, closing: CancellationToken) {
+        let mut kept = match store.steady() {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::error!(%error, "how the clock went before cannot be read");
+                None
+            }
+        };
+        loop {
+            let now = self.steady();
+            let same = |now: &Steady, kept: &Steady| {
+                now.boot == kept.boot && now.base_ms.abs_diff(kept.base_ms) <= EVEN_MS.unsigned_abs() / 2
+            };
+            if let Some(now) = now.filter(|now| kept.as_ref().is_none_or(|kept| !same(now, kept))) {
+                match store.keep_steady(&now).await {
+                    Ok(()) => kept = Some(now),
+                    Err(error) => tracing::warn!(%error, "how the clock goes could not be kept; it is tried again"),
+                }
+            }
+            tokio::select! {
+                () = closing.cancelled() => return,
+                () = self.0.settled.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
         }
     }
 
@@ -166,6 +225,25 @@ mod tests {
         check(start + 315_360_000_000, 9_000, start + 4_300);
         // Set right again.
         check(start + 6_000, 10_000, start + 6_000);
+    }
+
+    #[test]
+    fn the_next_daemon_of_this_boot_goes_on_whatever_the_wall_says() {
+        let before = Clock::system();
+        // An hour forward: the wall is ahead of what waits.
+        before.0.base_ms.fetch_sub(3_600_000, Ordering::AcqRel);
+        before.0.floor_ms.store(0, Ordering::Release);
+        let kept = before.steady().expect("the kernel names its boot");
+        let next = Clock::system();
+        assert_eq!(next.apart_ms(), 0, "it cannot know yet");
+        next.resume(&Steady { boot: "another boot".into(), ..kept.clone() });
+        assert_eq!(next.apart_ms(), 0, "nothing is known of another boot");
+        next.resume(&kept);
+        assert!((3_599_000..3_601_000).contains(&next.apart_ms()), "{}", next.apart_ms());
+        assert!((next.now_ms() - before.now_ms()).abs() < 100);
+        next.settle();
+        assert_eq!(next.apart_ms(), 0);
+        assert!(Clock::demo().steady().is_none(), "a clock that can be moved is not kept");
     }
 
     #[test]

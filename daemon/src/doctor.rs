@@ -122,8 +122,8 @@ fn clock(now_ms: i64, apart_ms: i64, out: &mut Vec<DoctorFinding>) {
         out.push(finding(
             "warn",
             "clock",
-            format!("the system's clock was set {way} by {} s since the daemon started", apart_ms.unsigned_abs() / 1000),
-            Some("what waits goes on as if it had not been, and records are dated so; restart the daemon to date them by the new clock"),
+            format!("the system's clock was set {way} by {} s under what waits", apart_ms.unsigned_abs() / 1000),
+            Some("what waits goes on as if it had not been, and records are dated so, until nothing waits or the machine is started again"),
         ));
     }
     // This build was made in 2026: a clock before that is wrong, one after 2100 too.

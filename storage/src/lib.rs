@@ -26,6 +26,7 @@ pub mod random;
 pub mod rows;
 mod scrub;
 mod seal;
+mod steady;
 pub mod store;
 pub mod table;
 mod tail;
@@ -43,6 +44,7 @@ pub use check::StartCheck;
 pub use open::OpenError;
 pub use pause::Paused;
 pub use scrub::Scrubbed;
+pub use steady::Steady;
 pub use store::{
     CommitError, Committed, Finding, Permit, ReadError, Receipt, Space, Standing, Store, StoreOptions, TailPage,
 };

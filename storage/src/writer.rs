@@ -57,6 +57,10 @@ pub(crate) mod meta {
     pub(crate) fn scrubbed() -> Key {
         Key::new().number(7)
     }
+    /// [`crate::steady::Steady`]; only there once a daemon kept it.
+    pub(crate) fn steady() -> Key {
+        Key::new().number(9)
+    }
     /// Tries of a migration that is not done.
     pub(crate) fn tries() -> Key {
         Key::new().number(8)

@@ -215,6 +215,57 @@ fn a_clock_that_jumps_fires_nothing_twice_and_ends_nothing_early() {
 }
 
 #[test]
+fn a_clock_that_was_set_ends_nothing_early_over_a_restart_either() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(clock) = Faked::new(folder.path()) else {
+        println!("not run: there is no libfaketime here (Debian package `faketime`)");
+        return;
+    };
+    clock.set(0);
+    let mut daemon = Daemon::start_with(clock.setup());
+    let nap =
+        |length: &str| format!("aura: 1\nflow: nap-{length}\nsteps:\n  - id: rest\n    sleep: {{ for: {length} }}\n");
+    daemon.publish(&nap("30m"));
+    daemon.publish(&nap("2s"));
+    let patient = daemon.run("nap-30m", "{}");
+    daemon.wait_state(patient, RunState::Waiting);
+    let apart = |daemon: &Daemon| daemon.ask().status(()).expect("a status").now_ms - now_ms();
+    let waits = |daemon: &Daemon, set: &str| {
+        // A short nap that is begun and ends now: timers were looked at.
+        let short = daemon.run("nap-2s", "{}");
+        daemon.wait_state(short, RunState::Succeeded);
+        assert_eq!(daemon.show(patient).head.state, RunState::Waiting, "{set}: half an hour is half an hour");
+        assert!(apart(daemon).abs() < 5_000, "{set}: what waits goes by the old time");
+        assert_says(daemon.aura(&["doctor"]).out, &[set]);
+    };
+    // While it runs, and then a kill.
+    clock.set(HOUR);
+    daemon.kill9();
+    daemon.up();
+    waits(&daemon, "the system's clock was set forward by 3");
+    // Between a clean end and the next start.
+    assert!(daemon.stop().success());
+    clock.set(3 * HOUR);
+    daemon.up();
+    waits(&daemon, "the system's clock was set forward by 10");
+    assert!(daemon.stop().success());
+    clock.set(-HOUR);
+    daemon.up();
+    waits(&daemon, "the system's clock was set back by 3");
+    // Nothing waits: a clock that was set forward is followed, and a kill at once does not change that.
+    clock.set(2 * HOUR);
+    daemon.aura(&["run", "cancel", &patient.to_string()]).success();
+    let last = daemon.run("nap-2s", "{}");
+    daemon.wait_state(last, RunState::Succeeded);
+    wait_until("the new time", LIMIT, || apart(&daemon) > HOUR * 1_000);
+    daemon.kill9();
+    daemon.up();
+    let after = daemon.run("nap-2s", "{}");
+    daemon.wait_state(after, RunState::Succeeded);
+    assert!((apart(&daemon) - 2 * HOUR * 1_000).abs() < 5_000, "{}", apart(&daemon));
+}
+
+#[test]
 fn daylight_saving_neither_loses_nor_doubles_an_instant() {
     // Offsets are made when the test runs: the daemon's clock stands a few seconds before the change.
     let cases = [

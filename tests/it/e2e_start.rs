@@ -261,3 +261,31 @@ fn every_start_looks_at_what_lives_and_says_what_is_missing() {
     daemon.aura(&["run", "cancel", &well.to_string()]).success();
     sleeping(&daemon);
 }
+
+#[test]
+fn a_quick_restart_loses_nothing_and_can_be_switched_on_and_off() {
+    let environment = vec![("AURA_QUICK_RESTART".to_owned(), "true".to_owned())];
+    let mut daemon = Daemon::start_with(Setup { environment, ..Setup::default() });
+    let said = daemon.aura(&["config", "show"]).success();
+    assert!(said.out.lines().any(|line| line.contains("quick_restart") && line.contains("true")), "{said:?}");
+    daemon.publish(FLOW);
+    let mut sent = 0;
+    for round in 0..4 {
+        // As it was made, then without, then with it again.
+        let unset = if round == 2 { vec!["env", "-u", "AURA_QUICK_RESTART"] } else { Vec::new() };
+        daemon.place.wrapper = unset.into_iter().map(str::to_owned).collect();
+        let hook = daemon.open_hook("small");
+        for _ in 0..15 {
+            sent += 1;
+            assert_eq!(hook.send(&sent.to_string(), "{}").expect("an answer").status, 202);
+        }
+        daemon.kill9();
+        daemon.up();
+        let seen = wait_for("the check", LIMIT, || daemon.ask().status(()).expect("a status").checked);
+        assert_eq!(seen.damaged, 0, "round {round}: {}", daemon.place.said());
+        daemon.wait_quiet(LIMIT);
+        assert_eq!(daemon.runs("small").len(), sent, "round {round}");
+    }
+    let said = daemon.aura(&["doctor", "--deep"]);
+    assert_says(&said.out, &["everything stored was checked and is whole"]);
+}

@@ -10,8 +10,9 @@ use aura_storage::{CommitError, Key, ReadError, Store, Table, Txn};
 
 use crate::engine::core::bugs::{Bug, has, without_inputs};
 
-/// Rows of one transaction: few, so that it adds little to the group that it rides in.
-const ROWS: usize = 256;
+/// Changes of one transaction: few, so that it adds little to the group that it rides in. A journal row with all that
+/// it refers to cannot be divided, so the last one may go beyond it.
+pub(super) const CHANGES: usize = 256;
 /// Journal rows read at a time.
 const PAGE: usize = 64;
 
@@ -36,13 +37,15 @@ pub struct Deletion {
     /// Runs whose transactions are committed together next.
     next: Vec<Txn>,
     deleted: u64,
+    /// Changes of the largest transaction so far.
+    pub largest: usize,
 }
 
 impl Deletion {
     /// Deletes runs of a tenant.
     #[must_use]
     pub fn new(store: &Store, tenant: TenantId) -> Self {
-        Self { store: store.clone(), tenant, next: Vec::new(), deleted: 0 }
+        Self { store: store.clone(), tenant, next: Vec::new(), deleted: 0, largest: 0 }
     }
 
     /// Takes a run; it is gone when [`Deletion::finish`] returned.
@@ -58,7 +61,7 @@ impl Deletion {
         loop {
             let store = self.store.clone();
             let read = tokio::task::spawn_blocking(move || ending(&store, tenant, run, last)).await;
-            let (rows, first) = read.unwrap_or_else(|error| Err(ReadError::Io(error.to_string())))?;
+            let (rows, rest) = read.unwrap_or_else(|error| Err(ReadError::Io(error.to_string())))?;
             let mut txn = Txn::new();
             txn.expect_absent(Table::Live, run_key(tenant, run));
             txn.expect_present(Table::Runs, run_key(tenant, run));
@@ -66,19 +69,20 @@ impl Deletion {
                 give_back(tenant, &transition, &mut txn);
                 txn.delete(Table::Journal, key);
             }
-            if first <= 1 {
+            let Some(rest) = rest else {
                 txn.delete(Table::Runs, run_key(tenant, run));
-                let rows: usize = self.next.iter().map(|txn| txn.deletes.len()).sum();
-                if !self.next.is_empty() && rows + txn.deletes.len() > ROWS {
+                let waiting: usize = self.next.iter().map(changes).sum();
+                if !self.next.is_empty() && waiting + changes(&txn) > CHANGES {
                     self.commit().await?;
                 }
                 self.next.push(txn);
                 return Ok(());
-            }
+            };
             // The rest is still a run whose list row and journal fit each other.
-            last = first - 1;
+            last = rest;
             let head = RunHead { transition: last, ..head.clone() };
             self.store.put(&mut txn, tenant, Table::Runs, run_key(tenant, run), &head)?;
+            self.largest = self.largest.max(changes(&txn));
             self.store.commit_low(txn).await?;
         }
     }
@@ -92,6 +96,7 @@ impl Deletion {
             whole.deletes.extend(part.deletes.iter().cloned());
             whole.blobs.extend(part.blobs.iter().cloned());
         }
+        self.largest = self.largest.max(changes(&whole));
         match self.store.commit_low(whole).await {
             Ok(_) => self.deleted += u64::try_from(parts.len()).unwrap_or(0),
             // Somebody else deleted one of them meanwhile: then each for itself.
@@ -121,23 +126,40 @@ impl Deletion {
     }
 }
 
-/// The last rows of a journal up to `last`, as many as one transaction may hold, and the number of the first.
-fn ending(store: &Store, tenant: TenantId, run: RunId, last: u64) -> Result<(Vec<(Key, Transition)>, u64), ReadError> {
+/// What a transaction changes: rows, and references to stored values.
+pub(super) fn changes(txn: &Txn) -> usize {
+    txn.deletes.len() + txn.puts.len() + txn.blobs.len()
+}
+
+/// The last rows of a journal up to `last`, as many as one transaction may hold, and the number before the first of
+/// them; none if these are all.
+#[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+fn ending(
+    store: &Store,
+    tenant: TenantId,
+    run: RunId,
+    last: u64,
+) -> Result<(Vec<(Key, Transition)>, Option<u64>), ReadError> {
     let (from, mut to) = (journal_key(tenant, run, 0), journal_key(tenant, run, last.saturating_add(1)));
     let mut rows: Vec<(Key, Transition)> = Vec::new();
+    let mut cost = 0;
     loop {
         let page: Vec<(Key, Transition)> = store.scan(tenant, Table::Journal, &from, &to, PAGE, true)?;
         let whole = page.len() < PAGE;
-        rows.extend(page);
-        if whole {
-            return Ok((rows, 0));
-        }
-        if let Some((key, _)) = rows.last() {
+        for (key, transition) in page {
+            let mut alone = Txn::new();
+            give_back(tenant, &transition, &mut alone);
+            let more = 1 + changes(&alone);
+            // Two are for the list row.
+            if !rows.is_empty() && cost + more > CHANGES - 2 {
+                return Ok((rows, Some(transition.number)));
+            }
+            cost += more;
             to = key.clone();
+            rows.push((key, transition));
         }
-        if rows.len() >= ROWS {
-            let first = rows.last().and_then(|(key, _)| key.number_at(32)).unwrap_or(0);
-            return Ok((rows, first));
+        if whole {
+            return Ok((rows, None));
         }
     }
 }

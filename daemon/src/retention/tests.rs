@@ -183,3 +183,101 @@ async fn under_constant_load_the_file_stays_bounded_and_acknowledgements_quick()
     assert!(kept(&store).contains(&live.run), "a run in doubt is never deleted");
     assert_eq!(store.check(true), Ok(vec![]));
 }
+
+/// A large value as a row refers to it, with its content.
+fn large(store: &Store, txn: &mut Txn, number: u64) -> aura_protocol::BlobRef {
+    let sealed = store.seal_blob(TENANT, number.to_string().repeat(20_000).as_bytes()).unwrap();
+    txn.hold_blob(aura_storage::rows::blob_key(TENANT, sealed.blob.hash), Some(sealed.content));
+    sealed.blob
+}
+
+/// Finished runs of all shapes: small ones, long journals, a queued first row, many events, many stored values.
+async fn shapes(store: &Store, now: i64, count: u64) -> u64 {
+    let mut runs = 0;
+    for number in 0..count {
+        let rows = match number % 50 {
+            7 => 900,
+            _ => 3,
+        };
+        let head = head(number, flow(1), now, Some(now), rows);
+        let mut txn = Txn::new();
+        put(store, &mut txn, &head, 300);
+        if number % 100 == 9 {
+            // Thirty rows with ten values each, and one with a hundred.
+            let first = head.transition;
+            for extra in 1..=31_u64 {
+                let count = if extra == 31 { 100 } else { 10 };
+                let blobs =
+                    (0..count).map(|at| Value::Blob(large(store, &mut txn, number * 10_000 + extra * 100 + at)));
+                let output = Value::List(blobs.collect());
+                let record = Record::Completed { path: "a".into(), attempt: 1, output };
+                let row = Transition { number: first + extra, at_ms: now, records: vec![record] };
+                let key = journal_key(TENANT, head.run, row.number);
+                store.put(&mut txn, TENANT, Table::Journal, key, &row).unwrap();
+            }
+            let head = RunHead { transition: first + 31, ..head };
+            store.put(&mut txn, TENANT, Table::Runs, run_key(TENANT, head.run), &head).unwrap();
+        }
+        store.commit(txn).await.unwrap();
+        runs += 1;
+    }
+    runs
+}
+
+#[tokio::test]
+async fn no_transaction_of_retention_is_larger_than_it_may_be() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let runs = shapes(&store, NOW, 60).await;
+    let all = Key::tenant(TENANT);
+    let heads: Vec<(Key, RunHead)> = store.scan(TENANT, Table::Runs, &all, &all.after_prefix(), 1_000, false).unwrap();
+    let mut deletion = Deletion::new(&store, TENANT);
+    let mut largest = 0;
+    for (_, head) in &heads {
+        deletion.take(head).await.unwrap();
+        largest = largest.max(deletion.largest);
+        assert_eq!(store.check(false), Ok(vec![]), "each piece leaves a whole state");
+    }
+    assert_eq!(deletion.finish().await.unwrap(), runs);
+    assert!((delete::CHANGES / 2..=delete::CHANGES).contains(&largest), "{largest} changes in one transaction");
+    assert!(kept(&store).is_empty());
+    assert_eq!(store.check(true), Ok(vec![]), "nothing stored is lost or left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn housekeeping_adds_at_most_fifty_milliseconds_to_an_acknowledgement() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&StoreOptions::in_dir(dir.path(), [7; 32])).unwrap();
+    let clock = Clock::demo();
+    let created = clock.now_ms() - 48 * HOUR;
+    let runs = shapes(&store, created, 1_000).await;
+    let retention = retention(&store, &clock, 0);
+    let policy = Policy { usual_ms: HOUR, ..Policy::default() };
+    // One commit after the other: each waits for what the writer is at.
+    let ack = async |number: u64| {
+        let mut txn = Txn::new();
+        store.put(&mut txn, TENANT, Table::Kv, Key::tenant(TENANT).number(number % 64), &number).unwrap();
+        let began = Instant::now();
+        store.commit(txn).await.unwrap();
+        began.elapsed()
+    };
+    let mut before = Vec::new();
+    for number in 0..300 {
+        before.push(ack(number).await);
+    }
+    let sweep = tokio::spawn(async move { retention.sweep(&policy, &mut Frontiers::default()).await.unwrap() });
+    let mut during = Vec::new();
+    while !sweep.is_finished() {
+        during.push(ack(u64::try_from(during.len()).unwrap()).await);
+    }
+    assert_eq!(sweep.await.unwrap(), runs);
+    before.sort_unstable();
+    during.sort_unstable();
+    let at = |took: &[Duration], percent: usize| took[(took.len() - 1) * percent / 100];
+    let shown =
+        |took: &[Duration]| format!("p50 {:?}, p99 {:?}, worst {:?}", at(took, 50), at(took, 99), at(took, 100));
+    println!("{} acks alone: {}", before.len(), shown(&before));
+    println!("{} acks while {runs} runs are deleted: {}", during.len(), shown(&during));
+    // Of the worst ones some are the machine's own: other tests write to the same disk.
+    let added = at(&during, 90).saturating_sub(at(&before, 90));
+    assert!(during.len() > 20 && added <= Duration::from_millis(50), "{added:?} of {} acks", during.len());
+}

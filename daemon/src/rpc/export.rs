@@ -1,12 +1,14 @@
 //! Flows, runs and events as lines of JSON, in windows that fit a frame; never a secret value.
 //!
 //! The marker between two windows says what comes next: `r:KEY:NUMBER` a run from a transition on, `e:KEY` an event.
-//! Payloads stand as the screens show them, those over 256 KiB as their size.
+//! Payloads stand whole wherever they are stored, those over 256 KiB as their size.
+
+use std::sync::Arc;
 
 use aura_protocol::event::EventRow;
-use aura_protocol::run::{RunHead, Transition};
+use aura_protocol::run::{Record, RunHead, Transition};
 use aura_protocol::upkeep::{ExportPage, ExportQuery};
-use aura_protocol::{Code, RunId, TenantId, WireError};
+use aura_protocol::{BlobRef, Code, RunId, TenantId, Value, WireError, wire};
 use aura_storage::rows::{journal_key, run_key};
 use aura_storage::{Key, Table};
 
@@ -142,7 +144,7 @@ fn journal(shared: &Shared, run: RunId, from: u64, window: &mut Window) -> Resul
         let more = rows.len() == ROWS;
         for (key, transition) in rows {
             let next = transition.number + 1;
-            let mut shown = cut::transition(transition, PAYLOAD_MAX);
+            let mut shown = cut::transition(whole(shared, transition)?, PAYLOAD_MAX);
             if serde_json::to_string(&shown).is_ok_and(|line| line.len() > LINE_BYTES) {
                 shown = cut::transition(shown, cut::PAYLOAD_MAX);
             }
@@ -156,6 +158,36 @@ fn journal(shared: &Shared, run: RunId, from: u64, window: &mut Window) -> Resul
             return Ok(None);
         }
     }
+}
+
+/// A transition with the stored values that a line may hold; a larger one stands as its size.
+fn whole(shared: &Shared, mut transition: Transition) -> Result<Transition, WireError> {
+    let bytes = |blob: BlobRef| {
+        let content = shared.store.blob(TENANT, blob).map_err(|error| unreadable(&error))?;
+        content.ok_or_else(|| WireError::new(Code::Corrupt, "a stored value is missing; run `aura doctor --deep`"))
+    };
+    let fits = |blob: BlobRef| usize::try_from(blob.bytes).is_ok_and(|bytes| bytes <= PAYLOAD_MAX);
+    let mut load = |blob: BlobRef| match fits(blob) {
+        true => {
+            wire::decode(&bytes(blob)?).map_err(|_| WireError::new(Code::Corrupt, "a stored value does not decode"))
+        }
+        false => Ok(Value::Str(blob.mark())),
+    };
+    for record in &mut transition.records {
+        for value in record.payloads_mut().filter(|value| value.has_blob()) {
+            *value = value.loaded(&mut load)?;
+        }
+        if let Record::RunStarted(started) = record {
+            let started = Arc::make_mut(started);
+            if started.input.has_blob() {
+                started.input = started.input.loaded(&mut load)?;
+            }
+            if let Some(blob) = started.event.blob.filter(|blob| fits(*blob)) {
+                (started.event.body, started.event.blob) = (bytes(blob)?, None);
+            }
+        }
+    }
+    Ok(transition)
 }
 
 fn events(shared: &Shared, query: &ExportQuery, from: Key, mut window: Window) -> Result<ExportPage, WireError> {

@@ -8,22 +8,12 @@ use crate::signature;
 
 /// Step kinds.
 pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "kv", "respond", "stop"];
-/// Modifiers of steps.
-pub const MODIFIERS: &[&str] = &[
-    "if",
-    "needs",
-    "join",
-    "losers",
-    "each",
-    "retry",
-    "timeout",
-    "on_error",
-    "compensate",
-    "effect",
-    "in_doubt",
-    "i_accept_duplicates",
-    "note",
-];
+/// Modifiers of steps that this build does not execute yet; it executes all others of the format.
+pub const MODIFIERS_LATER: &[&str] = &["limit", "redact"];
+/// Modifiers of steps that this build executes.
+pub fn modifiers() -> impl Iterator<Item = &'static str> {
+    super::keys::MODIFIERS.iter().copied().filter(|key| !MODIFIERS_LATER.contains(key))
+}
 /// Trigger kinds, besides a connector's own (`connector.event`).
 pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule"];
 /// Keys of triggers.

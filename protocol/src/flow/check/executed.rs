@@ -68,7 +68,7 @@ impl Checks<'_> {
             ("limit", step.limit.is_some()),
             ("redact", !step.redact.is_empty()),
         ];
-        for (key, _) in written.iter().filter(|(key, written)| *written && !support::MODIFIERS.contains(key)) {
+        for (key, _) in written.iter().filter(|(key, written)| *written && support::MODIFIERS_LATER.contains(key)) {
             let message = format!("the modifier `{key}` is not executed by this build");
             self.error(&path.field(key), message, "leave it out");
         }

@@ -265,7 +265,7 @@ fn every_flow_of_the_page_does_what_the_page_says() {
 fn the_page_shows_every_kind_and_modifier_that_is_executed() {
     let flows: Vec<String> = examples().into_iter().map(|example| example.flow).collect();
     let shown = |key: &str| flows.iter().any(|flow| flow.contains(&format!("{key}:")));
-    let support = [aura_protocol::flow::support::KINDS, aura_protocol::flow::support::MODIFIERS].concat();
-    let lacking: Vec<&&str> = support.iter().chain(&["rules"]).filter(|key| !shown(key)).collect();
+    let support = aura_protocol::flow::support::KINDS.iter().copied().chain(aura_protocol::flow::support::modifiers());
+    let lacking: Vec<&str> = support.chain(["rules"]).filter(|key| !shown(key)).collect();
     assert!(lacking.is_empty(), "docs/flows.md has no example of {lacking:?}");
 }
