@@ -17,7 +17,7 @@ pub const TEXT_MAX: usize = 1024 * 1024;
 /// Lists and objects may nest this deep.
 pub const DEPTH_MAX: usize = 64;
 /// A flow file may have this many texts, lists and objects.
-pub const ENTRIES_MAX: usize = 10_000;
+pub const ENTRIES_MAX: usize = 20_000;
 
 /// A key may have this many characters; paths repeat keys.
 pub const KEY_MAX: usize = 256;

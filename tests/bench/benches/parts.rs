@@ -8,11 +8,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aura_daemon::engine::core::plan::Plan;
+use aura_daemon::engine::core::{self, Input, Moment, RunState};
 use aura_integrations::redact::Sink;
+use aura_protocol::event::Delivery;
 use aura_protocol::expr::{Scope, Template};
 use aura_protocol::flow::Effect;
-use aura_protocol::run::{Record, Transition};
-use aura_protocol::{RunId, TenantId, Value, wire};
+use aura_protocol::run::{CallOutcome, Record, RunStarted, Transition};
+use aura_protocol::{EventId, FlowId, RunId, TenantId, Value, wire};
 use aura_storage::rows::journal_key;
 use aura_storage::{Store, StoreOptions, Table, TailEntry, Txn};
 use divan::{Bencher, black_box};
@@ -123,6 +126,93 @@ fn expression(bencher: Bencher<'_, '_>, text: &str) {
     let names = Names(Value::object([("body", value)]));
     let template = Template::parse_text(text).expect("an expression");
     bencher.bench(|| template.eval(black_box(&names)).expect("a value"));
+}
+
+/// A flow of so many steps: values that read each other, calls, branches, tables and lists.
+fn long_flow(steps: usize) -> String {
+    let mut text = "aura: 1\nflow: long\nsteps:\n".to_owned();
+    for number in 0..steps {
+        let before = number.saturating_sub(1);
+        text.push_str(&match (number, number % 5) {
+            (0, _) => "  - { id: s0, set: { n: 1 } }\n".to_owned(),
+            (_, 1) => format!("  - {{ id: s{number}, set: {{ n: \"{{{{ steps.s{before}?.output ?? 0 }}}}\", t: \"at {{{{ trigger.body.id }}}}\" }} }}\n"),
+            (_, 2) => format!("  - {{ id: s{number}, http: {{ url: \"https://x.example/{{{{ steps.s{before}.output.t }}}}\", body: {{ a: \"{{{{ trigger.body.items.map(i => i.price).sum() }}}}\" }}, method: POST }} }}\n"),
+            (_, 3) => format!("  - {{ id: s{number}, branch: [{{ when: \"{{{{ steps.s{before}.output.status == 200 }}}}\", steps: [{{ id: b{number}, set: {{ a: 1 }} }}] }}] }}\n"),
+            (_, 4) if number % 10 == 4 => format!("  - {{ id: s{number}, rules: {{ inputs: {{ t: \"{{{{ trigger.body.total }}}}\" }}, rows: [{{ when: {{ t: \"< 50\" }}, then: 1 }}, {{ when: {{ t: \">= 50\" }}, then: 2 }}] }}, set: {{ d: \"{{{{ decision }}}}\" }} }}\n"),
+            (_, 4) => format!("  - {{ id: s{number}, set: {{ s: \"{{{{ steps.s{before}.output?.a }}}}\" }} }}\n"),
+            _ => format!("  - {{ id: s{number}, map: {{ over: \"{{{{ trigger.body.items }}}}\", steps: [{{ id: m{number}, set: {{ a: \"{{{{ item.sku }}}}\" }} }}] }} }}\n"),
+        });
+    }
+    text
+}
+
+#[divan::bench(args = [100, 1000], sample_count = 20)]
+fn flow_read(bencher: Bencher<'_, '_>, steps: usize) {
+    let text = long_flow(steps);
+    bencher.bench(|| aura_protocol::flow::read(black_box(&text)).expect("a flow"));
+}
+
+/// At most 50 ms for 1,000 steps.
+#[divan::bench(args = [100, 1000], sample_count = 20)]
+fn flow_check(bencher: Bencher<'_, '_>, steps: usize) {
+    let document = aura_protocol::flow::read(&long_flow(steps)).expect("a flow");
+    let findings = aura_protocol::flow::check(&document, None);
+    assert!(!aura_protocol::flow::is_refused(&findings), "{findings:?}");
+    bencher.bench(|| aura_protocol::flow::check(black_box(&document), None));
+}
+
+/// A run of five steps that waits for the answer to its second one, a call.
+fn waiting() -> (Arc<Plan>, RunState) {
+    let text = "aura: 1\nflow: f\nsteps:
+  - { id: a, set: { n: \"{{ trigger.body.id }}\" } }
+  - { id: b, http: { method: POST, url: \"https://x.example/{{ steps.a.output.n }}\", body: { amount: \"{{ trigger.body.amount }}\" } } }
+  - { id: c, branch: [{ when: \"{{ steps.b.output.status == 200 }}\", steps: [{ id: d, set: { ok: true } }] }] }
+  - { id: e, http: { method: POST, url: \"https://x.example/next\", body: \"{{ steps.b.output.body }}\" } }
+";
+    let document = aura_protocol::flow::read(text).expect("a flow");
+    let plan = Plan::compile(&document.flow, "v", &|_| None).expect("a plan");
+    let event = Delivery {
+        event: EventId::from_bytes([2; 16]),
+        trigger: "t".to_owned(),
+        method: "POST".to_owned(),
+        query: String::new(),
+        headers: Vec::new(),
+        body: body().into_bytes(),
+        blob: None,
+        received_ms: 0,
+    };
+    let started = RunStarted {
+        flow_id: FlowId::from_bytes([3; 16]),
+        flow: "f".to_owned(),
+        version: "v".to_owned(),
+        trigger: "t".to_owned(),
+        semantics: 1,
+        events: vec![event.event],
+        event,
+        events_more: 0,
+        deadline_ms: None,
+        refused: None,
+        input: Value::Null,
+        vars: Value::Null,
+    };
+    let mut state = RunState::new(RunId::from_bytes([1; 16]), &plan);
+    let moment = Moment::new(1, [7; 16]);
+    core::step(&plan, &mut state, Input::Start(Arc::new(started)), &moment, &|path| path.to_owned()).expect("begun");
+    (plan, state)
+}
+
+/// At most 20 µs: an answer comes, what follows from it runs up to the next call.
+#[divan::bench(sample_count = 200)]
+fn core_transition(bencher: Bencher<'_, '_>) {
+    let (plan, state) = waiting();
+    let answer = Value::from_json(br#"{"status":200,"headers":{},"body":{"id":7,"state":"done"}}"#).expect("JSON");
+    let input = Input::Result { path: "b".to_owned(), attempt: 1, outcome: CallOutcome::Done(answer) };
+    let inputs = || (state.clone(), input.clone(), Moment::new(2, [8; 16]));
+    bencher.with_inputs(inputs).bench_values(|(mut state, input, moment)| {
+        let done = core::step(&plan, &mut state, input, &moment, &|path| path.to_owned()).expect("a transition");
+        assert_eq!(done.calls.len(), 1);
+        (state, done)
+    });
 }
 
 /// A store in memory: sealing and the writer's own work, without a disk.

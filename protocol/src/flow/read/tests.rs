@@ -1,6 +1,6 @@
 //! Bad files and the sentence each gets; what the reader makes of good ones.
 
-use super::super::{Auth, Kind, Reply, Sleep, Span, Stop, TEXT_MAX};
+use super::super::{Auth, ENTRIES_MAX, Kind, Reply, Sleep, Span, Stop, TEXT_MAX};
 use super::*;
 use crate::value::Value;
 
@@ -93,8 +93,8 @@ fn limits_hold_without_overflowing_the_stack() {
         assert!(findings[0].message.contains(deep), "{open}: {findings:?}");
         assert_eq!(findings[0].line, 1);
     }
-    let wide = format!("{HEAD}input: [{}]\nsteps: []\n", "1,".repeat(10_001));
-    assert!(refused(&wide).contains("the file has more than 10000 values"));
+    let wide = format!("{HEAD}input: [{}]\nsteps: []\n", "1,".repeat(ENTRIES_MAX + 1));
+    assert!(refused(&wide).contains("the file has more than 20000 values"));
     let long = format!("{HEAD}note: {}\n", "x".repeat(TEXT_MAX));
     assert!(refused(&long).contains("a flow file may have 1048576"));
 }
