@@ -170,7 +170,12 @@ impl App {
         let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone(), sink)
             .map_err(|error| Stop::Store(error.to_string()))?;
         let room = Room::default();
+        let reached = match options.public_url.as_str() {
+            "" => format!("http://{address}"),
+            said => said.to_owned(),
+        };
         let engine = Engine::start(Deps {
+            public_url: reached.as_str().into(),
             store: store.clone(),
             flows: Arc::new(catalog.clone()),
             clock: clock.clone(),
@@ -199,7 +204,7 @@ impl App {
             tasks: tasks.clone(),
             profile: options.profile.clone(),
             listen: address.to_string(),
-            public_url: if options.public_url.is_empty() { format!("http://{address}") } else { options.public_url },
+            public_url: reached,
             data_dir: options.data_dir,
             socket: options.socket,
             key_file: key.file,

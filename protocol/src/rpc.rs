@@ -192,6 +192,8 @@ service! {
     run_delete / RunDelete(RunDelete) -> RunsDeleted: Operator;
     /// Decides about a step in doubt.
     run_resolve / RunResolve(RunResolve) -> RunHead: Operator;
+    /// Gives a step what it waits for.
+    run_signal / RunSignal(RunSignal) -> RunHead: Operator;
     /// Held, dropped and repeated events, newest first, in pages.
     event_list / EventList(EventQuery) -> EventPage: Viewer;
     /// One event that has a row of its own.
@@ -475,6 +477,17 @@ pub struct RunResolve {
     pub step: String,
     /// How.
     pub resolution: Resolution,
+}
+
+/// `aura run signal`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSignal {
+    /// Run.
+    pub run: RunRef,
+    /// The step that waits, or will.
+    pub step: String,
+    /// What it is given.
+    pub data: Value,
 }
 
 /// An endpoint of a trigger.

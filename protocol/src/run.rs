@@ -241,6 +241,28 @@ pub enum Resolution {
     Fail,
 }
 
+/// What a step waits for from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaited {
+    /// Whoever has its address calls it.
+    Callback,
+    /// An event of another trigger of the flow.
+    Event {
+        /// The trigger.
+        trigger: String,
+        /// Which of its events: what their key must be, as canonical JSON.
+        key: String,
+    },
+    /// A run of another flow ends.
+    Run {
+        /// Which.
+        run: RunId,
+        /// Its flow.
+        flow: String,
+    },
+}
+
 /// One scope of steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -401,6 +423,38 @@ pub enum Record {
         /// When it goes on.
         until_ms: i64,
     },
+    /// A step waits for something from outside.
+    Awaiting {
+        /// The step.
+        path: String,
+        /// What.
+        what: Awaited,
+        /// When it gives up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ms: Option<i64>,
+    },
+    /// A run of another flow began, in the same commit.
+    Called {
+        /// The step.
+        path: String,
+        /// The run.
+        run: RunId,
+        /// Its flow.
+        flow: String,
+        /// The version that was published then.
+        version: String,
+        /// The step waits for its end.
+        waits: bool,
+    },
+    /// What a step waits for came, or came early and is kept until the step waits for it.
+    Signalled {
+        /// The step.
+        path: String,
+        /// What came.
+        data: Value,
+        /// Who brought it: an account, `callback`, or an event.
+        by: String,
+    },
     /// The time came: of a sleep, of a retry, or of the run (`path` empty).
     TimerFired {
         /// The step, or empty for the run's timeout.
@@ -484,6 +538,9 @@ impl Record {
             | Self::Compensated { path, .. }
             | Self::ScopeOpened { path, .. }
             | Self::WaitCreated { path, .. }
+            | Self::Awaiting { path, .. }
+            | Self::Signalled { path, .. }
+            | Self::Called { path, .. }
             | Self::TimerFired { path }
             | Self::InDoubt { path, .. }
             | Self::Resolved { path, .. }
@@ -502,6 +559,7 @@ impl Record {
             Self::Completed { output, .. }
             | Self::Handled { output, .. }
             | Self::RunFinished { output, .. }
+            | Self::Signalled { data: output, .. }
             | Self::Resolved { resolution: Resolution::Done(output), .. } => Some(output),
             _ => None,
         };
@@ -515,6 +573,7 @@ impl Record {
             Self::Completed { output, .. }
             | Self::Handled { output, .. }
             | Self::RunFinished { output, .. }
+            | Self::Signalled { data: output, .. }
             | Self::Resolved { resolution: Resolution::Done(output), .. } => Some(output),
             _ => None,
         };
@@ -575,12 +634,28 @@ pub struct RunStarted {
     /// A policy expression failed at the door: the run is failed from the start (rule 10).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<StepError>,
+    /// The step of another run that called it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
     /// Input of a manual or called run.
     #[serde(default)]
     pub input: Value,
     /// The variables that the flow reads, as they were when the run was created; null if it reads none.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub vars: Value,
+}
+
+/// The step of another run that called a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The run.
+    pub run: RunId,
+    /// Its step.
+    pub path: String,
+    /// It waits for the end.
+    pub waits: bool,
+    /// How many calls deep.
+    pub depth: u32,
 }
 
 /// One commit of a run.

@@ -37,7 +37,8 @@ pub(crate) struct Layout {
 }
 
 /// The layout that this program reads and writes.
-pub(crate) const LAYOUT: Layout = Layout { number: 2, steps: &[Step { to: 2, changes: only_tables }] };
+pub(crate) const LAYOUT: Layout =
+    Layout { number: 3, steps: &[Step { to: 2, changes: only_tables }, Step { to: 3, changes: only_tables }] };
 
 /// For steps that only bring new tables.
 fn only_tables(_: &dyn Snapshot) -> Result<Vec<Change>, Fault> {

@@ -1,7 +1,7 @@
 //! Rows that the daemon, the start-up check and tests read: their types, tables and keys.
 
 use aura_protocol::event::Delivery;
-use aura_protocol::run::RunState;
+use aura_protocol::run::{RunState, StepError};
 use aura_protocol::{ConnectionId, EventId, FlowId, HeldId, RunId, TenantId, Value};
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,51 @@ pub enum InboxRow {
         by: String,
         /// Why.
         reason: String,
+    },
+    /// A run that a step of it called has ended.
+    Returned {
+        /// The step.
+        path: String,
+        /// The run.
+        run: RunId,
+        /// What it gave.
+        output: Value,
+        /// Why it failed, if it did.
+        error: Option<Box<StepError>>,
+    },
+    /// Runs that wait for an event and events that came meet under this hash; the owner in the key is one of them.
+    Meet {
+        /// Of their key.
+        hash: [u8; 16],
+    },
+}
+
+/// Key of a row of table `Waits`: the index hash of the awaited key, and whose row it is.
+#[must_use]
+pub fn wait_key(tenant: TenantId, hash: [u8; 16], owner: [u8; 16]) -> Key {
+    Key::tenant(tenant).id(hash).id(owner)
+}
+
+/// One side of a wait for an event (table `Waits`, sealed).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum WaitRow {
+    /// A run waits.
+    Run {
+        /// Which.
+        run: RunId,
+        /// Its step.
+        path: String,
+        /// Until then; afterwards the row is rubbish.
+        until_ms: i64,
+    },
+    /// An event came and nobody has waited for it yet.
+    Event {
+        /// It.
+        delivery: Box<Delivery>,
+        /// Its flow.
+        flow: String,
+        /// It is kept until then.
+        until_ms: i64,
     },
 }
 

@@ -48,6 +48,8 @@ pub enum Table {
     Vars = 20,
     /// What is decided about each schedule: `(tenant, flow, index hash of the trigger)`.
     Schedules = 30,
+    /// Runs that wait for an event, and events that came before them: `(tenant, index hash of the key, owner)`.
+    Waits = 31,
 }
 
 impl Table {
@@ -74,6 +76,7 @@ impl Table {
         Self::Kv,
         Self::Vars,
         Self::Schedules,
+        Self::Waits,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -101,6 +104,7 @@ impl Table {
             Self::Kv => "kv",
             Self::Vars => "vars",
             Self::Schedules => "schedules",
+            Self::Waits => "waits",
         }
     }
 
@@ -118,6 +122,7 @@ impl Table {
     pub const fn since(self) -> u32 {
         match self {
             Self::Blobs | Self::BlobCounts | Self::Kv | Self::Vars | Self::Schedules => 2,
+            Self::Waits => 3,
             _ => 1,
         }
     }

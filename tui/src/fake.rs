@@ -226,6 +226,9 @@ impl Handler for Fake {
     async fn run_resolve(&self, _: Actor, _: RunResolve) -> Result<RunHead, WireError> {
         Err(WireError::new(Code::Conflict, "this step is not in doubt"))
     }
+    async fn run_signal(&self, _: Actor, _: RunSignal) -> Result<RunHead, WireError> {
+        Err(WireError::new(Code::Conflict, "this step does not wait any more"))
+    }
     async fn schedule_list(&self, _: Actor, _: ScheduleQuery) -> Result<Vec<ScheduleInfo>, WireError> {
         Ok(Vec::new())
     }

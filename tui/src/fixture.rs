@@ -192,6 +192,7 @@ pub fn detail() -> RunDetail {
         retry_at_ms,
     };
     let start = RunStarted {
+        caller: None,
         flow_id: FlowId::from_parts(1, &[1; 10]),
         flow: "refund-sync".to_owned(),
         version: "5c1f0a9be2".to_owned(),

@@ -3,7 +3,7 @@
 //! Pure and shared by the screens and the commands, so that `aura run show` and the Run screen never
 //! disagree. Every text that came from outside has passed `text::display` when it leaves this file.
 
-use aura_protocol::run::{Record, Resolution, RunState, ScopeKind, StepError, StepState};
+use aura_protocol::run::{Awaited, Record, Resolution, RunState, ScopeKind, StepError, StepState};
 use aura_protocol::text::display;
 
 use crate::times;
@@ -75,6 +75,15 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
         Record::WaitCreated { path, until_ms } => {
             (Info, format!("step {path} sleeps {}", times::took(until_ms - at_ms)))
         }
+        Record::Awaiting { path, what, until_ms } => {
+            let until = until_ms.map(|until| format!(", {} at most", times::took(until - at_ms))).unwrap_or_default();
+            (Info, format!("step {path} waits for {}{until}", awaited(what)))
+        }
+        Record::Called { path, run, flow, waits, .. } => {
+            let how = if *waits { "and waits for it" } else { "and goes on" };
+            (Info, format!("step {path} began {run} of {flow} {how}"))
+        }
+        Record::Signalled { path, by, .. } => (Info, format!("what step {path} waits for came from {by}")),
         Record::TimerFired { path } if path.is_empty() => (Warn, "the run's time is up".to_owned()),
         Record::TimerFired { path } => (Info, format!("step {path} goes on: its time came")),
         Record::InDoubt { path, attempt, error } => {
@@ -112,6 +121,15 @@ fn opened(path: &str, scope: ScopeKind) -> String {
         ScopeKind::Compensate => format!("step {path} is being undone"),
         ScopeKind::FlowOnError => "the flow's on_error runs".to_owned(),
         ScopeKind::Finally => "finally runs".to_owned(),
+    }
+}
+
+/// What a step waits for, in words.
+fn awaited(what: &Awaited) -> String {
+    match what {
+        Awaited::Callback => "its callback".to_owned(),
+        Awaited::Event { trigger, .. } => format!("an event of {trigger}"),
+        Awaited::Run { run, flow } => format!("{run} of {flow}"),
     }
 }
 
@@ -234,6 +252,13 @@ impl Step {
         if self.handled { "handled" } else { self.state.word() }
     }
 
+    /// A wait for something from outside ends.
+    fn waited(&mut self, at_ms: i64) {
+        if let Some(wait) = self.spans.last_mut().filter(|wait| wait.state == StepState::Waiting) {
+            (wait.to_ms, wait.state) = (Some(at_ms), StepState::Succeeded);
+        }
+    }
+
     fn close(&mut self, at_ms: i64, state: StepState) {
         if let Some(span) = self.spans.last_mut().filter(|span| span.state != StepState::Failed && span.label != "wait")
         {
@@ -251,7 +276,22 @@ impl Step {
                 self.attempts = self.attempts.max(*attempt);
                 self.spans.push(span(format!("#{attempt}"), at_ms, None, StepState::Running));
             }
+            Record::Awaiting { what, until_ms, .. } => {
+                self.state = StepState::Waiting;
+                self.note = display(&format!("waits for {}", awaited(what)));
+                self.spans.push(span("wait".to_owned(), at_ms, *until_ms, StepState::Waiting));
+            }
+            Record::Called { run, flow, waits: true, .. } => {
+                self.state = StepState::Waiting;
+                self.note = display(&format!("waits for {run} of {flow}"));
+                self.spans.push(span("wait".to_owned(), at_ms, None, StepState::Waiting));
+            }
+            Record::Called { run, flow, .. } => self.note = display(&format!("{run} of {flow}")),
+            Record::Signalled { by, .. } if self.state == StepState::Queued => {
+                self.note = display(&format!("{by} came early"));
+            }
             Record::Completed { attempt, .. } => {
+                self.waited(at_ms);
                 self.state = StepState::Succeeded;
                 self.attempts = self.attempts.max(*attempt);
                 self.to_ms = Some(at_ms);

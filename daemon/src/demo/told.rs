@@ -48,6 +48,7 @@ fn record(record: &Record) -> Option<String> {
         Record::WaitCreated { path, until_ms } => {
             format!("step     {path}: sleeps until {}", timestamp(until_ms - until_ms.rem_euclid(1000)))
         }
+        Record::Awaiting { path, .. } => format!("step     {path}: waits for an answer from outside"),
         Record::TimerFired { path } if !path.is_empty() => format!("step     {path}: wakes up"),
         Record::InDoubt { path, error, .. } => format!("step     {path}: in doubt: {error}"),
         Record::RunFinished { state, error, .. } => {

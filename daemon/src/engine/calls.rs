@@ -162,6 +162,10 @@ impl Driver {
             drop(place);
             return self.make_kv(tenant, run, &path, attempt, &input).await;
         }
+        if step.kind.calls_flow() {
+            drop(place);
+            return self.make_child(tenant, run, &path, attempt, &input).await;
+        }
         if needs_started(effect) {
             let epoch = self.deps.store.epoch();
             let begin = Input::Begin { path: path.clone(), attempt, lease: u64::from(attempt), epoch };

@@ -21,12 +21,15 @@ use tokio_util::task::TaskTracker;
 use super::admission::Admission;
 use super::backlog::Backlog;
 use super::blobs::{Blobs, Kept};
+use super::callbacks::DoorLinks;
+use super::child::Note;
 use super::core::plan::Plan;
 use super::core::scope::Stored;
 use super::core::{Call, Input, Moment, Output, Place, Refused, RunState, step};
 use super::gate::Gate;
 use super::held::HeldRows;
 use super::kv::Keeper;
+use super::meet::Met;
 use super::schedules::Schedules;
 use super::{Deps, Response};
 
@@ -58,6 +61,7 @@ impl From<EngineError> for WireError {
         use aura_protocol::Code;
         let code = match &error {
             EngineError::NotFound(_) | EngineError::Refused(Refused::UnknownStep(_)) => Code::NotFound,
+            EngineError::Refused(Refused::NoWait(_) | Refused::TooMuch(_)) => Code::Invalid,
             EngineError::Refused(_) | EngineError::Commit(CommitError::Conflict(_)) => Code::Conflict,
             EngineError::Read(ReadError::Corrupt { .. }) => Code::Corrupt,
             EngineError::Full | EngineError::Commit(CommitError::Io(_) | CommitError::Reopened) => Code::Busy,
@@ -137,6 +141,10 @@ pub(crate) struct Done {
     pub flow: FlowId,
     pub slot: Option<[u8; 16]>,
     pub wake: bool,
+    /// For other runs.
+    pub notes: Vec<Note>,
+    /// Waits for events that began: hash and owner.
+    pub meets: Vec<Met>,
     /// Large values of the transition, findable until it is durable.
     pub kept: Vec<Kept>,
 }
@@ -164,6 +172,8 @@ pub(crate) struct Driver {
     pub backlog: Mutex<Backlog>,
     /// Deliveries that are being decided and committed.
     pub admission: Admission,
+    /// Keys under which somebody looks for runs that wait and for events, and who is to be seen by another look.
+    pub meeting: Mutex<HashMap<[u8; 16], Vec<[u8; 16]>>>,
     pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
     pub stopping: CancellationToken,
     /// Its memory is given up: calls at work are dropped, their answers could not be recorded.
@@ -208,6 +218,7 @@ impl Driver {
             slots,
             backlog,
             admission: Admission::new(),
+            meeting: Mutex::default(),
             replies: Mutex::default(),
             stopping: CancellationToken::new(),
             retired: CancellationToken::new(),
@@ -261,6 +272,13 @@ impl Driver {
     /// The place of a run that is in memory.
     pub fn known_cell(&self, run: RunId) -> Option<Cell> {
         lock(&self.runs).get(&run).map(Arc::clone)
+    }
+
+    /// Forgets a run whose transaction was never handed over.
+    pub fn forget(&self, run: RunId) {
+        let cell = lock(&self.runs).remove(&run);
+        let state = cell.and_then(|cell| lock(&cell).as_ref()?.row.map(|row| row.state));
+        self.count(state, None);
     }
 
     /// Forgets a run that has nothing at work; its journal has everything.
@@ -379,8 +397,12 @@ impl Driver {
     /// Runs the core on a run in memory and adds what it gave to a transaction.
     pub fn apply(&self, live: &mut Live, input: Input, txn: &mut Txn) -> Result<Done, EngineError> {
         let session = self.blobs.session(live.tenant);
-        let moment = self.moment().with_stored(Arc::clone(&session) as Arc<dyn Stored>);
-        if let Input::Result { path, attempt, .. } = &input
+        let mut moment = self.moment().with_stored(Arc::clone(&session) as Arc<dyn Stored>);
+        if live.plan.has_callbacks {
+            let (store, base) = (self.deps.store.clone(), Arc::clone(&self.deps.public_url));
+            moment = moment.with_links(Arc::new(DoorLinks { store, tenant: live.tenant, base }));
+        }
+        if let Input::Result { path, attempt, .. } | Input::Called { path, attempt, .. } = &input
             && let Some(at) = live.state.find(&live.plan, path)
             && live.calls.get(&at).is_some_and(|call| call.attempt == *attempt)
         {
@@ -393,11 +415,16 @@ impl Driver {
         let mut out = step(&live.plan, &mut live.state, input, &moment, &keys)?;
         let kept = session.end()?;
         let (timer, head) = (live.timer, head(live));
+        let notes = self.notes(live, &out.records, std::mem::take(&mut out.children), txn)?;
+        let mut meets = Vec::new();
+        if live.plan.awaits_events {
+            meets = self.awaits(live, &out.records, txn)?;
+        }
         if !out.records.is_empty() {
             self.write(live, &head, std::mem::take(&mut out.records), &moment, txn)?;
         }
         self.count(before, live.row.map(|row| row.state));
-        Ok(Done { kept, ..self.done(live, head, out, had_reply, timer) })
+        Ok(Done { kept, meets, notes, ..self.done(live, head, out, had_reply, timer) })
     }
 
     fn done(&self, live: &mut Live, head: RunHead, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
@@ -432,6 +459,8 @@ impl Driver {
             flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),
             slot: live.slot,
             wake: live.timer != timer && live.timer.is_some(),
+            notes: Vec::new(),
+            meets: Vec::new(),
             kept: Vec::new(),
         }
     }
@@ -497,6 +526,12 @@ impl Driver {
         }
         for (path, attempt) in done.dropped {
             self.spawn_dropped(tenant, run, path, attempt);
+        }
+        for note in done.notes {
+            self.deliver(tenant, note);
+        }
+        for (hash, owner) in done.meets {
+            self.spawn_meet(tenant, hash, owner);
         }
         if done.wake {
             self.wake.notify_one();

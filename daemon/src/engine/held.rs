@@ -212,6 +212,7 @@ impl Driver {
                     input: aura_protocol::Value::Null,
                     by_hand: false,
                     overlap: None,
+                    caller: None,
                     run: None,
                 };
                 self.create(creation, &moment, &mut gate, &mut txn)

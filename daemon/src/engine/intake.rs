@@ -12,7 +12,7 @@ use std::time::Duration;
 use aura_protocol::event::{Ack, Delivery, EventRow, EventState};
 use aura_protocol::expr::Template;
 use aura_protocol::flow::{Reply, Span, WhenFull};
-use aura_protocol::run::{ErrorClass, RunHead, RunStarted, StepError};
+use aura_protocol::run::{Caller, ErrorClass, RunHead, RunStarted, StepError};
 use aura_protocol::{BlobRef, EventId, RunId, TenantId, Value, version::SEMANTICS};
 use aura_storage::rows::InboxRow;
 use aura_storage::{BLOB_MIN, DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
@@ -51,6 +51,8 @@ pub(crate) struct Creation {
     pub by_hand: bool,
     /// A slot of its schedule, and what happens while an earlier run holds it; then the flow has no other.
     pub overlap: Option<([u8; 16], WhenFull)>,
+    /// The step that called it.
+    pub caller: Option<Caller>,
     pub run: Option<RunId>,
 }
 
@@ -73,8 +75,12 @@ pub(crate) struct Submitted {
 
 impl Created {
     /// Hands the transaction over.
-    pub fn submit(mut self, permit: Permit, txn: Txn) -> Submitted {
-        let receipt = permit.submit(txn);
+    pub fn submit(self, permit: Permit, txn: Txn) -> Submitted {
+        self.submitted(permit.submit(txn))
+    }
+
+    /// Its transaction was handed over with another's.
+    pub fn submitted(mut self, receipt: Receipt) -> Submitted {
         match &mut self.run {
             Some((_, _, done)) => {
                 done.receipt = Some(receipt);
@@ -98,6 +104,8 @@ struct Policies {
     dedupe: Option<([u8; 16], Span)>,
     wanted: bool,
     debounce: Option<Debounced>,
+    /// Keys under which runs may wait for it.
+    awaited: Vec<[u8; 16]>,
     refused: Option<StepError>,
 }
 
@@ -129,6 +137,7 @@ impl Driver {
         let sealed = (body.len() > BLOB_MIN).then(|| self.blobs.keep_bytes(intake.tenant, body.clone()));
         let sealed = sealed.transpose().map_err(|error| failed(error.into()))?;
         let (tenant, reply) = (intake.tenant, trigger.reply);
+        let (awaited, owner) = (policies.awaited.clone(), intake.delivery.event.bytes());
         let decided = self.decide(intake, &plan, trigger, (policies, sealed), permit, &moment)?;
         match decided {
             Decided::Duplicate(first, barrier) => {
@@ -144,6 +153,9 @@ impl Driver {
             }
             Decided::Dropped(ack, receipt) | Decided::Held(ack, receipt) => {
                 receipt.committed().await.map_err(|error| failed(error.into()))?;
+                if ack.state == EventState::Held {
+                    awaited.into_iter().for_each(|hash| self.spawn_meet(tenant, hash, owner));
+                }
                 self.wake.notify_one();
                 Ok(Answer { ack, reply: None })
             }
@@ -197,6 +209,12 @@ impl Driver {
                 Err(error) => policies.refused = Some(*error),
             }
         }
+        for template in &trigger.awaited {
+            match key(template, "awaited event") {
+                Ok(key) => policies.awaited.push(self.wait_hash(tenant, flow, &trigger.id, &key)),
+                Err(error) => policies.refused = Some(*error),
+            }
+        }
         policies
     }
 
@@ -238,6 +256,13 @@ impl Driver {
             let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
             return Ok(Decided::Dropped(ack, permit.submit(txn)));
         }
+        if !policies.awaited.is_empty() && policies.refused.is_none() {
+            self.keep_event(tenant, &intake.flow.name, &intake.delivery, &policies.awaited, &mut txn)
+                .map_err(failed)?;
+            remember(None, &mut txn);
+            let ack = Ack { event_id: event, run_id: None, state: EventState::Held, starts_at: None };
+            return Ok(Decided::Held(ack, permit.submit(txn)));
+        }
         if let (Some(debounced), Some(rows), None) = (&policies.debounce, rows.as_mut(), &policies.refused) {
             if rows.len() >= HELD_MAX {
                 return Err(Refusal::Busy { retry_after_s: 60 });
@@ -258,6 +283,7 @@ impl Driver {
             input: Value::Null,
             by_hand: false,
             overlap: None,
+            caller: None,
             run: None,
             flow: intake.flow,
             delivery: intake.delivery,
@@ -320,6 +346,7 @@ impl Driver {
                     input,
                     by_hand: true,
                     overlap: None,
+                    caller: None,
                     run: Some(run),
                 };
                 let mut gate = lock(&self.gate);
@@ -447,6 +474,7 @@ impl Driver {
             events_more: creation.events_more,
             deadline_ms: None,
             refused,
+            caller: creation.caller,
             input,
             vars: if creation.plan.variables.is_empty() {
                 Value::Null

@@ -6,8 +6,10 @@
 mod admission;
 mod backlog;
 pub mod blobs;
+mod callbacks;
 mod calls;
 mod carried;
+mod child;
 pub mod core;
 mod driver;
 mod gate;
@@ -15,6 +17,7 @@ mod held;
 mod intake;
 pub mod kinds;
 pub mod kv;
+mod meet;
 pub mod repeats;
 mod schedules;
 mod timers;
@@ -36,6 +39,7 @@ use crate::clock::Clock;
 use crate::hold::Hold;
 use crate::room::{Room, Tight};
 pub use admission::Asking;
+pub use callbacks::CalledBack;
 use carried::CarriedOn;
 use core::Input;
 use driver::{Driver, EngineError};
@@ -92,6 +96,8 @@ pub struct Deps {
     pub hold: Hold,
     /// How much outputs and runs may hold.
     pub blobs: blobs::BlobLimits,
+    /// How the HTTP door is reached from outside, for addresses of callbacks.
+    pub public_url: Arc<str>,
 }
 
 /// A delivery that passed the door: verified, bounded, not yet accepted.
@@ -331,6 +337,41 @@ impl Engine {
         let resolve = Input::Resolve { path: step.to_owned(), resolution: how, by: actor.name.clone() };
         let (tenant, request) = (actor.tenant, actor.request.bytes());
         self.detached(|driver| async move { driver.decide_once(tenant, run, resolve, request).await }).await
+    }
+
+    /// Gives a step what it waits for, or will wait for.
+    ///
+    /// # Errors
+    /// Not found, no wait, or it has come already.
+    pub async fn signal(&self, actor: &Actor, run: RunId, step: &str, data: Value) -> Result<RunHead, WireError> {
+        no_references(&data)?;
+        let signal = Input::Signal { path: step.to_owned(), data, by: actor.name.clone() };
+        let (tenant, request) = (actor.tenant, actor.request.bytes());
+        self.detached(|driver| async move { driver.decide_once(tenant, run, signal, request).await }).await
+    }
+
+    /// Somebody called the address of a wait.
+    ///
+    /// # Errors
+    /// Busy, no room or store failure: then nothing is promised.
+    pub async fn called_back(&self, code: String, data: Value) -> Result<CalledBack, Refusal> {
+        if let Some(why) = self.0.deps.hold.why() {
+            return Err(Refusal::Held { retry_after_s: why.retry_after_s() });
+        }
+        if let Some(why) = self.0.deps.room.tight() {
+            return Err(Refusal::NoRoom(why));
+        }
+        if no_references(&data).is_err() {
+            return Ok(CalledBack::Unknown);
+        }
+        let driver = self.driver();
+        let work = Arc::clone(&driver);
+        let task = driver.tasks.spawn(async move { work.called_back(TenantId::DEFAULT, &code, data).await });
+        match task.await {
+            Ok(Ok(said)) => Ok(said),
+            Ok(Err(error)) => Err(Refusal::Store(error.to_string())),
+            Err(_) => Err(Refusal::Store("the call could not be taken".to_owned())),
+        }
     }
 
     /// Runs something to its end even if the caller stops waiting.

@@ -10,6 +10,7 @@ use aura_storage::rows::{HeldRow, InboxRow, LiveRow, TimerRow};
 use aura_storage::{Key, ReadError, Table, Txn};
 use futures::StreamExt;
 
+use super::child::Note;
 use super::core::{Input, Refused};
 use super::driver::{Driver, EngineError, lock};
 
@@ -231,11 +232,12 @@ impl Driver {
         let from = Key::tenant(tenant);
         let inbox: Vec<(Key, InboxRow)> =
             self.deps.store.scan(tenant, Table::Inbox, &from, &from.after_prefix(), usize::MAX, false)?;
-        for (key, InboxRow::Cancel { by, reason }) in inbox {
-            let Some(run) = key.id_at(16).map(RunId::from_bytes) else { continue };
-            let mut taken = Txn::new();
-            taken.delete(Table::Inbox, key);
-            self.spawn_transition(tenant, run, Input::Cancel { by, reason }, taken);
+        for (key, row) in inbox {
+            match (row, key.id_at(16).map(RunId::from_bytes), key.id_at(32)) {
+                (InboxRow::Meet { hash }, _, Some(owner)) => self.spawn_meet(tenant, hash, owner),
+                (row, Some(to), _) => self.deliver(tenant, Note { to, key, row }),
+                _ => {}
+            }
         }
         let next = lock(&self.gate).promote_all();
         for (key, run) in next {

@@ -37,6 +37,9 @@ pub enum Refused {
     /// Proved, but an event of another kind: 404.
     #[error("{0}")]
     OtherEvent(String),
+    /// The time of a callback is over: 410.
+    #[error("nobody waits for this call any more")]
+    Over,
     /// Too many bytes: 413.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
@@ -73,6 +76,7 @@ impl Refused {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::OtherEvent(_) => StatusCode::NOT_FOUND,
+            Self::Over => StatusCode::GONE,
             Self::Unproved => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -89,6 +93,7 @@ impl Refused {
     fn code(&self) -> Code {
         match self {
             Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
+            Self::Over => Code::Conflict,
             Self::Unproved | Self::Denied => Code::Forbidden,
             Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded(_) | Self::Slow => Code::Invalid,
             Self::Busy(_)

@@ -26,7 +26,7 @@ use crate::http::{Door, body, greet, proof, unpack};
 /// How long an overload's refusal is held back.
 const BREATH: Duration = Duration::from_millis(500);
 
-type Route<T> = Result<Path<T>, PathRejection>;
+pub(super) type Route<T> = Result<Path<T>, PathRejection>;
 
 /// `POST /hooks/{endpoint}`.
 pub async fn endpoint(State(door): State<Door>, path: Route<String>, request: Request) -> Response {
@@ -178,7 +178,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
 }
 
 /// A place for one delivery: of its sender where a proxy brings it, of its tenant, of the door.
-fn enter(door: &Door, client: Option<IpAddr>) -> Result<(Option<OfSource>, Place), Refused> {
+pub(super) fn enter(door: &Door, client: Option<IpAddr>) -> Result<(Option<OfSource>, Place), Refused> {
     let of_client = match client {
         Some(client) => Some(door.clients.enter(client).ok_or(Refused::Share(1))?),
         None => None,
@@ -246,7 +246,7 @@ fn check_head(head: &request::Parts, target: &Target) -> Result<bool, Refused> {
     check_coding(&head.headers, target.takes.gzip)
 }
 
-fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'a str>) -> Result<(), Refused> {
+pub(super) fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'a str>) -> Result<(), Refused> {
     let schemes = signature::SCHEMES.iter().flat_map(|scheme| scheme.families).flat_map(|family| {
         let version = family.version.map(|(name, _)| name);
         [Some(family.signature), family.timestamp, family.id, version].into_iter().flatten()
@@ -259,7 +259,7 @@ fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'a str>) -> 
     Ok(())
 }
 
-fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refused> {
+pub(super) fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refused> {
     if let Some(coding) = headers.get(TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
@@ -297,7 +297,7 @@ fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option<(&'a str, 
 }
 
 /// JSON must be JSON and is given back, text must be text; a form is a form; other types pass as they are.
-fn check_body(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refused> {
+pub(super) fn check_body(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refused> {
     let kind = text_of(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let json = kind == "application/json" || kind.ends_with("+json") || kind.is_empty();

@@ -8,6 +8,7 @@ pub mod accept;
 pub mod answer;
 pub mod api;
 pub mod body;
+pub mod callback;
 pub mod counters;
 pub mod greet;
 pub mod intake;
@@ -170,6 +171,7 @@ impl Door {
             .route("/hooks/{endpoint}", any(intake::endpoint))
             .route("/hooks/{tenant}/{flow}/{trigger}", any(intake::named))
             .route("/webhooks/{provider}/{flow}", any(intake::provider))
+            .route("/c/{code}", any(callback::callback))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .fallback(|| async { answer::Refused::NotFound.into_response() })

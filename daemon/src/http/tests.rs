@@ -90,6 +90,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
     catalog.apply(&actor, flow).await.unwrap();
     catalog.publish(&actor, "door").await.unwrap();
     let engine = Engine::start(Deps {
+        public_url: "https://hooks.example.com".into(),
         store,
         flows: Arc::new(catalog.clone()),
         clock: clock.clone(),

@@ -9,8 +9,8 @@ use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply,
     FlowDetail, FlowEnable, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, Role,
-    RunCancel, RunDelete, RunDetail, RunPage, RunQuery, RunRef, RunResolve, RunsDeleted, ScheduleInfo, ScheduleQuery,
-    Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
+    RunCancel, RunDelete, RunDetail, RunPage, RunQuery, RunRef, RunResolve, RunSignal, RunsDeleted, ScheduleInfo,
+    ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -93,6 +93,9 @@ impl Handler for Session {
     }
     async fn run_resolve(&self, actor: Actor, request: RunResolve) -> Result<RunHead, WireError> {
         runs::resolve(&self.service, actor, request).await
+    }
+    async fn run_signal(&self, actor: Actor, request: RunSignal) -> Result<RunHead, WireError> {
+        runs::signal(&self.service, actor, request).await
     }
     async fn event_list(&self, _: Actor, query: EventQuery) -> Result<EventPage, WireError> {
         self.service.read(move |shared| events::list(shared, &query)).await

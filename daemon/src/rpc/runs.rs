@@ -2,6 +2,7 @@
 
 use aura_protocol::rpc::{
     Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunPage, RunQuery, RunRef, RunResolve,
+    RunSignal,
 };
 use aura_protocol::run::{Record, RunHead, Transition};
 use aura_protocol::text::display;
@@ -228,6 +229,17 @@ pub async fn resolve(service: &Service, actor: Actor, request: RunResolve) -> Re
     let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
     let engine = service.engine.clone();
     service.change(async move { engine.resolve(&actor, run, &step, resolution).await }).await.map(shown)
+}
+
+/// Gives a step what it waits for.
+///
+/// # Errors
+/// No such run, the step waits for nothing, or what the engine says.
+pub async fn signal(service: &Service, actor: Actor, request: RunSignal) -> Result<RunHead, WireError> {
+    let RunSignal { run, step, data } = request;
+    let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
+    let engine = service.engine.clone();
+    service.change(async move { engine.signal(&actor, run, &step, data).await }).await.map(shown)
 }
 
 #[cfg(test)]

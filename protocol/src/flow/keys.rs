@@ -96,6 +96,8 @@ pub const TRY: &[&str] = &["steps", "catch"];
 pub const SLEEP: &[&str] = &["for", "until"];
 /// Of `wait`.
 pub const WAIT: &[&str] = &["event", "callback", "match", "deadline"];
+/// Of `match` in a `wait`.
+pub const MATCH: &[&str] = &["event", "run"];
 /// Of `approval`.
 pub const APPROVAL: &[&str] = &["form", "approvers", "quorum", "no_self", "deadline", "escalate"];
 /// Of `call`.

@@ -569,16 +569,27 @@ struct SleepFile {
 
 /// Waits for an event or a callback.
 #[derive(JsonSchema)]
-#[schemars(rename = "Wait", deny_unknown_fields)]
+#[schemars(rename = "Wait", deny_unknown_fields, extend("oneOf" = [{ "required": ["event", "match"] }, { "required": ["callback"] }]))]
 struct WaitFile {
-    /// The event.
-    event: Option<Json>,
-    /// A callback address.
-    callback: Option<Json>,
-    /// Which events.
-    r#match: Option<Json>,
-    /// Not longer than this.
-    deadline: Option<Json>,
+    /// An event of this trigger of the flow; it starts no runs then.
+    event: Option<String>,
+    /// Whoever posts to the address `run.callbacks.<id>`.
+    #[schemars(extend("const" = true))]
+    callback: Option<bool>,
+    /// Which event.
+    r#match: Option<MatchFile>,
+    /// Not longer than this; then the step fails. A duration, or an expression that gives one.
+    deadline: String,
+}
+
+/// Which event is awaited: one whose key is that of the run.
+#[derive(JsonSchema)]
+#[schemars(rename = "Match", deny_unknown_fields)]
+struct MatchFile {
+    /// The key of an event; it reads `trigger`, the event.
+    event: Expression,
+    /// The key of the run.
+    run: Json,
 }
 
 /// Waits for people.
@@ -603,14 +614,16 @@ struct ApprovalFile {
 #[derive(JsonSchema)]
 #[schemars(rename = "Call", deny_unknown_fields)]
 struct CallFile {
-    /// The flow.
-    flow: Option<Json>,
-    /// Its input.
+    /// The name of a flow with a trigger `on: called`.
+    flow: String,
+    /// Its `input`.
     input: Option<Json>,
-    /// Waits for its end.
-    wait: Option<Json>,
+    /// Waits for its end, as it does without this.
+    #[schemars(extend("const" = true))]
+    wait: Option<bool>,
     /// Does not wait.
-    detach: Option<Json>,
+    #[schemars(extend("const" = true))]
+    detach: Option<bool>,
 }
 
 /// Answers the sender of the webhook.

@@ -7,7 +7,8 @@ use super::{Auth, Span};
 use crate::signature;
 
 /// Step kinds.
-pub const KINDS: &[&str] = &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "kv", "respond", "stop"];
+pub const KINDS: &[&str] =
+    &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "wait", "call", "kv", "respond", "stop"];
 /// Modifiers of steps that this build does not execute yet; it executes all others of the format.
 pub const MODIFIERS_LATER: &[&str] = &["limit", "redact"];
 /// Modifiers of steps that this build executes.
@@ -15,7 +16,7 @@ pub fn modifiers() -> impl Iterator<Item = &'static str> {
     super::keys::MODIFIERS.iter().copied().filter(|key| !MODIFIERS_LATER.contains(key))
 }
 /// Trigger kinds, besides a connector's own (`connector.event`).
-pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule"];
+pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule", "called"];
 /// Keys of triggers.
 pub const TRIGGER_KEYS: &[&str] = &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
 /// Keys of the flow.

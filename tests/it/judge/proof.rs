@@ -39,6 +39,7 @@ fn sound() -> Evidence {
         received_ms: 5,
     };
     let started = RunStarted {
+        caller: None,
         flow_id,
         flow: "kill-loop".into(),
         version: "v".into(),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: cancel and resolve are one question each with one request id; a repeat is answered, not redone.
 
-use aura_protocol::rpc::{RunCancel, RunDetail, RunQuery, RunRef, RunResolve};
+use aura_protocol::rpc::{RunCancel, RunDetail, RunQuery, RunRef, RunResolve, RunSignal};
 use aura_protocol::run::{Record, Resolution, RunHead, RunState, StepState};
 use aura_protocol::text::display;
 use aura_protocol::watch::{Item, Subscription};
@@ -111,6 +111,17 @@ pub enum Command {
         #[arg(long, value_name = "JSON", requires = "done")]
         output: Option<String>,
     },
+    /// Give a step what it waits for; also before it waits
+    #[command(after_help = "Example: aura run signal 4XK2QW payment --data '{\"paid\": true}'")]
+    Signal {
+        /// Run id, or its start or end
+        run: String,
+        /// The step that waits
+        step: String,
+        /// What it is given: JSON, @file, or - for standard input
+        #[arg(long, value_name = "JSON")]
+        data: Option<String>,
+    },
 }
 
 /// The three ways out of doubt.
@@ -183,6 +194,17 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
                 .call(|rpc, context, call| {
                     let request = request.clone();
                     async move { rpc.run_resolve(context, call, request).await }
+                })
+                .await?;
+            decided(&head, out)
+        }
+        Command::Signal { run, step, data } => {
+            let data = data.map_or(Ok(Value::Null), |text| files::json(&text))?;
+            let request = RunSignal { run: RunRef(run), step, data };
+            let head = session
+                .call(|rpc, context, call| {
+                    let request = request.clone();
+                    async move { rpc.run_signal(context, call, request).await }
                 })
                 .await?;
             decided(&head, out)

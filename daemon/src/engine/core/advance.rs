@@ -381,6 +381,7 @@ impl Work<'_> {
                 self.visit(at);
             }
             Ok(Entered::Wait(until_ms)) => self.emit(Record::WaitCreated { path, until_ms }),
+            Ok(Entered::Await { what, until_ms }) => self.wait(at, what, Some(until_ms)),
             Ok(Entered::Respond { status, headers, body }) => {
                 if self.state.replied.is_some() {
                     self.emit(log(&path, "warn", "the sender was already answered; this answer is not sent"));

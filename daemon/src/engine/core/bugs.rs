@@ -47,6 +47,14 @@ pub enum Bug {
     LimitIsForgotten,
     /// A step whose time is over fails while a call in it is still out.
     LimitFailsAtOnce,
+    /// A signal that came before its step waited is forgotten.
+    EarlySignalIsForgotten,
+    /// A wait whose deadline passed goes on as if something had come.
+    DeadlineIsGreen,
+    /// A step whose called run failed goes on.
+    CalledFailureIsGreen,
+    /// A cancel does not reach the runs that were called.
+    ChildrenAreForgotten,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.

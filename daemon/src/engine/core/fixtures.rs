@@ -17,6 +17,7 @@ pub fn started(trigger: &str, input: Value) -> RunStarted {
         received_ms: 0,
     };
     RunStarted {
+        caller: None,
         flow_id: FlowId::from_bytes([3; 16]),
         flow: "f".into(),
         version: "v".into(),

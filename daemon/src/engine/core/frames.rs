@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aura_protocol::Value;
 use aura_protocol::flow::Effect;
-use aura_protocol::run::{StepError, StepState, path_key};
+use aura_protocol::run::{Awaited, StepError, StepState, path_key};
 
 use super::plan::{Owner, Plan, ScopeIx, StepIx};
 use super::state::RunState;
@@ -72,6 +72,8 @@ pub struct StepCell {
     pub expired: bool,
     /// A sleep ends then.
     pub wait_until_ms: Option<i64>,
+    /// What it waits for from outside.
+    pub awaits: Option<Box<Awaited>>,
     /// The next attempt is due then.
     pub retry_at_ms: Option<i64>,
     /// Some attempt of a call that must not be repeated blindly may have happened.
@@ -143,9 +145,18 @@ impl Items {
         key.cloned().unwrap_or_else(|| index.to_string())
     }
 
+    fn index_of(&self, key: &str) -> Option<u32> {
+        if self.keys.is_empty() { key.parse().ok() } else { self.by_key.get(key).copied() }
+    }
+
+    /// Whether the item with a key as it stands in a path began and is not at work any more.
+    fn has_ended(&self, key: &str) -> bool {
+        self.index_of(key).is_some_and(|index| index < self.next && !self.live.contains_key(&index))
+    }
+
     /// The frame of the item with a key as it stands in a path.
     fn frame(&self, key: &str) -> Option<FrameIx> {
-        let index = if self.keys.is_empty() { key.parse().ok()? } else { *self.by_key.get(key)? };
+        let index = self.index_of(key)?;
         self.live.get(&index).or_else(|| self.kept.get(&index)).copied()
     }
 
@@ -297,6 +308,34 @@ impl RunState {
             let frame = self.frame_of(plan, step.scope, &mut left)?;
             left.is_empty().then_some(Place { frame, position: step.position })
         })
+    }
+
+    /// Whether a step that is not to be found was, or will never come: its item has ended, or what is around it.
+    #[must_use]
+    pub fn has_ended(&self, plan: &Plan, path: &str) -> bool {
+        let (id, keys) = path.split_at(path.find('[').unwrap_or(path.len()));
+        plan.with_id(id).iter().filter_map(|ix| plan.step(*ix)).any(|step| self.scope_ended(plan, step.scope, keys))
+    }
+
+    fn scope_ended(&self, plan: &Plan, scope: ScopeIx, keys: &str) -> bool {
+        let owner = plan.owner(scope);
+        let Some(around) = owner.step().and_then(|step| plan.step(step)) else { return false };
+        let mut rest = keys;
+        let Some(frame) = self.frame_of(plan, around.scope, &mut rest) else {
+            return self.scope_ended(plan, around.scope, keys);
+        };
+        let Some(cell) = self.cell(Place { frame, position: around.position }) else { return false };
+        match owner {
+            _ if cell.over => true,
+            Owner::Item(_) => {
+                let key = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(key, _)| key);
+                let items = cell.items.as_ref();
+                key.zip(items).is_some_and(|(key, items)| items.has_ended(key))
+            }
+            // Another arm was taken.
+            Owner::Arm(..) => cell.state.is_some(),
+            _ => false,
+        }
     }
 
     /// The frame of a scope; takes the keys of items around it from the front of `keys`.

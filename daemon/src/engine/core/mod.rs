@@ -24,11 +24,12 @@ pub mod state;
 mod tests;
 mod turn;
 mod view;
+mod waits;
 
 use std::sync::Arc;
 
-use aura_protocol::Value;
 use aura_protocol::run::{CallOutcome, Record, Resolution, RunStarted, StepError};
+use aura_protocol::{RunId, Value};
 
 pub use frames::Place;
 use plan::{Plan, PlanStep, StepIx};
@@ -82,6 +83,39 @@ pub enum Input {
         /// Who.
         by: String,
     },
+    /// A run of another flow is begun for a step, in the same commit.
+    Called {
+        /// Step.
+        path: String,
+        /// Attempt.
+        attempt: u32,
+        /// The run.
+        run: RunId,
+        /// Its flow.
+        flow: String,
+        /// Its version.
+        version: String,
+        /// The step waits for its end.
+        waits: bool,
+    },
+    /// A run that a step called has ended.
+    Returned {
+        /// Step.
+        path: String,
+        /// The run.
+        run: RunId,
+        /// What it gave, or why it failed.
+        outcome: Result<Value, Box<StepError>>,
+    },
+    /// What a step waits for came.
+    Signal {
+        /// Step.
+        path: String,
+        /// What.
+        data: Value,
+        /// Who brought it.
+        by: String,
+    },
     /// The daemon started again; calls of earlier starts are gone.
     Recover {
         /// Number of this start.
@@ -111,6 +145,8 @@ pub struct Output {
     pub calls: Vec<Call>,
     /// To end, their answers do not matter any more.
     pub abort: Vec<Place>,
+    /// Runs that were called and nobody waits for any more.
+    pub children: Vec<RunId>,
     /// To end if no byte left yet; else their answers are awaited.
     pub abort_unsent: Vec<Place>,
 }
@@ -130,6 +166,18 @@ pub enum Refused {
     /// The step is not in doubt.
     #[error("step {0} is not in doubt")]
     NotInDoubt(String),
+    /// The step is no `wait`.
+    #[error("step {0} waits for nothing from outside")]
+    NoWait(String),
+    /// It has come already.
+    #[error("step {0} has what it waits for already")]
+    Answered(String),
+    /// Its time is over.
+    #[error("step {0} does not wait any more")]
+    Over(String),
+    /// Too much, or too many.
+    #[error("{0}")]
+    TooMuch(String),
     /// There is no such step.
     #[error("the flow has no step {0}")]
     UnknownStep(String),
@@ -195,6 +243,12 @@ pub fn step(
             }
         }
         Input::Resolve { path, resolution, by } => work.resolve(path, resolution, by)?,
+        Input::Called { path, attempt, run, flow, version, waits } => {
+            work.at_work(&path, attempt)?;
+            work.called(path, run, flow, version, waits)?;
+        }
+        Input::Returned { path, run, outcome } => work.returned(&path, run, outcome)?,
+        Input::Signal { path, data, by } => work.signal(path, data, by)?,
         Input::Recover { epoch, restored } => work.recover(epoch, restored),
     }
     work.advance();

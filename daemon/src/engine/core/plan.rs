@@ -49,6 +49,10 @@ pub struct Plan {
     pub triggers: Vec<PlanTrigger>,
     /// Runs that may go on at the same time.
     pub concurrency: Option<PlanConcurrency>,
+    /// Some step waits for an event.
+    pub awaits_events: bool,
+    /// Some step waits for a callback.
+    pub has_callbacks: bool,
     /// Variables that its expressions read.
     pub variables: Variables,
     /// Steps of an id: one, or for `each` the map and the step that it repeats.
@@ -68,6 +72,8 @@ pub struct PlanTrigger {
     pub debounce: Option<(Template, Span, Option<Span>)>,
     /// What the sender hears.
     pub reply: Reply,
+    /// Keys under which runs of this flow wait for its events; then they start none.
+    pub awaited: Vec<Template>,
 }
 
 /// Concurrency by key, evaluated when a run is created.
@@ -258,6 +264,8 @@ impl Plan {
             timeout: flow.timeout,
             triggers: flow.triggers.iter().map(trigger).collect::<Result<_, _>>()?,
             concurrency: flow.concurrency.as_ref().map(concurrency).transpose()?,
+            awaits_events: false,
+            has_callbacks: false,
             variables: variables(flow),
             by_id: HashMap::new(),
         };
@@ -269,6 +277,8 @@ impl Plan {
         if !flow.finally.is_empty() {
             builder.plan.finally = Some(builder.scope(Owner::Finally, &flow.finally)?);
         }
+        builder.plan.has_callbacks = builder.plan.steps.iter().any(|step| step.kind.is_called_back());
+        builder.plan.awaits_events = builder.plan.triggers.iter().any(|trigger| !trigger.awaited.is_empty());
         let outside = builder.plan.steps.iter().filter(|step| !step.in_map).count();
         builder.plan.steps_outside_maps = u32::try_from(outside).unwrap_or(u32::MAX);
         Ok(Arc::new(builder.plan))
@@ -445,6 +455,19 @@ impl Builder<'_> {
         Ok(ix)
     }
 
+    /// A step waits for events of a trigger, told by this key over the event.
+    ///
+    /// # Errors
+    /// The key is wrong.
+    pub fn awaits(&mut self, step: &Step, trigger: &str, key: &Value) -> Result<(), PlanError> {
+        let found = self.plan.triggers.iter_mut().find(|known| known.id == trigger);
+        let trigger = found.ok_or_else(|| PlanError::Kind { step: step.id.clone(), kind: "wait" })?;
+        let template =
+            Template::parse_with(key, &[]).map_err(|source| PlanError::Expression { step: step.id.clone(), source })?;
+        trigger.awaited.push(template);
+        Ok(())
+    }
+
     /// Whether a connector has this action.
     #[must_use]
     pub fn knows_action(&self, action: &str) -> bool {
@@ -492,6 +515,7 @@ fn trigger(trigger: &Trigger) -> Result<PlanTrigger, PlanError> {
         filter: trigger.filter.as_deref().map(parse).transpose()?,
         debounce: trigger.debounce.as_ref().map(|it| Ok((parse(&it.key)?, it.quiet, it.max))).transpose()?,
         reply: trigger.reply,
+        awaited: Vec::new(),
     })
 }
 

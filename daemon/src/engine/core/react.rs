@@ -5,7 +5,7 @@
 
 use aura_protocol::Value;
 use aura_protocol::flow::Effect;
-use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, Resolution, StepError, StepState};
+use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, Record, Resolution, StepError, StepState};
 
 use super::bugs::{Bug, has};
 use super::decide::{self, Verdict, decide, doubt};
@@ -82,7 +82,9 @@ impl Work<'_> {
         });
         for (at, again) in due {
             // What fired before may have ended the item that it is in.
-            if self.state.cell(at).is_none_or(|cell| !cell.active()) {
+            let Some(cell) = self.state.cell(at).filter(|cell| cell.active()) else { continue };
+            if let Some(what) = cell.awaits.clone() {
+                self.wait_ends(at, &what);
                 continue;
             }
             let path = self.path(at);
@@ -138,7 +140,13 @@ impl Work<'_> {
                     self.emit(Record::InDoubt { path, attempt, error: StepError { unknown: true, ..last } });
                     continue;
                 }
-                Some(StepState::Waiting | StepState::Retrying) => {}
+                Some(StepState::Waiting | StepState::Retrying) => {
+                    if let Some(Awaited::Run { run, .. }) = cell.awaits.as_deref()
+                        && !has(Bug::ChildrenAreForgotten)
+                    {
+                        self.out.children.push(*run);
+                    }
+                }
                 // Wanted by this very transition: it never leaves.
                 Some(StepState::Running) if self.out.calls.iter().any(|call| call.at == at) && !cell.unknown => {
                     self.out.calls.retain(|call| call.at != at);

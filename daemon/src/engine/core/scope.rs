@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aura_protocol::expr::Scope;
 use aura_protocol::run::StepError;
-use aura_protocol::{BlobRef, Map, Value};
+use aura_protocol::{BlobRef, Map, RunId, Value};
 use sha2::{Digest, Sha256};
 
 use super::Place;
@@ -50,19 +50,32 @@ pub struct Moment {
     pub seed: [u8; 16],
     draws: Cell<u32>,
     stored: Option<Arc<dyn Stored>>,
+    links: Option<Arc<dyn Links>>,
+}
+
+/// Addresses that end a wait. They follow from run and path alone, so a replay sees the same.
+pub trait Links: Send + Sync {
+    /// The address of a step's callback.
+    fn callback(&self, run: RunId, path: &str) -> String;
 }
 
 impl Moment {
     /// A moment.
     #[must_use]
     pub fn new(now_ms: i64, seed: [u8; 16]) -> Self {
-        Self { now_ms, seed, draws: Cell::new(0), stored: None }
+        Self { now_ms, seed, draws: Cell::new(0), stored: None, links: None }
     }
 
     /// The same, with large values kept outside of the run.
     #[must_use]
     pub fn with_stored(self, stored: Arc<dyn Stored>) -> Self {
         Self { stored: Some(stored), ..self }
+    }
+
+    /// The same, with addresses of callbacks.
+    #[must_use]
+    pub fn with_links(self, links: Arc<dyn Links>) -> Self {
+        Self { links: Some(links), ..self }
     }
 
     /// Where large values stand, if anywhere.
@@ -103,6 +116,7 @@ struct Loaded {
     input: OnceCell<Value>,
     steps: OnceCell<Vec<OnceCell<Value>>>,
     item: OnceCell<Value>,
+    run: OnceCell<Value>,
     bytes: Cell<u64>,
     lost: RefCell<Option<String>>,
 }
@@ -144,6 +158,29 @@ impl<'a> StepScope<'a> {
             Some(Ok(last)) => Some(last),
             _ => Some(&NULL),
         }
+    }
+
+    /// `run` with the addresses of the callbacks that a step may hand out: those of its scope and of the ones around.
+    fn run_with_callbacks(&self) -> Value {
+        let (Value::Map(run), Some(links)) = (&self.state.run_value, &self.moment.links) else {
+            return self.state.run_value.clone();
+        };
+        let mut callbacks = Map::new();
+        let mut next = Some(self.at.frame);
+        while let Some(ix) = next {
+            let Some(frame) = self.state.frame(ix) else { break };
+            for step in self.plan.scope_steps(frame.scope).iter().filter_map(|ix| self.plan.step(*ix)) {
+                if step.kind.is_called_back() {
+                    let path = self.state.path(self.plan, Place { frame: ix, position: step.position });
+                    let address = links.callback(self.state.run, &path);
+                    callbacks.insert(step.id.clone(), Value::from(address));
+                }
+            }
+            next = frame.owner.map(|owner| owner.frame);
+        }
+        let mut run = run.clone();
+        run.insert("callbacks".to_owned(), Value::Map(callbacks));
+        Value::Map(run)
     }
 
     /// The item of a map around this step: the nearest one, or the one with a name.
@@ -235,7 +272,8 @@ impl Scope for StepScope<'_> {
             "trigger" => Some(self.loaded.trigger.get_or_init(|| self.load_trigger())),
             "input" if self.state.held.is_empty() => Some(&self.state.input),
             "input" => Some(self.loaded.input.get_or_init(|| self.load(&self.state.input))),
-            "run" => Some(&self.state.run_value),
+            "run" if !self.plan.has_callbacks => Some(&self.state.run_value),
+            "run" => Some(self.loaded.run.get_or_init(|| self.run_with_callbacks())),
             "error" => Some(&self.error),
             "vars" => {
                 Some(self.state.started.as_ref().map(|it| &it.vars).filter(|it| !it.is_null()).unwrap_or(&self.empty))

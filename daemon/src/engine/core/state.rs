@@ -11,7 +11,7 @@ use std::sync::Arc;
 use aura_protocol::event::timestamp;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{
-    ErrorClass, Record, Resolution, RunStarted, RunState as State, ScopeKind, StepError, StepState, Transition,
+    Awaited, ErrorClass, Record, Resolution, RunStarted, RunState as State, ScopeKind, StepError, StepState, Transition,
 };
 use aura_protocol::{RunId, Value};
 
@@ -86,6 +86,8 @@ pub struct RunState {
     pub last: Option<Place>,
     /// Steps outside of maps that are over.
     pub done: u32,
+    /// What came for steps before they waited for it, by path.
+    pub signals: BTreeMap<String, Value>,
     /// The large values that its journal refers to, by hash, with their bytes.
     pub held: BTreeMap<[u8; 16], u64>,
 }
@@ -119,6 +121,7 @@ impl RunState {
             replied: None,
             last: None,
             done: 0,
+            signals: BTreeMap::new(),
             held: BTreeMap::new(),
         };
         state.open_frame(plan, 0, None, None);
@@ -166,6 +169,14 @@ impl RunState {
                 self.open_end(plan, *scope);
             }
             Record::TimerFired { path } if path.is_empty() => self.timed_out(at_ms),
+            Record::Signalled { path, data, .. } => {
+                let at = self.find(plan, path);
+                self.last = at.or(self.last);
+                let waits = at.and_then(|at| self.cell(at)).is_some_and(|cell| cell.state.is_some());
+                if !waits && !has(Bug::EarlySignalIsForgotten) {
+                    self.signals.insert(path.clone(), data.clone());
+                }
+            }
             record => {
                 if let Some(at) = record.path().and_then(|path| self.find(plan, path)) {
                     self.last = Some(at);
@@ -246,6 +257,19 @@ impl RunState {
                     cell.wait_until_ms = Some(*until_ms);
                 }
             }
+            Record::Awaiting { what, until_ms, .. } => {
+                if let Some(cell) = self.cell_mut(at) {
+                    cell.state = Some(StepState::Waiting);
+                    cell.awaits = Some(Box::new(what.clone()));
+                    cell.wait_until_ms = *until_ms;
+                }
+            }
+            Record::Called { run, flow, waits: true, .. } => {
+                if let Some(cell) = self.cell_mut(at) {
+                    cell.state = Some(StepState::Waiting);
+                    cell.awaits = Some(Box::new(Awaited::Run { run: *run, flow: flow.clone() }));
+                }
+            }
             Record::TimerFired { .. } => self.retried(at),
             Record::InDoubt { error, .. } => {
                 let lost = self.is_lost(at);
@@ -283,6 +307,8 @@ impl RunState {
                 self.replied = Some((*status, headers.clone(), body.clone()));
             }
             Record::Log { .. }
+            | Record::Called { .. }
+            | Record::Signalled { .. }
             | Record::RunStarted(_)
             | Record::CancelRequested { .. }
             | Record::Yielded
@@ -316,6 +342,7 @@ impl RunState {
         let Some(cell) = self.cell_mut(at) else { return };
         cell.state = Some(StepState::Succeeded);
         cell.wait_until_ms = None;
+        cell.awaits = None;
         cell.retry_at_ms = None;
         cell.input = Value::Null;
         cell.value = Some(settled_value(output.clone(), StepState::Succeeded, None));
@@ -347,6 +374,7 @@ impl RunState {
             self.step_ix(plan, at).and_then(|ix| plan.step(ix)).is_some_and(|step| step.on_error.is_some());
         let Some(cell) = self.cell_mut(at) else { return };
         cell.wait_until_ms = None;
+        cell.awaits = None;
         cell.expired = false;
         cell.unknown |= error.unknown && cell.effect.is_some_and(|effect| !repeatable(effect));
         cell.retry_at_ms = retry_at_ms;

@@ -3,7 +3,7 @@
 //! Invariant: nothing here changes a run, and what it looks at is what is at work, not what has been.
 
 use aura_protocol::event::timestamp;
-use aura_protocol::run::{Blocked, RunHead, RunState as State, StepState};
+use aura_protocol::run::{Awaited, Blocked, RunHead, RunState as State, StepState};
 
 use super::bugs::{Bug, has};
 use super::frames::{Place, StepCell};
@@ -134,6 +134,15 @@ impl RunState {
         let (cell, path) = (self.cell(at)?, self.path(plan, at));
         let why = || cell.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
         match cell.state? {
+            StepState::Waiting if cell.awaits.is_some() => {
+                let what = match cell.awaits.as_deref()? {
+                    Awaited::Callback => "its callback".to_owned(),
+                    Awaited::Event { trigger, .. } => format!("an event of {trigger}"),
+                    Awaited::Run { run, flow } => format!("{run} of {flow}"),
+                };
+                let until = cell.wait_until_ms.map(|until| format!(" until {}", timestamp(until))).unwrap_or_default();
+                Some((format!("{path} waits for {what}{until}"), cell.wait_until_ms))
+            }
             StepState::Waiting => {
                 let until = cell.wait_until_ms?;
                 Some((format!("{path} sleeps until {}", timestamp(until)), Some(until)))

@@ -4,6 +4,7 @@
 //! that the driver runs (`call`). To add a kind: one file, one line in [`KINDS`].
 
 pub mod branch;
+pub mod call;
 pub mod http;
 pub mod kv;
 pub mod map;
@@ -14,6 +15,7 @@ pub mod sleep;
 pub mod stop;
 pub mod try_catch;
 pub mod uses;
+pub mod wait;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use aura_integrations::registry::Registry;
 use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Scope, Template};
 use aura_protocol::flow::{Effect, Span, Step};
-use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
+use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, StepError};
 use aura_storage::rows::ConnectionRecord;
 use futures::future::BoxFuture;
 
@@ -44,6 +46,8 @@ pub const KINDS: &[(&str, Compile)] = &[
     ("loop", repeat::compile),
     ("try", try_catch::compile),
     ("sleep", sleep::compile),
+    ("wait", wait::compile),
+    ("call", call::compile),
     ("kv", kv::compile),
     ("respond", respond::compile),
     ("stop", stop::compile),
@@ -91,6 +95,13 @@ pub enum Entered {
     },
     /// Wait until then.
     Wait(i64),
+    /// Wait for something from outside.
+    Await {
+        /// What.
+        what: Awaited,
+        /// Until then, in Unix milliseconds.
+        until_ms: i64,
+    },
     /// A call with this input, which never changes again.
     Call {
         /// Resolved input.
@@ -181,6 +192,21 @@ pub trait StepKind: Debug + Send + Sync {
 
     /// Whether it reads or writes what the tenant keeps, instead of calling somebody.
     fn keeps(&self) -> bool {
+        false
+    }
+
+    /// Whether it begins a run of another flow, instead of calling somebody.
+    fn calls_flow(&self) -> bool {
+        false
+    }
+
+    /// Whether it waits for something from outside.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// Whether that something is a call to an address of its own.
+    fn is_called_back(&self) -> bool {
         false
     }
 

@@ -397,6 +397,7 @@ impl Driver {
             input: Value::Null,
             by_hand: false,
             overlap: slot,
+            caller: None,
             shown: None,
             sealed: None,
             run: None,

@@ -108,7 +108,16 @@ impl<'f> Checks<'f> {
             }
             Kind::Sleep(Sleep::For(text)) => self.text(text, &own.field("for"), here, orders),
             Kind::Sleep(Sleep::Until(text)) => self.text(text, &own.field("until"), here, orders),
-            Kind::Wait(value) | Kind::Approval(value) | Kind::Call(value) | Kind::Emit(value) | Kind::Kv(value) => {
+            Kind::Wait(value) => {
+                for (key, value) in value.as_map().into_iter().flatten().filter(|(key, _)| *key != "match") {
+                    self.value(value, &own.field(key), here, orders);
+                }
+                for (key, value) in value.get("match").and_then(Value::as_map).into_iter().flatten() {
+                    let place = if key == "event" { Place::Door } else { here };
+                    self.value(value, &own.field("match").field(key), place, orders);
+                }
+            }
+            Kind::Approval(value) | Kind::Call(value) | Kind::Emit(value) | Kind::Kv(value) => {
                 self.value(value, &own, here, orders)
             }
             Kind::Respond(respond) => {

@@ -5,7 +5,8 @@
 
 use super::super::path::Path;
 use super::super::scopes::{At, ScopeKind};
-use super::super::{Arm, Effect, Http, InDoubtPolicy, Kind, Respond, Retry, Span, Step, kv, support};
+use super::super::suggest::did_you_mean;
+use super::super::{Arm, Effect, Http, InDoubtPolicy, Kind, Reply, Respond, Retry, Span, Step, await_for, kv, support};
 use super::Checks;
 use super::triggers::is_name;
 use crate::value::{Map, Value};
@@ -28,6 +29,8 @@ impl Checks<'_> {
                 Kind::Respond(respond) => self.respond(respond, at, &path),
                 Kind::Stop(_) => self.stop(step, at, &path),
                 Kind::Kv(value) => self.kv(value, &path.field("kv")),
+                Kind::Wait(value) => self.wait(value, &path.field("wait")),
+                Kind::Call(value) => self.called(value, &path.field("call")),
                 Kind::Loop { with, steps } => self.loops(with, steps, step, &path),
                 Kind::Try { steps, catch } => self.tries(steps, catch, &path.field("try")),
                 _ => {}
@@ -124,6 +127,56 @@ impl Checks<'_> {
         {
             let message = format!("`by` must be a number, this is {}", by.kind());
             self.error(&path.field("by"), message, "write a number such as `1` or `-2`");
+        }
+    }
+
+    fn wait(&mut self, value: &Value, path: &Path) {
+        let shape = match await_for::shape(value) {
+            Ok(shape) => shape,
+            Err((field, message, hint)) => {
+                let path = if field.is_empty() { path.clone() } else { path.field(&field) };
+                return self.error(&path, message, hint);
+            }
+        };
+        let Some(event) = shape.event else { return };
+        let triggers = &self.document.flow.triggers;
+        let path = path.field("event");
+        match triggers.iter().find(|trigger| trigger.id == event.trigger) {
+            None => {
+                let ids: Vec<&str> = triggers.iter().map(|trigger| trigger.id.as_str()).collect();
+                let message = format!("the flow has no trigger `{}`", crate::text::display(event.trigger));
+                self.error(&path, message, did_you_mean(event.trigger, ids));
+            }
+            Some(trigger) if matches!(trigger.on.as_str(), "manual" | "schedule" | "called") => {
+                let message = format!("a `{}` trigger brings no events that could be awaited", trigger.on);
+                self.error(&path, message, "name a `webhook` trigger or one of a connector");
+            }
+            Some(trigger) if trigger.debounce.is_some() || trigger.reply != Reply::Ack => {
+                let message = format!("events of `{}` go to the runs that wait for them, one by one", trigger.id);
+                self.error(&path, message, "leave `debounce` and `reply` out of that trigger");
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn called(&mut self, value: &Value, path: &Path) {
+        match value.get("flow") {
+            Some(Value::Str(name)) if name.contains("{{") => {
+                let hint = "write its name; a `branch` chooses among several";
+                self.error(&path.field("flow"), "which flow is called cannot be computed", hint);
+            }
+            Some(Value::Str(_)) => {}
+            Some(_) => self.error(&path.field("flow"), "`flow` names a flow", "write its name"),
+            None => self.error(path, "the key `flow` is missing", "write the name of the flow that is called"),
+        }
+        for key in ["wait", "detach"] {
+            if let Some(other) = value.get(key).filter(|value| **value != Value::Bool(true)) {
+                let message = format!("`{key}` can only be true, this is {}", super::super::shown(other));
+                self.error(&path.field(key), message, "a call waits unless it says `detach: true`");
+            }
+        }
+        if value.get("wait").is_some() && value.get("detach").is_some() {
+            self.error(&path.field("detach"), "a call either waits or is detached", "keep one of the two");
         }
     }
 

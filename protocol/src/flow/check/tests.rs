@@ -133,7 +133,7 @@ fn needs_name_siblings_without_cycles() {
 
 #[test]
 fn what_this_build_does_not_execute_is_refused() {
-    let kinds = "(it executes: uses, http, set, branch, map, loop, try, sleep, kv, respond, stop)";
+    let kinds = "(it executes: uses, http, set, branch, map, loop, try, sleep, wait, call, kv, respond, stop)";
     step("code: x", &format!("error 4:14 steps[0].code: steps of kind `code` are not executed by this build {kinds}"));
     step(
         "emit: { a: 1 }",
@@ -151,7 +151,7 @@ fn what_this_build_does_not_execute_is_refused() {
     );
     trigger(
         "on: poll, with: { every: 1h }",
-        "error 5:14 triggers[0].on: triggers of kind `poll` are not executed by this build (known are: webhook, manual, schedule, connector.event as in shopify.checkout_updated)",
+        "error 5:14 triggers[0].on: triggers of kind `poll` are not executed by this build (known are: webhook, manual, schedule, called, connector.event as in shopify.checkout_updated)",
     );
     trigger("on: webhok", "error 5:14 triggers[0].on: `webhok` is no kind of trigger (did you mean `webhook`?)");
     trigger(

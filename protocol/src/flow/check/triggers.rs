@@ -21,6 +21,7 @@ impl Checks<'_> {
             match trigger.on.as_str() {
                 "webhook" => self.webhook(trigger, &path),
                 "manual" => self.no_sender(trigger, &path, "runs by hand start at once and answer with the run"),
+                "called" => self.no_sender(trigger, &path, "the step that calls waits for the run, or has its id"),
                 "schedule" => self.schedule(trigger, &path),
                 on if on.contains('.') => self.connector_trigger(trigger, &path),
                 _ => {}

@@ -38,6 +38,7 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Try"), keys::TRY),
         (Some("Sleep"), keys::SLEEP),
         (Some("Wait"), keys::WAIT),
+        (Some("Match"), keys::MATCH),
         (Some("Approval"), keys::APPROVAL),
         (Some("Call"), keys::CALL),
         (Some("Kv"), keys::KV),

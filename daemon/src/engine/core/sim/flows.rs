@@ -86,6 +86,13 @@ pub(super) enum Spec {
     /// Steps, and others if they fail.
     Try(Vec<Sketch>, Vec<Sketch>),
     Loop(Turns, Vec<Sketch>),
+    /// For a callback, so many seconds.
+    Wait(u16),
+    /// A run of another flow, which ends well or not.
+    Child {
+        waits: bool,
+        ends: bool,
+    },
 }
 
 /// How often a loop goes round.
@@ -195,8 +202,7 @@ fn spec(place: Where) -> BoxedStrategy<Spec> {
     let each = (0_u8..4, 1_u8..4, any::<bool>(), effect(), answers()).prop_map(
         |(items, parallel, carry_on, effect, answers)| Spec::Each { items, parallel, carry_on, effect, answers },
     );
-    let leaf =
-        prop_oneof![2 => Just(Spec::Set), 2 => (1_u16..500).prop_map(Spec::Sleep), 6 => call, 1 => each, 4 => kept];
+    let leaf = prop_oneof![2 => Just(Spec::Set), 2 => (1_u16..500).prop_map(Spec::Sleep), 2 => (1_u16..2000).prop_map(Spec::Wait), 2 => (any::<bool>(), any::<bool>()).prop_map(|(waits, ends)| Spec::Child { waits, ends }), 6 => call, 1 => each, 4 => kept];
     let leaf = if place.in_map { leaf.boxed() } else { prop_oneof![12 => leaf, 1 => Just(Spec::Respond)].boxed() };
     let leaf =
         if place.stops { prop_oneof![14 => leaf, 1 => any::<bool>().prop_map(Spec::Stop)].boxed() } else { leaf };
@@ -274,6 +280,10 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
 pub(super) struct Maker {
     count: usize,
     pub scripts: BTreeMap<String, Vec<Answer>>,
+    /// Steps that wait.
+    pub waits: Vec<String>,
+    /// Steps that call another flow.
+    pub children: BTreeSet<String>,
     /// How much the peer answers, by step id.
     pub sizes: BTreeMap<String, Size>,
     /// Ids of `kv` steps.
@@ -375,6 +385,17 @@ impl Maker {
                 self.keeps.insert(id);
             }
             Spec::Sleep(secs) => step.kind = Kind::Sleep(Sleep::For(format!("{secs}s"))),
+            Spec::Child { waits, ends } => {
+                let mut parts = vec![("flow", Value::from("other")), ("input", Value::Bool(*ends))];
+                parts.extend((!waits).then_some(("detach", Value::Bool(true))));
+                step.kind = Kind::Call(Value::object(parts));
+                self.children.insert(id);
+            }
+            Spec::Wait(secs) => {
+                let parts = [("callback", Value::Bool(true)), ("deadline", Value::from(format!("{secs}s")))];
+                step.kind = Kind::Wait(Value::object(parts));
+                self.waits.push(id);
+            }
             Spec::Respond => step.kind = Kind::Respond(aura_protocol::flow::Respond::default()),
             Spec::Stop(true) => step.kind = Kind::Stop(Stop::Ok(Value::from("enough"))),
             Spec::Stop(false) => step.kind = Kind::Stop(Stop::Fail(Value::from("no"))),

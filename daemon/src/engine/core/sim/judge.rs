@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aura_protocol::Value;
 use aura_protocol::run::{ErrorClass, Record, Resolution, RunState as State, ScopeKind, StepState};
+use aura_protocol::{RunId, Value};
 
 use super::super::Place;
 use super::super::plan::{Join, Owner, Plan, PlanStep, StepIx, When};
@@ -61,7 +61,69 @@ pub(super) fn judge(sim: &Sim) -> Result<(), Fault> {
     green(sim)?;
     kept(sim)?;
     large(sim)?;
-    nested(sim)
+    nested(sim)?;
+    signals(sim)?;
+    children(sim)
+}
+
+/// A called run that failed fails its step, and one that nobody waits for any more is asked to end.
+fn children(sim: &Sim) -> Result<(), Fault> {
+    let mut called: BTreeMap<&str, RunId> = BTreeMap::new();
+    let mut meant_well: BTreeMap<&str, bool> = BTreeMap::new();
+    for record in records(sim) {
+        match record {
+            Record::Scheduled { path, input, .. } if sim.children.contains(id_of(path)) => {
+                meant_well.insert(path, sim.disk.loaded(input)?.get("input") == Some(&Value::Bool(true)));
+            }
+            Record::Called { path, run, waits: true, .. } if called.insert(path, *run).is_some() => {
+                return Err(format!("{path} called twice"));
+            }
+            Record::Completed { path, .. }
+                if called.remove(path.as_str()).is_some() && meant_well.get(path.as_str()) != Some(&true) =>
+            {
+                return Err(format!("the run that {path} called failed, and {path} went on"));
+            }
+            Record::Failed { path, error, .. } if error.class != ErrorClass::Cancelled => {
+                called.remove(path.as_str());
+            }
+            _ => {}
+        }
+    }
+    match called.iter().find(|(_, run)| !sim.cancelled.contains(run)) {
+        Some((path, _)) => Err(format!("nobody waits for what {path} called, and it goes on")),
+        None => Ok(()),
+    }
+}
+
+/// What came for a step ends its wait, once, and a wait that nothing ended fails.
+fn signals(sim: &Sim) -> Result<(), Fault> {
+    let mut came: BTreeMap<&str, &Value> = BTreeMap::new();
+    let mut waiting: BTreeSet<&str> = BTreeSet::new();
+    for record in records(sim) {
+        match record {
+            Record::Signalled { path, data, .. } if came.insert(path, data).is_some() => {
+                return Err(format!("{path} was given twice what it waits for"));
+            }
+            Record::Awaiting { path, .. } => {
+                waiting.insert(path);
+            }
+            Record::Completed { path, output, .. } if waiting.contains(path.as_str()) => {
+                if came.get(path.as_str()) != Some(&output) {
+                    return Err(format!("{path} went on with {output:?}, {:?} came", came.get(path.as_str())));
+                }
+                waiting.remove(path.as_str());
+            }
+            Record::Failed { path, error, .. }
+                if waiting.remove(path.as_str())
+                    && error.class == ErrorClass::Timeout
+                    && came.contains_key(path.as_str()) =>
+            {
+                return Err(format!("{path} gave up although it had come"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What reached the peer.
@@ -150,7 +212,7 @@ fn joins(sim: &Sim) -> Result<(), Fault> {
     let keys_of = |path: &str| path[id_of(path).len()..].to_owned();
     for record in records(sim) {
         let Some(path) = record.path() else { continue };
-        if matches!(record, Record::Log { .. } | Record::Responded { .. }) {
+        if matches!(record, Record::Log { .. } | Record::Responded { .. } | Record::Signalled { .. }) {
             continue;
         }
         let step = step_of(plan, path);
@@ -158,6 +220,7 @@ fn joins(sim: &Sim) -> Result<(), Fault> {
             record,
             Record::Scheduled { .. }
                 | Record::WaitCreated { .. }
+                | Record::Awaiting { .. }
                 | Record::Listed { .. }
                 | Record::Completed { .. }
                 | Record::Skipped { spread: false, .. }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use aura_protocol::run::{
-    CallOutcome, ErrorClass, Reach, Record, Resolution, RunState as State, StepError, StepState, Transition,
+    Awaited, CallOutcome, ErrorClass, Reach, Record, Resolution, RunState as State, StepError, StepState, Transition,
 };
 use aura_protocol::{RunId, Value};
 use aura_storage::Key;
@@ -52,6 +52,8 @@ struct Commit {
     kept: Vec<[u8; 16]>,
     /// Made once it is durable.
     calls: Vec<Call>,
+    /// Called runs that are to end.
+    children: Vec<RunId>,
     /// Of these, dropped before.
     dropped: Vec<Place>,
 }
@@ -80,6 +82,12 @@ struct Sim {
     /// Which step gives again what which one gave.
     echoes: BTreeMap<String, String>,
     large_body: bool,
+    /// Steps that call another flow.
+    children: BTreeSet<String>,
+    /// Called runs that were asked to end, as the disk has it.
+    cancelled: BTreeSet<RunId>,
+    /// Steps that wait and whom nothing was sent.
+    waits: Vec<String>,
     /// Answers may take longer than what else is due.
     slow: bool,
     luck: u64,
@@ -118,6 +126,9 @@ impl Sim {
             keeps: maker.keeps,
             echoes: maker.echoes,
             large_body: case.large_body,
+            children: maker.children,
+            cancelled: BTreeSet::new(),
+            waits: maker.waits,
             slow: is_limited(case),
             luck: case.luck,
             now_ms: 1_000,
@@ -151,7 +162,7 @@ impl Sim {
         let session = self.disk.session();
         let moment = Moment::new(self.now_ms, seed).with_stored(Arc::clone(&session) as _);
         let keys = |path: &str| format!("key-{path}");
-        let Output { records, mut calls, abort, abort_unsent } =
+        let Output { records, mut calls, abort, abort_unsent, children } =
             match step(&self.plan, &mut self.state, input, &moment, &keys) {
                 Ok(output) => output,
                 Err(_) => {
@@ -166,7 +177,7 @@ impl Sim {
         self.calls.retain(|call| !abort.contains(&call.at));
         self.out.retain(|(call, _, _)| !abort.contains(&call.at));
         calls.retain(|call| !abort.contains(&call.at));
-        let mut commit = Commit { calls, kept: [extra.kept, session.end()].concat(), ..Commit::default() };
+        let mut commit = Commit { calls, children, kept: [extra.kept, session.end()].concat(), ..Commit::default() };
         commit.kv = extra.kv.map(|(key, row, grows)| {
             self.names += grows;
             let number = self.keeper.submitted(key.clone(), row.clone());
@@ -228,6 +239,7 @@ impl Sim {
 
     /// On disk, all of it or nothing.
     fn write(&mut self, commit: &Commit) -> Result<(), Fault> {
+        self.cancelled.extend(commit.children.iter().copied());
         if let Some(transition) = &commit.transition {
             self.durable += 1;
             self.disk.write(transition)?;
@@ -286,6 +298,13 @@ impl Sim {
         let cell = self.state.cell(at).cloned().unwrap_or_default();
         let (effect, epoch) = (cell.effect.unwrap_or_default(), self.epoch);
         let input = self.disk.loaded(&cell.input)?;
+        if self.children.contains(id_of(&path)) {
+            let before = records(self).filter(|record| matches!(record, Record::Called { .. })).count();
+            let run = RunId::from_parts(2, &[u8::try_from(before % 250).unwrap_or(0) + 1; 10]);
+            let (flow, version) = ("other".to_owned(), "v".to_owned());
+            let waits = input.get("waits") == Some(&Value::Bool(true));
+            return self.apply(Input::Called { path, attempt, run, flow, version, waits });
+        }
         if self.keeps.contains(id_of(&path)) {
             return self.keep(path, attempt, &input);
         }
@@ -347,6 +366,50 @@ impl Sim {
         self.commit(Input::Result { path, attempt: call.attempt, outcome }, extra)
     }
 
+    /// A called run ends, if one does now; what it was given says how.
+    fn child_ends(&mut self) -> Result<bool, Fault> {
+        let mut waiting = None;
+        self.state.each_live(&mut |at, cell| {
+            if let Some(Awaited::Run { run, .. }) = cell.awaits.as_deref() {
+                waiting.get_or_insert((self.state.path(&self.plan, at), *run, cell.input.clone()));
+            }
+        });
+        let Some((path, run, input)) = waiting else { return Ok(false) };
+        let well = self.disk.loaded(&input)?.get("input") == Some(&Value::Bool(true));
+        let failed = || Box::new(StepError::new(ErrorClass::Invalid, "the other flow failed"));
+        let outcome = if well { Ok(Value::from(path.as_str())) } else { Err(failed()) };
+        self.now_ms += 20;
+        self.apply(Input::Returned { path, run, outcome })?;
+        Ok(true)
+    }
+
+    /// Somebody outside sends what a step waits for, or will wait for; and again until it is taken.
+    fn signal(&mut self) -> Result<(), Fault> {
+        let which = self.pick(self.waits.len());
+        let id = self.waits[which].clone();
+        let mut paths = Vec::new();
+        self.state.each_live(&mut |at, cell| {
+            let path = self.state.path(&self.plan, at);
+            if cell.awaits.is_some() && id_of(&path) == id {
+                paths.push(path);
+            }
+        });
+        let path = paths.first().cloned().unwrap_or(id);
+        let data = Value::from(format!("for {path}"));
+        self.now_ms += 1;
+        let before = self.points;
+        self.apply(Input::Signal { path: path.clone(), data: data.clone(), by: "test".into() })?;
+        if self.points == before {
+            // Nobody waits for it any more.
+            self.waits.remove(which);
+        } else if records(self).any(|record| matches!(record, Record::Signalled { path: of, .. } if *of == path)) {
+            self.waits.remove(which);
+            // Whoever did not hear the answer sends it again.
+            self.apply(Input::Signal { path, data, by: "again".into() })?;
+        }
+        Ok(())
+    }
+
     /// A number below `bound` that the case and the moment decide.
     fn pick(&self, bound: usize) -> usize {
         let mixed = (self.luck ^ (self.points as u64)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
@@ -384,6 +447,10 @@ impl Sim {
                 self.apply(Input::Cancel { by: "test".into(), reason: "scripted".into() })?;
                 continue;
             }
+            if !self.waits.is_empty() && self.pick(5) == 0 {
+                self.signal()?;
+                continue;
+            }
             let due = self.state.next_due().filter(|_| self.slow && !self.out.is_empty() && self.pick(4) == 0);
             if let Some(due) = due {
                 self.now_ms = self.now_ms.max(due);
@@ -405,6 +472,9 @@ impl Sim {
             }
             if !self.queue.is_empty() {
                 self.flush()?;
+                continue;
+            }
+            if (self.pick(3) > 0 || self.state.next_due().is_none()) && self.child_ends()? {
                 continue;
             }
             let mut doubt: Option<Place> = None;
@@ -452,7 +522,9 @@ fn check(case: &Case) -> Result<(), Fault> {
     judge(&calm)?;
     // What comes from outside at a moment of its own meets a run with a crash at another moment.
     let expires = any_sketch(case, &|sketch| matches!(sketch.spec, Spec::Kv(Keep::SetFor, _)));
-    let timed = case.cancel_after.is_some() || case.timeout_s.is_some() || expires || is_limited(case);
+    // When something comes from outside decides too.
+    let waits = any_sketch(case, &|sketch| matches!(sketch.spec, Spec::Wait(_)));
+    let timed = waits || case.cancel_after.is_some() || case.timeout_s.is_some() || expires || is_limited(case);
     for at in 1..=calm.points {
         let crashed = Sim::new(case, Some(at)).run(case).map_err(|fault| format!("crash at {at}: {fault}"))?;
         judge(&crashed).map_err(|fault| format!("crash at {at}: {fault}"))?;
@@ -594,6 +666,10 @@ fn every_deliberate_bug_is_found_within_its_budget() {
         (Bug::BreakGoesOn, 200),
         (Bug::LimitIsForgotten, 200),
         (Bug::LimitFailsAtOnce, 200),
+        (Bug::EarlySignalIsForgotten, 200),
+        (Bug::DeadlineIsGreen, 200),
+        (Bug::CalledFailureIsGreen, 200),
+        (Bug::ChildrenAreForgotten, 200),
     ];
     for (bug, budget) in budgets {
         let (tried, fault, _) =

@@ -52,7 +52,7 @@ pub(super) fn nested(sim: &Sim) -> Result<(), Fault> {
         for record in &transition.records {
             doubt |= matches!(record, Record::InDoubt { .. } | Record::CancelRequested { .. });
             let Some(path) = record.path() else { continue };
-            if matches!(record, Record::Log { .. } | Record::Responded { .. }) {
+            if matches!(record, Record::Log { .. } | Record::Responded { .. } | Record::Signalled { .. }) {
                 continue;
             }
             if matches!(record, Record::Resolved { .. }) {
@@ -76,7 +76,11 @@ fn inside(
 ) -> Result<(), Fault> {
     let begins = matches!(
         record,
-        Record::Scheduled { .. } | Record::WaitCreated { .. } | Record::Listed { .. } | Record::ScopeOpened { .. }
+        Record::Scheduled { .. }
+            | Record::WaitCreated { .. }
+            | Record::Awaiting { .. }
+            | Record::Listed { .. }
+            | Record::ScopeOpened { .. }
     ) && !matches!(record, Record::ScopeOpened { scope: ScopeKind::Compensate, .. });
     let answers = matches!(
         record,
@@ -93,7 +97,7 @@ fn inside(
         if answers && (nest.over || nest.caught) && !resolved.contains(path) {
             return Err(format!("{path} was answered after {outer} had ended"));
         }
-        let first = matches!(record, Record::Scheduled { .. } | Record::WaitCreated { .. } | Record::Listed { .. })
+        let first = matches!(record, Record::Scheduled { .. } | Record::WaitCreated { .. } | Record::Awaiting { .. })
             || matches!(record, Record::Completed { attempt: 0, .. } if !nests.contains_key(path));
         if number == 0 && first && nest.broken.is_some() {
             return Err(format!("{path} began after its iteration was broken off"));

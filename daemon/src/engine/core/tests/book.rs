@@ -3,7 +3,8 @@
 //!
 //! Behind each `yaml` block stands a `json` block:
 //! `input` (of a run by hand) or `event` (the body that came in), `vars`, `answers` (by step: what the other side
-//! says; `{"fails": …}` for a refusal; a list for one attempt after the other), and what is expected: `run`
+//! says; `{"fails": …}` for a refusal; a list for one attempt after the other; of a `call` what its run gives), `signals`
+//! (by step: what it waits for comes), and what is expected: `run`
 //! (its state), `error`, `outputs` and `calls` (by step), `reply`, and `takes` (the time until its end). Names kept
 //! by `kv` steps begin empty and are kept for the examples of one section. Nothing on the page is left out: a flow
 //! without its block fails the test.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use aura_protocol::event::Delivery;
 use aura_protocol::flow::{Effect, Span};
-use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, RunState as State, StepError};
+use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, Record, RunState as State, StepError};
 use aura_protocol::{RunId, Value};
 use aura_storage::rows::KvRow;
 
@@ -123,7 +124,7 @@ fn run(example: &Example, kept: &mut Kept) -> Vec<String> {
         Err(error) => return vec![error.to_string()],
     };
     let block = &example.block;
-    let known = ["input", "event", "vars", "answers", "run", "error", "outputs", "calls", "reply", "takes"];
+    let known = ["input", "event", "vars", "answers", "signals", "run", "error", "outputs", "calls", "reply", "takes"];
     wrong.extend(block.as_map().unwrap().keys().filter(|key| !known.contains(&key.as_str())).cloned());
     let mut begin = started("example", block.get("input").cloned().unwrap_or_default());
     if let Some(body) = block.get("event") {
@@ -138,9 +139,15 @@ fn run(example: &Example, kept: &mut Kept) -> Vec<String> {
             break;
         }
         if let Some(call) = run.calls.pop_front() {
+            if run.plan.step(call.step).is_some_and(|step| step.kind.calls_flow()) {
+                begin_child(&mut run, &call);
+                continue;
+            }
             let outcome = outcome(&run, &call, block.get("answers"), kept);
             let path = run.state.path(&run.plan, call.at);
             run.apply(Input::Result { path, attempt: call.attempt, outcome });
+        } else if comes(&mut run, block) {
+            continue;
         } else if let Some(due) = run.state.next_due() {
             run.now_ms = due.max(run.now_ms);
             run.apply(Input::Due);
@@ -151,6 +158,42 @@ fn run(example: &Example, kept: &mut Kept) -> Vec<String> {
     }
     wrong.extend(differences(&run, block));
     wrong
+}
+
+/// The run that a `call` begins.
+fn begin_child(run: &mut Run, call: &Call) {
+    let path = run.state.path(&run.plan, call.at);
+    let input = scheduled(run, &path).unwrap_or_default();
+    let flow = input.get("flow").and_then(Value::as_str).unwrap().to_owned();
+    let waits = input.get("waits") == Some(&Value::Bool(true));
+    let child = RunId::from_bytes([7; 16]);
+    run.apply(Input::Called { path, attempt: call.attempt, run: child, flow, version: "v".into(), waits });
+}
+
+/// What a step waits for comes, if the block says so.
+fn comes(run: &mut Run, block: &Value) -> bool {
+    let mut waiting = None;
+    run.state.each_live(&mut |at, cell| {
+        if let Some(what) = cell.awaits.as_deref() {
+            waiting.get_or_insert((run.state.path(&run.plan, at), what.clone()));
+        }
+    });
+    let Some((path, what)) = waiting else { return false };
+    match what {
+        Awaited::Run { run: child, .. } => {
+            let outcome = match answer(block.get("answers"), &path, 1) {
+                CallOutcome::Done(output) => Ok(output),
+                CallOutcome::Failed(error, _) => Err(Box::new(error)),
+            };
+            run.apply(Input::Returned { path, run: child, outcome });
+        }
+        _ => {
+            let data = block.get("signals").and_then(|signals| signals.get(&path)).cloned();
+            let Some(data) = data else { return false };
+            run.apply(Input::Signal { path, data, by: "the page".into() });
+        }
+    }
+    true
 }
 
 fn outcome(run: &Run, call: &Call, answers: Option<&Value>, kept: &mut Kept) -> CallOutcome {
