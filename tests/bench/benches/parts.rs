@@ -194,6 +194,7 @@ fn waiting() -> (Arc<Plan>, RunState) {
         refused: None,
         input: Value::Null,
         vars: Value::Null,
+        caller: None,
     };
     let mut state = RunState::new(RunId::from_bytes([1; 16]), &plan);
     let moment = Moment::new(1, [7; 16]);
