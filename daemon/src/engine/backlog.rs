@@ -45,9 +45,14 @@ impl Backlog {
         self.at_work += 1;
     }
 
-    /// Waits behind all others.
-    pub fn wait(&mut self, call: Waiting) {
-        self.waiting.push_back(call);
+    /// As [`Backlog::enter`], or waits behind all others: in one, or the last one at work could leave in between
+    /// and nobody would take this one on.
+    pub fn enter_or_wait(&mut self, call: Waiting) -> bool {
+        let entered = self.enter();
+        if !entered {
+            self.waiting.push_back(call);
+        }
+        entered
     }
 
     /// Gives the holder's place to who waits longest; `None`: nobody does, the place is free again.
@@ -84,15 +89,22 @@ mod tests {
         let mut backlog = Backlog::new(2);
         assert!(backlog.enter() && backlog.enter());
         for number in 1..=2 {
-            assert!(!backlog.enter(), "both places are taken");
-            backlog.wait(call(number));
+            assert!(!backlog.enter() && !backlog.enter_or_wait(call(number)), "both places are taken");
         }
         assert_eq!(backlog.next(), Some(call(1)), "a place is handed on");
-        assert!(!backlog.enter(), "one still waits, so a new call waits behind it");
-        backlog.wait(call(3));
+        assert!(!backlog.enter_or_wait(call(3)), "one still waits, so a new call waits behind it");
         assert_eq!(backlog.len(), 2);
         assert_eq!((backlog.next(), backlog.next()), (Some(call(2)), Some(call(3))));
         assert_eq!((backlog.next(), backlog.next()), (None, None), "both leave");
         assert!(backlog.enter() && backlog.enter() && !backlog.enter());
+    }
+
+    #[test]
+    fn who_found_no_place_gets_the_one_that_became_free_before_it_waits() {
+        let mut backlog = Backlog::new(1);
+        assert!(backlog.enter() && !backlog.enter());
+        assert_eq!(backlog.next(), None, "the last one at work leaves");
+        assert!(backlog.enter_or_wait(call(1)), "nobody is left who would take it on");
+        assert_eq!(backlog.len(), 0);
     }
 }

@@ -67,22 +67,26 @@ impl Driver {
         // Under the run's lock: who calls it up finds the place empty.
         let cell = self.cell(run);
         let mut place = lock(&cell);
-        let wanted = place.as_mut().is_some_and(|live| {
-            let mine = live.calls.get(&call.at).is_some_and(|known| known.attempt == call.attempt);
-            if mine && !flight.unsent.is_cancelled() {
-                live.calls.remove(&call.at);
-                let path = live.state.path(plan, call.at).into();
-                lock(&self.backlog).wait(Waiting { tenant, run, path, attempt: call.attempt });
+        let begins = place.as_mut().is_some_and(|live| {
+            if live.calls.get(&call.at).is_none_or(|known| known.attempt != call.attempt) {
+                return false;
             }
-            mine && flight.unsent.is_cancelled()
+            let path = live.state.path(plan, call.at).into();
+            let mut backlog = lock(&self.backlog);
+            if flight.unsent.is_cancelled() {
+                // Cancelled meanwhile: it only reports that nothing of it left.
+                backlog.begin();
+                return true;
+            }
+            let entered = backlog.enter_or_wait(Waiting { tenant, run, path, attempt: call.attempt });
+            if !entered {
+                live.calls.remove(&call.at);
+            }
+            entered
         });
         drop(place);
         self.forget_idle(run, cell);
-        if wanted {
-            // Cancelled meanwhile: it only reports that nothing of it left.
-            lock(&self.backlog).begin();
-        }
-        wanted
+        begins
     }
 
     /// A call whose turn has come, its run read again; `None` if it is not wanted any more.

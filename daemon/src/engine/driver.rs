@@ -3,7 +3,7 @@
 //! Invariant: memory is ahead of the store only by transactions that are already in the writer's queue,
 //! in the same order; so decisions on memory are decisions on what will be durable. If a commit fails this
 //! driver's handle of the store is dead and another driver reads what is true ([`super::Engine::renew`]).
-//! Lock order: intake, gate, kv, map of runs, one run.
+//! Lock order: intake, gate, kv, map of runs, one run, backlog.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
