@@ -84,23 +84,9 @@ impl Driver {
             version: flow.version.clone(),
             waits,
         };
-        let creation = Creation {
-            tenant,
-            plan,
-            trigger: trigger.id.clone(),
-            events: vec![delivery.event],
-            events_more: 0,
-            delivery,
-            shown: None,
-            sealed: None,
-            refused: None,
-            input: given,
-            by_hand: true,
-            overlap: None,
-            caller: Some(Caller { run: caller, path: path.to_owned(), waits, depth }),
-            run: Some(run),
-            flow,
-        };
+        let caller_of = Caller { run: caller, path: path.to_owned(), waits, depth };
+        let creation =
+            Creation { caller: Some(caller_of), ..Creation::by_hand(tenant, flow, plan, delivery, given, run) };
         let cell = self.cell(caller);
         let decided = self.began(tenant, creation, called, (caller, &cell), (permit, &moment));
         let (child, done) = match decided {

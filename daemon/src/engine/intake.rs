@@ -56,6 +56,36 @@ pub(crate) struct Creation {
     pub run: Option<RunId>,
 }
 
+impl Creation {
+    /// A run that somebody or another run asks for: it queues, and is never dropped or replaced.
+    pub fn by_hand(
+        tenant: TenantId,
+        flow: Published,
+        plan: Arc<Plan>,
+        delivery: Delivery,
+        input: Value,
+        run: RunId,
+    ) -> Self {
+        Self {
+            tenant,
+            flow,
+            plan,
+            trigger: delivery.trigger.clone(),
+            events: vec![delivery.event],
+            events_more: 0,
+            delivery,
+            shown: None,
+            sealed: None,
+            refused: None,
+            input,
+            by_hand: true,
+            overlap: None,
+            caller: None,
+            run: Some(run),
+        }
+    }
+}
+
 /// A created run, not yet submitted.
 pub(crate) struct Created {
     pub ack: Ack,
@@ -332,23 +362,7 @@ impl Driver {
                 Err((first.run.ok_or(EngineError::NotFound(run))?, permit.submit(Txn::new())))
             } else {
                 let mut txn = Txn::new();
-                let creation = Creation {
-                    tenant,
-                    flow,
-                    plan,
-                    trigger: "manual".to_owned(),
-                    events: vec![delivery.event],
-                    events_more: 0,
-                    delivery,
-                    shown: None,
-                    sealed: None,
-                    refused: None,
-                    input,
-                    by_hand: true,
-                    overlap: None,
-                    caller: None,
-                    run: Some(run),
-                };
+                let creation = Creation::by_hand(tenant, flow, plan, delivery, input, run);
                 let mut gate = lock(&self.gate);
                 let created = self.create(creation, &moment, &mut gate, &mut txn)?;
                 let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
@@ -563,14 +577,27 @@ impl Driver {
         reason: String,
         txn: &mut Txn,
     ) -> Result<(), EngineError> {
+        self.record_event(tenant, flow, delivery, (EventState::Dropped, None), reason, txn)
+    }
+
+    /// Records what became of an event, for its row and the tail.
+    pub(super) fn record_event(
+        &self,
+        tenant: TenantId,
+        flow: &str,
+        delivery: &Delivery,
+        (state, run): (EventState, Option<RunId>),
+        reason: String,
+        txn: &mut Txn,
+    ) -> Result<(), EngineError> {
         let row = EventRow {
             event: delivery.event,
             flow: flow.to_owned(),
             trigger: delivery.trigger.clone(),
-            state: EventState::Dropped,
+            state,
             reason,
             starts_at_ms: None,
-            run: None,
+            run,
             delivery: delivery.clone(),
         };
         self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, delivery.event), &row)?;

@@ -8,15 +8,14 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use aura_protocol::event::{Delivery, EventRow, EventState};
+use aura_protocol::TenantId;
+use aura_protocol::event::{Delivery, EventState};
 use aura_protocol::run::{Awaited, Record};
-use aura_protocol::{RunId, TenantId};
 use aura_storage::rows::{InboxRow, WaitRow, wait_key};
-use aura_storage::{Key, Table, TailEntry, Txn};
+use aura_storage::{Key, Table, Txn};
 
 use super::core::Input;
 use super::driver::{Driver, EngineError, Live, lock};
-use super::held::event_key;
 
 /// An event that nobody waits for is kept so long.
 pub(crate) const EARLY_MS: i64 = 7 * 24 * 3_600_000;
@@ -71,31 +70,7 @@ impl Driver {
             self.note(tenant, *hash, owner, txn)?;
         }
         let reason = "kept for the run that waits for it".to_owned();
-        self.tell_kept(tenant, flow, delivery, (EventState::Held, None), reason, txn)
-    }
-
-    fn tell_kept(
-        &self,
-        tenant: TenantId,
-        flow: &str,
-        delivery: &Delivery,
-        (state, run): (EventState, Option<RunId>),
-        reason: String,
-        txn: &mut Txn,
-    ) -> Result<(), EngineError> {
-        let row = EventRow {
-            event: delivery.event,
-            flow: flow.to_owned(),
-            trigger: delivery.trigger.clone(),
-            state,
-            reason,
-            starts_at_ms: None,
-            run,
-            delivery: delivery.clone(),
-        };
-        self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, delivery.event), &row)?;
-        txn.tell(TailEntry::Event(tenant, delivery.event));
-        Ok(())
+        self.record_event(tenant, flow, delivery, (EventState::Held, None), reason, txn)
     }
 
     /// Looks for the other side, then takes the note away.
@@ -160,7 +135,7 @@ impl Driver {
                 txn.delete(Table::Waits, run_at.clone());
                 txn.delete(Table::Waits, event_at.clone());
                 let reason = format!("ended the wait of {path} in {run}");
-                self.tell_kept(tenant, &flow, &delivery, (EventState::Started, Some(run)), reason, &mut txn)?;
+                self.record_event(tenant, &flow, &delivery, (EventState::Started, Some(run)), reason, &mut txn)?;
                 let by = delivery.event.to_string();
                 let signal = Input::Signal { path, data: delivery.to_trigger(), by };
                 match self.transition(tenant, run, signal, txn).await {
@@ -200,7 +175,7 @@ impl Driver {
                     WaitRow::Run { .. } => {}
                     WaitRow::Event { delivery, flow, .. } => {
                         let reason = "no run waited for it".to_owned();
-                        self.tell_kept(tenant, flow, delivery, (EventState::Dropped, None), reason, &mut txn)?;
+                        self.record_event(tenant, flow, delivery, (EventState::Dropped, None), reason, &mut txn)?;
                     }
                 }
                 txn.delete(Table::Waits, key.clone());

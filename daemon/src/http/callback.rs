@@ -5,16 +5,14 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::engine::CalledBack;
+use crate::http::Door;
 use crate::http::answer::{self, Refused};
-use crate::http::intake::{Route, check_body, check_coding, check_single, enter};
-use crate::http::peer::Peer;
-use crate::http::{Door, body};
+use crate::http::intake::{Route, check_body, check_coding, check_single, read};
 
 /// Takes one call.
 pub async fn callback(State(door): State<Door>, path: Route<String>, request: Request) -> Response {
@@ -26,20 +24,11 @@ pub async fn callback(State(door): State<Door>, path: Route<String>, request: Re
 }
 
 async fn take(door: &Door, code: String, request: Request) -> Result<Response, Refused> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     check_single(&head.headers, std::iter::empty())?;
     check_coding(&head.headers, false)?;
-    let peer = head.extensions.get::<Peer>().and_then(|peer| door.proxies.client(peer.0, &head.headers));
-    let (_of_client, mut place) = match enter(door, peer) {
-        Ok(places) => places,
-        Err(refused) => {
-            body::waste(&mut body).await;
-            return Err(refused);
-        }
-    };
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let body_max = door.limits.body_max.min(door.limits.in_flight_bytes);
-    let body = body::read(body, length, body_max, &door.limits, &mut place).await?;
+    let (_of_client, _place, body) = read(door, &head, body, body_max).await?;
     let json = check_body(&head.headers, &body)?;
     let text = || String::from_utf8_lossy(&body).into_owned();
     let data = json.unwrap_or_else(|| if body.is_empty() { aura_protocol::Value::Null } else { text().into() });

@@ -5,11 +5,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aura_protocol::event::Delivery;
 use aura_protocol::flow::Reply;
 use aura_protocol::{EventId, TenantId, Value, signature};
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -80,21 +82,11 @@ fn asked(door: &Door, target: &Target, request: &Request) -> Result<Response, Re
 }
 
 async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Asking) -> Result<Response, Refused> {
-    let (head, mut body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let packed = check_head(&head, &target)?;
-    let peer = head.extensions.get::<Peer>().and_then(|peer| door.proxies.client(peer.0, &head.headers));
-    let (_of_client, mut place) = match enter(door, peer) {
-        Ok(places) => places,
-        Err(refused) => {
-            body::waste(&mut body).await;
-            return Err(refused);
-        }
-    };
-    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     // No body takes more than all bodies together may.
     let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes);
-    let body = body::read(body, length, body_max, &door.limits, &mut place).await?;
-    door.counters.body_bytes.fetch_add(u64::try_from(body.len()).unwrap_or(0), std::sync::atomic::Ordering::Relaxed);
+    let (_of_client, mut place, body) = read(door, &head, body, body_max).await?;
 
     let state = door.catalog.now();
     let now_ms = door.clock.now_ms();
@@ -177,8 +169,29 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
     Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))
 }
 
+/// Lets a request in and reads its body; its places are held until they are dropped.
+pub(super) async fn read(
+    door: &Door,
+    head: &request::Parts,
+    mut body: Body,
+    body_max: usize,
+) -> Result<(Option<OfSource>, Place, Vec<u8>), Refused> {
+    let peer = head.extensions.get::<Peer>().and_then(|peer| door.proxies.client(peer.0, &head.headers));
+    let (of_client, mut place) = match enter(door, peer) {
+        Ok(places) => places,
+        Err(refused) => {
+            body::waste(&mut body).await;
+            return Err(refused);
+        }
+    };
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let body = body::read(body, length, body_max, &door.limits, &mut place).await?;
+    door.counters.body_bytes.fetch_add(u64::try_from(body.len()).unwrap_or(0), Ordering::Relaxed);
+    Ok((of_client, place, body))
+}
+
 /// A place for one delivery: of its sender where a proxy brings it, of its tenant, of the door.
-pub(super) fn enter(door: &Door, client: Option<IpAddr>) -> Result<(Option<OfSource>, Place), Refused> {
+fn enter(door: &Door, client: Option<IpAddr>) -> Result<(Option<OfSource>, Place), Refused> {
     let of_client = match client {
         Some(client) => Some(door.clients.enter(client).ok_or(Refused::Share(1))?),
         None => None,
