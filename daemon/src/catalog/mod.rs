@@ -108,6 +108,22 @@ impl Entry {
         Self { record, published, row }
     }
 
+    /// The published version; `None` if none was published.
+    ///
+    /// # Errors
+    /// One was published, and it is not in the store any more or not readable by this build: nobody is told that
+    /// there is none.
+    fn version(&self) -> Result<Option<&Version>, WireError> {
+        match (&self.published, &self.record.published) {
+            (None, Some(version)) => Err(WireError::new(
+                Code::Corrupt,
+                format!("the published version {} of {} cannot be read from the store", version, self.record.flow),
+            )
+            .hint("run `aura doctor --deep`; a backup has it, or publish the flow's file again")),
+            (version, _) => Ok(version.as_ref()),
+        }
+    }
+
     fn as_published(&self) -> Option<Published> {
         let version = self.published.as_ref()?;
         Some(Published {
@@ -213,13 +229,13 @@ impl Catalog {
     /// One flow with its texts.
     ///
     /// # Errors
-    /// No flow has this name.
+    /// No flow has this name, or its published version is lost.
     pub fn show(&self, name: &str) -> Result<FlowDetail, WireError> {
         let state = self.now();
         let entry = state.flow(name)?;
         Ok(FlowDetail {
             row: entry.row.clone(),
-            published: entry.published.as_ref().map(|version| version.record.text.clone()),
+            published: entry.version()?.map(|version| version.record.text.clone()),
             draft: entry.record.draft.clone(),
         })
     }
@@ -236,10 +252,12 @@ impl Catalog {
     /// The published version of a flow by name.
     ///
     /// # Errors
-    /// No such flow, or it has no published version.
+    /// No such flow, or it has no published version, or that is lost.
     pub fn published_by_name(&self, name: &str) -> Result<Published, WireError> {
         let state = self.now();
-        state.flow(name)?.as_published().ok_or_else(|| {
+        let entry = state.flow(name)?;
+        entry.version()?;
+        entry.as_published().ok_or_else(|| {
             WireError::new(Code::Conflict, format!("the flow {name} has no published version"))
                 .hint(format!("run `aura flow publish {name}`"))
         })
