@@ -10,6 +10,7 @@ pub mod descriptor;
 pub mod error;
 pub mod event;
 pub mod expr;
+pub mod filter;
 pub mod flow;
 pub mod ids;
 pub mod intake;

@@ -21,6 +21,7 @@ mod weight;
 
 use crate::value::Value;
 use eval::Machine;
+pub use number::compare_numbers;
 use template::Tree;
 
 /// A value of the flow file with its expressions parsed.

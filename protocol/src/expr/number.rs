@@ -190,6 +190,12 @@ pub(super) fn compare_text(left: &str, right: &str) -> Ordering {
     }
 }
 
+/// The order of two numbers by their text; none if one of them is no number.
+#[must_use]
+pub fn compare_numbers(left: &str, right: &str) -> Option<Ordering> {
+    Some(Exact::of(left)?.compare(&Exact::of(right)?))
+}
+
 /// A number as sign, digits without zeros at both ends, and the place of the point: `0.digits × 10^exponent`.
 struct Exact {
     negative: bool,
