@@ -102,6 +102,8 @@ pub const MATCH: &[&str] = &["event", "run"];
 pub const APPROVAL: &[&str] = &["form", "approvers", "quorum", "no_self", "deadline", "escalate"];
 /// Of `call`.
 pub const CALL: &[&str] = &["flow", "input", "wait", "detach"];
+/// Of `code`.
+pub const CODE: &[&str] = &["js", "input"];
 /// Of `kv`.
 pub const KV: &[&str] = &["get", "set", "delete", "incr", "cas", "default", "value", "by", "from", "to", "ttl"];
 /// Of `respond`.

@@ -7,6 +7,7 @@
 pub mod await_for;
 mod canonical;
 mod check;
+pub mod code;
 mod document;
 pub mod each;
 pub mod graph;

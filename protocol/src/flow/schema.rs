@@ -298,7 +298,7 @@ struct StepFile {
     /// Named values; its output is that object.
     set: Option<Object>,
     /// JavaScript in the runner.
-    code: Option<Json>,
+    code: Option<CodeFile>,
     /// The first arm whose condition is true.
     branch: Option<Vec<ArmFile>>,
     /// Steps for each item of a list.
@@ -555,6 +555,16 @@ struct KvFile {
     to: Option<Json>,
     /// How long it is kept, as in `7d`; without it for ever.
     ttl: Option<String>,
+}
+
+/// JavaScript in the runner: the body of a function of `input`; what it returns is the output.
+#[derive(JsonSchema)]
+#[schemars(rename = "Code", deny_unknown_fields)]
+struct CodeFile {
+    /// The script, at most 64 KiB. Its text is never a template.
+    js: String,
+    /// What it may read as `input`.
+    input: Option<Json>,
 }
 
 /// Waits for a time: `for` or `until`.

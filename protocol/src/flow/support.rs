@@ -8,7 +8,7 @@ use crate::signature;
 
 /// Step kinds.
 pub const KINDS: &[&str] =
-    &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "wait", "call", "kv", "respond", "stop"];
+    &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "wait", "call", "code", "kv", "respond", "stop"];
 /// Modifiers of steps that this build does not execute yet; it executes all others of the format.
 pub const MODIFIERS_LATER: &[&str] = &["limit", "redact"];
 /// Modifiers of steps that this build executes.

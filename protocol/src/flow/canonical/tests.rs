@@ -101,7 +101,8 @@ fn kind(body: BoxedStrategy<Vec<Step>>) -> impl Strategy<Value = Kind> {
         }),
         http,
         object().prop_map(Kind::Set),
-        value().prop_map(Kind::Code),
+        ("\\PC{0,9}", value())
+            .prop_map(|(js, input)| Kind::Code(Value::object([("js", Value::from(js.as_str())), ("input", input)]))),
         proptest::collection::vec(arm, 0..3).prop_map(Kind::Branch),
         (value(), body.clone())
             .prop_map(|(over, steps)| Kind::Map { with: Map::from([("over".to_owned(), over)]), steps }),

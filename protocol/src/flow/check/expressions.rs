@@ -127,8 +127,10 @@ impl<'f> Checks<'f> {
             }
             Kind::Stop(Stop::Ok(reason)) => self.value(reason, &own.field("ok"), here, orders),
             Kind::Stop(Stop::Fail(reason)) => self.value(reason, &own.field("fail"), here, orders),
-            // JavaScript is the runner's, not a template; a try has only bodies.
-            Kind::Code(_) | Kind::Try { .. } => {}
+            // The script is the runner's, not a template.
+            Kind::Code(value) => self.maybe_value(value.get("input"), &own.field("input"), here, orders),
+            // It has only bodies.
+            Kind::Try { .. } => {}
         }
     }
 

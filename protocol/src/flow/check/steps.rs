@@ -6,7 +6,9 @@
 use super::super::path::Path;
 use super::super::scopes::{At, ScopeKind};
 use super::super::suggest::did_you_mean;
-use super::super::{Arm, Effect, Http, InDoubtPolicy, Kind, Reply, Respond, Retry, Span, Step, await_for, kv, support};
+use super::super::{
+    Arm, Effect, Http, InDoubtPolicy, Kind, Reply, Respond, Retry, Span, Step, await_for, code, kv, support,
+};
 use super::Checks;
 use super::triggers::is_name;
 use crate::value::{Map, Value};
@@ -31,6 +33,7 @@ impl Checks<'_> {
                 Kind::Kv(value) => self.kv(value, &path.field("kv")),
                 Kind::Wait(value) => self.wait(value, &path.field("wait")),
                 Kind::Call(value) => self.called(value, &path.field("call")),
+                Kind::Code(value) => self.code(value, step, &path),
                 Kind::Loop { with, steps } => self.loops(with, steps, step, &path),
                 Kind::Try { steps, catch } => self.tries(steps, catch, &path.field("try")),
                 _ => {}
@@ -180,6 +183,18 @@ impl Checks<'_> {
         }
     }
 
+    fn code(&mut self, value: &Value, step: &Step, path: &Path) {
+        if let Err((field, message, hint)) = code::shape(value) {
+            let own = path.field("code");
+            let own = if field.is_empty() { own } else { own.field(field) };
+            self.error(&own, message, hint);
+        }
+        if let Some(timeout) = step.timeout.filter(|timeout| timeout.ms == 0 || *timeout > code::TIME_MAX) {
+            let message = format!("a script may take from 1ms to {}, not {timeout}", code::TIME_MAX);
+            self.error(&path.field("timeout"), message, "give long work to a service, and call it");
+        }
+    }
+
     /// The caps of a loop, which every loop has.
     fn loops(&mut self, with: &Map, steps: &[Step], step: &Step, path: &Path) {
         let own = path.field("loop");
@@ -287,9 +302,10 @@ impl Checks<'_> {
         let kind = step.kind.name();
         if support::KINDS.contains(&kind) && !support::CALLS.contains(&kind) {
             let scope = support::SCOPES.contains(&kind);
+            let timed = scope || kind == "code";
             let written = [
                 ("retry", step.retry.is_some()),
-                ("timeout", step.timeout.is_some() && !scope),
+                ("timeout", step.timeout.is_some() && !timed),
                 ("effect", step.effect.is_some()),
                 ("in_doubt", step.in_doubt.is_some()),
                 ("i_accept_duplicates", step.i_accept_duplicates),

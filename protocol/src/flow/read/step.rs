@@ -100,7 +100,7 @@ impl Reader {
             }),
             "http" => self.http(tree, &path).map(Kind::Http),
             "set" => self.map(tree, &path).map(Kind::Set),
-            "code" => Some(Kind::Code(self.value(tree, &path))),
+            "code" => self.closed(tree, &path, "`code`", keys::CODE).map(Kind::Code),
             "branch" => {
                 let items = self.items(tree, &path)?;
                 let arms = items.iter().enumerate().filter_map(|(index, item)| self.arm(item, &path.item(index)));

@@ -41,6 +41,7 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Match"), keys::MATCH),
         (Some("Approval"), keys::APPROVAL),
         (Some("Call"), keys::CALL),
+        (Some("Code"), keys::CODE),
         (Some("Kv"), keys::KV),
         (Some("Respond"), keys::RESPOND),
         (Some("Stop"), keys::STOP),
