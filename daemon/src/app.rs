@@ -184,6 +184,7 @@ impl App {
             calls_max: options.calls_max,
             room: room.clone(),
             hold: Hold::default(),
+            runners: options.runners(),
             blobs: BlobLimits {
                 output_max: options.output_mib << 20,
                 run_max: u64::try_from(options.run_mib << 20).unwrap_or(u64::MAX),

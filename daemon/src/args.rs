@@ -54,6 +54,8 @@ pub enum Command {
     },
     /// Gives unused space of a store that no daemon serves back. With a daemon: `aura compact`.
     Compact,
+    /// Runs scripts of flows for a daemon, which starts it or has systemd start it; its standard input is a socket.
+    Runner,
     /// Brings a store to this program's layout, also after tries that came to no end.
     Migrate,
     /// Plays the cart recovery flow against built-in fakes in a temporary directory.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::Args;
 use crate::paths;
 use crate::room::Bounds;
+use crate::runner::pool::{Pool, Source};
 use crate::stop::Stop;
 
 /// Longest `public_url`, in bytes: lists repeat it for every endpoint.
@@ -112,6 +113,11 @@ options! {
         workers: usize = 0;
         /// Calls to providers at work at the same time.
         calls_max: usize = 64;
+        /// Scripts (`code` steps) that run at the same time, each in a process of its own; further ones wait.
+        scripts_max: usize = 2;
+        /// The socket of `aurad-runner.socket`, each connection to which is a runner of scripts; empty: the daemon
+        /// starts them itself.
+        runner_socket: PathBuf = PathBuf::new();
         /// Largest output of one step, in MiB; a larger one fails the step.
         output_mib: usize = 16;
         /// Large values (over 64 KiB each) of one run together, in MiB.
@@ -305,6 +311,7 @@ pub fn check(options: &Options) -> Result<(), Stop> {
         ("http_connections_per_source", options.http_connections_per_source, 100_000),
         ("http_in_flight_max", options.http_in_flight_max, 100_000),
         ("calls_max", options.calls_max, 10_000),
+        ("scripts_max", options.scripts_max, 256),
         ("output_mib", options.output_mib, 48),
         ("run_mib", options.run_mib, 65_536),
         ("cache_mib", options.cache_mib, 65_536),
@@ -356,6 +363,16 @@ impl Options {
             reserve_percent: self.disk_reserve_percent,
             quota: self.quota_mib * 1024 * 1024,
         }
+    }
+
+    /// Where scripts run.
+    #[must_use]
+    pub fn runners(&self) -> Pool {
+        let source = match self.runner_socket.as_os_str().is_empty() {
+            true => Source::Own,
+            false => Source::Socket(self.runner_socket.clone()),
+        };
+        Pool::new(source, self.scripts_max)
     }
 
     /// Where flows may call.

@@ -22,6 +22,7 @@ pub mod recent;
 pub mod retention;
 pub mod room;
 pub mod rpc;
+pub mod runner;
 pub mod settings;
 pub mod sockets;
 pub mod stop;
@@ -76,6 +77,10 @@ fn run(args: Args, sink: &Sink) -> Result<(), Stop> {
     if let Some(Command::CheckConfig { print_default: true }) = args.command {
         print!("{}", Options::default_file());
         return Ok(());
+    }
+    if let Some(Command::Runner) = args.command {
+        // It has no settings and no secrets.
+        return runner::serve();
     }
     #[cfg(feature = "fakes")]
     if let Some(Command::Demo { paced }) = args.command {

@@ -9,8 +9,8 @@ use aura_protocol::rpc::HelloRequest;
 use aura_protocol::run::RunState;
 use aura_protocol::version::PROTOCOL;
 use aura_protocol::{Code, RunId, TenantId};
-use aura_storage::Table;
-use aura_storage::rows::{LiveRow, journal_key, run_key, timer_key};
+use aura_storage::rows::{LiveRow, VersionRecord, journal_key, run_key, timer_key};
+use aura_storage::{Key, Table};
 
 use crate::judge::vanish;
 use crate::support::daemon::Place;
@@ -288,4 +288,26 @@ fn a_quick_restart_loses_nothing_and_can_be_switched_on_and_off() {
     }
     let said = daemon.aura(&["doctor", "--deep"]);
     assert_says(&said.out, &["everything stored was checked and is whole"]);
+}
+
+#[test]
+fn a_lost_version_is_said_and_never_shown_as_none() {
+    let place = used();
+    vanish(&place.data(), |store| {
+        let tenant = TenantId::DEFAULT;
+        let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
+        let rows: Vec<(Key, VersionRecord)> =
+            store.scan(tenant, Table::Versions, &from, &to, 10, false).expect("the versions");
+        assert_eq!(rows.len(), 1, "one was published");
+        rows.into_iter().map(|(key, _)| (Table::Versions, key)).collect()
+    });
+    let daemon = Daemon::start_at(place);
+    for command in [["flow", "show", "small"], ["flow", "run", "small"]] {
+        let said = daemon.aura(&command);
+        assert_eq!(said.code, i32::from(Code::Corrupt.exit_code()), "{said:?}");
+        assert_says(&said.err, &["the published version", "small", "cannot be read", "a backup"]);
+    }
+    // The file that its owner has heals it.
+    daemon.publish(FLOW);
+    daemon.aura(&["flow", "run", "small"]).success();
 }

@@ -15,6 +15,7 @@ use super::core::plan::Plan;
 use super::core::{Call, Input, Refused};
 use super::driver::{Driver, EngineError, InFlight, lock, needs_started};
 use super::kinds::CallContext;
+use crate::runner::pool;
 
 /// A place among the calls at work.
 struct Turn<'a>(&'a Driver);
@@ -150,7 +151,7 @@ impl Driver {
             }
             // It is scheduled: the next start makes it.
             () = self.stopping.cancelled() => return Ok(()),
-            place = self.ready() => place,
+            place = self.ready(step.kind.in_runner()) => place,
         };
         let Some(Scheduled { path, input, key, effect }) = self.scheduled(run, call) else { return Ok(()) };
         let input = match self.blobs.loaded(tenant, &input) {
@@ -183,7 +184,9 @@ impl Driver {
             }
         }
         let connection = step.kind.connection().and_then(|name| self.deps.flows.connection(tenant, name));
-        let timeout = Duration::from_millis(step.timeout.ms);
+        // A script's own time is kept by its runner, which has to be started first.
+        let more = if step.kind.in_runner() { pool::START + pool::LATE } else { Duration::ZERO };
+        let timeout = Duration::from_millis(step.timeout.ms) + more;
         let context = CallContext {
             http: Arc::clone(&self.deps.http),
             registry: Arc::clone(&self.deps.registry),
@@ -192,7 +195,10 @@ impl Driver {
             timeout,
             sent: Arc::clone(&flight.sent),
             now_ms: self.deps.clock.now_ms(),
+            runners: self.deps.runners.clone(),
+            printed: Arc::default(),
         };
+        let printed = Arc::clone(&context.printed);
         // From here on a cancel leaves the call to end within its timeout: whether its bytes have left is
         // known for certain only when it has ended.
         let outcome = tokio::select! {
@@ -205,6 +211,11 @@ impl Driver {
             },
         };
         drop(place);
+        let lines = std::mem::take(&mut *lock(&printed));
+        if !lines.is_empty() {
+            let printed = Input::Printed { path: path.clone(), attempt, lines };
+            self.transition(tenant, run, printed, Txn::new()).await?;
+        }
         // Compressed and sealed here, before the run is locked; findable until its transition is durable.
         let outcome = self.clean(outcome);
         let (outcome, kept) = self.blobs.keep_outcome(tenant, outcome)?;
@@ -233,10 +244,16 @@ impl Driver {
         }
     }
 
-    /// A place for a call, once it may be made.
-    async fn ready(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+    /// The places that a call needs, once it may be made: of a runner first, so that who waits for one is in nobody's
+    /// way.
+    async fn ready(&self, in_runner: bool) -> Result<Vec<OwnedSemaphorePermit>, AcquireError> {
         self.may_start().await;
-        Arc::clone(&self.slots).acquire_owned().await
+        let mut places = Vec::with_capacity(2);
+        if in_runner {
+            places.push(self.deps.runners.place().await?);
+        }
+        places.push(Arc::clone(&self.slots).acquire_owned().await?);
+        Ok(places)
     }
 
     async fn report(

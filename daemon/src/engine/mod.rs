@@ -38,6 +38,7 @@ use aura_storage::rows::ConnectionRecord;
 use crate::clock::Clock;
 use crate::hold::Hold;
 use crate::room::{Room, Tight};
+use crate::runner::pool::Pool;
 pub use admission::Asking;
 pub use callbacks::CalledBack;
 use carried::CarriedOn;
@@ -96,6 +97,8 @@ pub struct Deps {
     pub hold: Hold,
     /// How much outputs and runs may hold.
     pub blobs: blobs::BlobLimits,
+    /// Where scripts run.
+    pub runners: Pool,
     /// How the HTTP door is reached from outside, for addresses of callbacks.
     pub public_url: Arc<str>,
 }

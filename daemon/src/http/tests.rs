@@ -99,6 +99,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
         calls_max: 4,
         room: crate::room::Room::default(),
         hold: crate::hold::Hold::default(),
+        runners: crate::config::Options::default().runners(),
         blobs: crate::engine::blobs::BlobLimits::default(),
     })
     .await

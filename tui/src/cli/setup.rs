@@ -27,7 +27,8 @@ pub enum Command {
         /// Do it
         #[arg(long)]
         yes: bool,
-        /// Only print this file: aurad.service, aurad.socket, aurad.sysusers or aurad.tmpfiles
+        /// Only print this file: aurad.service, aurad.socket, aurad-runner@.service, aurad-runner.socket,
+        /// aurad.sysusers or aurad.tmpfiles
         #[arg(long, value_name = "FILE", conflicts_with = "yes")]
         print: Option<String>,
         /// Where aurad is (default: beside this program, else /usr/bin/aurad)
@@ -41,6 +42,8 @@ pub enum Command {
 
 const SERVICE: &str = include_str!("../../../systemd/aurad.service");
 const SOCKET: &str = include_str!("../../../systemd/aurad.socket");
+const RUNNER: &str = include_str!("../../../systemd/aurad-runner@.service");
+const RUNNER_SOCKET: &str = include_str!("../../../systemd/aurad-runner.socket");
 const SYSUSERS: &str = include_str!("../../../systemd/aurad.sysusers");
 const TMPFILES: &str = include_str!("../../../systemd/aurad.tmpfiles");
 /// From systemd 253 on a reload is waited for.
@@ -121,14 +124,16 @@ pub fn setup(command: Command, out: &mut Output) -> Ended {
 
 fn print_file(name: &str, aurad: &Path, out: &mut Output) -> Ended {
     let text = match name {
-        "aurad.service" => service(aurad)?,
+        "aurad.service" => service(SERVICE, aurad)?,
+        "aurad-runner@.service" => service(RUNNER, aurad)?,
+        "aurad-runner.socket" => RUNNER_SOCKET.to_owned(),
         "aurad.socket" => SOCKET.to_owned(),
         "aurad.sysusers" => SYSUSERS.to_owned(),
         "aurad.tmpfiles" => TMPFILES.to_owned(),
         _ => {
             let message = format!("there is no file `{}` to print", display(name));
             return Err(WireError::new(Code::Invalid, message)
-                .hint("it is one of aurad.service, aurad.socket, aurad.sysusers, aurad.tmpfiles"));
+                .hint("it is one of aurad.service, aurad.socket, aurad-runner@.service, aurad-runner.socket, aurad.sysusers, aurad.tmpfiles"));
         }
     };
     if out.json {
@@ -139,21 +144,27 @@ fn print_file(name: &str, aurad: &Path, out: &mut Output) -> Ended {
     Ok(0)
 }
 
-/// The unit with the place of aurad in it.
-fn service(aurad: &Path) -> Result<String, WireError> {
+/// A unit with the place of aurad in it.
+fn service(unit: &str, aurad: &Path) -> Result<String, WireError> {
     let path = aurad.to_str().filter(|path| path.starts_with('/') && !path.contains(['%', '"', '\\', '\n', ' ', '$']));
     let Some(path) = path else {
         let message = format!("`{}` is no path that a unit file can name", display(&aurad.display().to_string()));
         return Err(WireError::new(Code::Invalid, message).hint("give an absolute path without spaces or %"));
     };
-    Ok(SERVICE.replace("ExecStart=/usr/bin/aurad", &format!("ExecStart={path}")))
+    Ok(unit.replace("ExecStart=/usr/bin/aurad", &format!("ExecStart={path}")))
 }
 
 type File = (&'static str, String, &'static str);
 
 fn files(aurad: &Path, version: Option<u32>) -> Result<Vec<File>, WireError> {
     let mut files = vec![
-        ("etc/systemd/system/aurad.service", service(aurad)?, "the hardened service"),
+        ("etc/systemd/system/aurad.service", service(SERVICE, aurad)?, "the hardened service"),
+        (
+            "etc/systemd/system/aurad-runner@.service",
+            service(RUNNER, aurad)?,
+            "scripts of flows run there: no files, no network",
+        ),
+        ("etc/systemd/system/aurad-runner.socket", RUNNER_SOCKET.to_owned(), "where the daemon finds runners"),
         (
             "etc/systemd/system/aurad.socket",
             SOCKET.to_owned(),
@@ -179,7 +190,7 @@ fn commands() -> Vec<(&'static str, &'static str)> {
         ("systemd-tmpfiles --create aurad.conf", "makes the directories"),
         (SEAL, "makes the master key, sealed to this machine, unless there is one; keep a copy: systemd-creds decrypt"),
         ("systemctl daemon-reload", "reads the units"),
-        ("systemctl enable --now aurad.socket aurad.service", "starts it now and at every boot"),
+        ("systemctl enable --now aurad.socket aurad-runner.socket aurad.service", "starts it now and at every boot"),
     ]
 }
 
@@ -239,10 +250,10 @@ mod tests {
 
     #[test]
     fn the_unit_names_the_place_of_the_daemon_and_nothing_that_could_be_more() {
-        let text = service(Path::new("/opt/aura/aurad")).unwrap();
+        let text = service(SERVICE, Path::new("/opt/aura/aurad")).unwrap();
         assert!(text.contains("\nExecStart=/opt/aura/aurad\n") && !text.contains("/usr/bin/aurad"), "{text}");
         for path in ["aurad", "/opt/a b/aurad", "/opt/%h/aurad", "/opt/$HOME/aurad"] {
-            assert_eq!(service(Path::new(path)).unwrap_err().code, Code::Invalid, "{path}");
+            assert_eq!(service(SERVICE, Path::new(path)).unwrap_err().code, Code::Invalid, "{path}");
         }
     }
 
@@ -260,6 +271,12 @@ mod tests {
     #[test]
     fn newer_systemd_waits_for_a_reload() {
         let count = |version| files(Path::new("/usr/bin/aurad"), version).unwrap().len();
-        assert_eq!((count(None), count(Some(252)), count(Some(253))), (4, 4, 5));
+        assert_eq!((count(None), count(Some(252)), count(Some(253))), (6, 6, 7));
+    }
+
+    #[test]
+    fn the_runner_of_the_unit_is_the_daemon_s_program() {
+        let text = service(RUNNER, Path::new("/opt/aura/aurad")).unwrap();
+        assert!(text.contains("\nExecStart=/opt/aura/aurad runner\n"), "{text}");
     }
 }

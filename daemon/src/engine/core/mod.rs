@@ -65,6 +65,15 @@ pub enum Input {
         /// How.
         outcome: CallOutcome,
     },
+    /// A script printed something; its answer comes after it.
+    Printed {
+        /// Step.
+        path: String,
+        /// Attempt.
+        attempt: u32,
+        /// What, line by line.
+        lines: Vec<String>,
+    },
     /// Time passed: everything due by now fires.
     Due,
     /// Somebody wants it to end.
@@ -223,6 +232,13 @@ pub fn step(
         Input::Result { path, attempt, outcome } => {
             let at = work.at_work(&path, attempt)?;
             work.result(at, path, attempt, outcome);
+        }
+        Input::Printed { path, attempt, lines } => {
+            work.at_work(&path, attempt)?;
+            lines.into_iter().for_each(|line| work.emit(log(&path, "info", line)));
+            if work.state.yielded_ms.is_none() {
+                return Ok(work.out);
+            }
         }
         Input::Due => work.due(),
         Input::Cancel { by, reason } => {

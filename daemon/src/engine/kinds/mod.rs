@@ -5,6 +5,7 @@
 
 pub mod branch;
 pub mod call;
+pub mod code;
 pub mod http;
 pub mod kv;
 pub mod map;
@@ -18,8 +19,8 @@ pub mod uses;
 pub mod wait;
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aura_integrations::http::Http;
@@ -32,6 +33,8 @@ use aura_storage::rows::ConnectionRecord;
 use futures::future::BoxFuture;
 
 use crate::engine::core::plan::{ActionEffects, Builder, PlanError, StepIx};
+use crate::runner::pool::Pool;
+use crate::runner::wire::Job;
 
 /// Compiles a step of one kind.
 type Compile = fn(&mut Builder<'_>, StepIx, &Step) -> Result<Box<dyn StepKind>, PlanError>;
@@ -48,6 +51,7 @@ pub const KINDS: &[(&str, Compile)] = &[
     ("sleep", sleep::compile),
     ("wait", wait::compile),
     ("call", call::compile),
+    ("code", code::compile),
     ("kv", kv::compile),
     ("respond", respond::compile),
     ("stop", stop::compile),
@@ -160,6 +164,17 @@ pub struct CallContext {
     pub sent: Arc<AtomicBool>,
     /// Unix milliseconds.
     pub now_ms: i64,
+    /// Where scripts run.
+    pub runners: Pool,
+    /// What a script printed.
+    pub printed: Arc<Mutex<Vec<String>>>,
+}
+
+impl CallContext {
+    /// These lines were printed.
+    pub fn print(&self, lines: Vec<String>) {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
+    }
 }
 
 /// A kind of step.
@@ -198,6 +213,16 @@ pub trait StepKind: Debug + Send + Sync {
     /// Whether it begins a run of another flow, instead of calling somebody.
     fn calls_flow(&self) -> bool {
         false
+    }
+
+    /// Whether it needs a place among the runners of scripts.
+    fn in_runner(&self) -> bool {
+        false
+    }
+
+    /// For a script: what a runner is asked, from the step's key and its resolved input.
+    fn job(&self, _key: &str, _input: &Value) -> Option<Result<Job, String>> {
+        None
     }
 
     /// Whether it waits for something from outside.

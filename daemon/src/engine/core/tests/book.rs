@@ -22,6 +22,7 @@ use super::super::frames::StepCell;
 use super::super::plan::Plan;
 use super::super::{Call, Input, RunState};
 use super::{Run, started};
+use crate::engine::kinds;
 
 const PAGE: &str = include_str!("../../../../../docs/flows.md");
 
@@ -201,6 +202,11 @@ fn outcome(run: &Run, call: &Call, answers: Option<&Value>, kept: &mut Kept) -> 
     if run.plan.step(call.step).is_some_and(|step| step.kind.keeps()) {
         let input = scheduled(run, &path).unwrap_or_default();
         return keep(kept, &input, run.now_ms);
+    }
+    // A script is run for what it is.
+    let input = scheduled(run, &path).unwrap_or_default();
+    if let Some(job) = run.plan.step(call.step).and_then(|step| step.kind.job("key", &input)) {
+        return kinds::code::outcome(crate::runner::script::run(&job.unwrap()));
     }
     answer(answers, &path, call.attempt)
 }
