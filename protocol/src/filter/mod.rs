@@ -3,7 +3,7 @@
 //! `state=failed flow=cart since=1h label.team=growth trigger.body.id=42 took>10s "no answer"`. A word is `key OP value`
 //! or a bare text that must occur in a column; `!` before a word turns it round. Operators: `=` is (several values with
 //! `,`), `:` or `~` contains, `<` `<=` `>` `>=` for times, durations and numbers. The one invariant: a filter that was
-//! read means the same to the daemon, the command line and the screens; [`judge`] decides, here is only reading.
+//! read means the same to the daemon, the command line and the screens; `judge.rs` decides, here is only reading.
 
 mod judge;
 #[cfg(test)]
