@@ -19,6 +19,26 @@ pub struct Connector {
     pub triggers: Vec<TriggerKind>,
 }
 
+impl Connector {
+    /// What every connection may say of its provider's budget beside the fields of its connector; all flows share it.
+    pub fn budget(&self) -> impl Iterator<Item = Field> {
+        let field = |name: &str, help: &str, example: &str| Field {
+            name: name.to_owned(),
+            required: false,
+            secret: false,
+            kind: "text".to_owned(),
+            default: None,
+            help: help.to_owned(),
+            example: example.to_owned(),
+        };
+        let fields = [
+            field("concurrency", "Calls at the same time, of all flows together", "4"),
+            field("rate", "Calls in a time, of all flows together", "40/1m"),
+        ];
+        fields.into_iter().filter(|field| !self.fields.iter().any(|taken| taken.name == field.name))
+    }
+}
+
 /// One setting of a connection, or one input of an action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {

@@ -3,11 +3,13 @@
 //! The macro below makes from one line the tarpc method, the [`Operation`], its role and the dispatch
 //! that refuses before the handler runs. A method without a role does not parse, so none can be forgotten.
 
+mod operate;
 mod room;
 mod views;
 
 use serde::{Deserialize, Serialize};
 
+pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
 pub use room::{RUNS_MAX, RoomStatus, RunDelete, RunFilter, RunsDeleted};
 pub use views::{
     Activity, EventPage, EventQuery, FlowActivity, LastRun, RunPage, SettingRow, Settings, WebhookTest, WebhookTested,
@@ -176,6 +178,14 @@ service! {
     flow_publish / FlowPublish(String) -> FlowRow: Editor;
     /// Starts or stops taking events.
     flow_enable / FlowEnable(FlowEnable) -> FlowRow: Operator;
+    /// Holds events of a flow back, or starts them in the order in which they came.
+    flow_pause / FlowPause(FlowPause) -> FlowRow: Operator;
+    /// Puts a flow into the bin.
+    flow_delete / FlowDelete(String) -> Removed: Admin;
+    /// Takes a flow out of the bin.
+    flow_restore / FlowRestore(String) -> FlowRow: Admin;
+    /// What is in the bin.
+    bin_list / BinList(()) -> Vec<Binned>: Viewer;
     /// Starts a run by hand.
     flow_run / FlowRun(FlowRun) -> RunHead: Operator;
     /// Runs, newest first, in windows.
@@ -188,6 +198,10 @@ service! {
     run_payload / RunPayload(PayloadQuery) -> PayloadWindow: Viewer;
     /// Asks a run to end.
     run_cancel / RunCancel(RunCancel) -> RunHead: Operator;
+    /// Holds a run where it is, or lets it go on.
+    run_pause / RunPause(RunPause) -> RunHead: Operator;
+    /// Ends a run as it stands.
+    run_force_finish / RunForceFinish(RunForceFinish) -> RunHead: Admin;
     /// Deletes finished runs, or says which it would.
     run_delete / RunDelete(RunDelete) -> RunsDeleted: Operator;
     /// Decides about a step in doubt.
@@ -212,6 +226,10 @@ service! {
     connection_list / ConnectionList(()) -> Vec<Connection>: Viewer;
     /// Adds or replaces a connection.
     connection_add / ConnectionAdd(ConnectionAdd) -> Connection: Admin;
+    /// Puts a connection into the bin.
+    connection_delete / ConnectionDelete(String) -> Removed: Admin;
+    /// Takes a connection out of the bin.
+    connection_restore / ConnectionRestore(String) -> Connection: Admin;
     /// All variables.
     var_list / VarList(()) -> Vec<Variable>: Viewer;
     /// Sets a variable.
@@ -343,6 +361,12 @@ pub struct FlowRow {
     pub title: String,
     /// Takes events.
     pub enabled: bool,
+    /// Its events are held until somebody resumes it.
+    #[serde(default)]
+    pub paused: bool,
+    /// Events held because of that, or not started yet since it was resumed.
+    #[serde(default)]
+    pub held: u64,
     /// Published version hash.
     pub published: Option<String>,
     /// Draft hash, if it differs from the published one.
@@ -403,6 +427,9 @@ pub struct RunQuery {
     pub before: Option<RunId>,
     /// At most this many (≤ 500).
     pub limit: u32,
+    /// Only those that fit this filter ([`crate::filter`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// A run by id, or by a unique prefix or suffix of at least four characters.

@@ -3,6 +3,8 @@
 //! A run's journal is a sequence of [`Transition`]s, each one commit; its state is the fold of its
 //! records (`daemon::engine::core`). Times are Unix milliseconds of the daemon's clock.
 
+mod head;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use crate::event::Delivery;
 use crate::flow::Effect;
 use crate::ids::{EventId, FlowId, RunId};
 use crate::value::{BlobRef, Value};
+
+pub use head::{Blocked, RunHead};
 
 /// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -309,6 +313,9 @@ pub enum Record {
         /// Values that `now`, `uuid` and `random` gave, in order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         draws: Vec<Value>,
+        /// Under which key its limit counts it, and who goes first there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<Box<Limited>>,
     },
     /// The bytes of an attempt are about to leave.
     Started {
@@ -485,6 +492,27 @@ pub enum Record {
         /// Why, in words.
         reason: String,
     },
+    /// Somebody paused it: nothing more of it begins until it is resumed.
+    Paused {
+        /// Who.
+        by: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Somebody let a paused run go on.
+    Resumed {
+        /// Who.
+        by: String,
+    },
+    /// Somebody ended it as it stands: nothing more of it runs, not even its last steps.
+    ForceFinished {
+        /// As what: succeeded or failed.
+        state: RunState,
+        /// Who.
+        by: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// The answer to the sender, exactly as it will be sent.
     Responded {
         /// The step.
@@ -523,7 +551,13 @@ impl Record {
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::RunStarted(_) | Self::CancelRequested { .. } | Self::RunFinished { .. } | Self::Yielded => None,
+            Self::RunStarted(_)
+            | Self::CancelRequested { .. }
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::ForceFinished { .. }
+            | Self::RunFinished { .. }
+            | Self::Yielded => None,
             Self::Scheduled { path, .. }
             | Self::Started { path, .. }
             | Self::Completed { path, .. }
@@ -640,9 +674,30 @@ pub struct RunStarted {
     /// Input of a manual or called run.
     #[serde(default)]
     pub input: Value,
+    /// Who goes first: of two that wait the one of the higher priority; 0 is the usual one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i32,
+    /// Index hashes of the values by which it is found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub index: Vec<[u8; 16]>,
     /// The variables that the flow reads, as they were when the run was created; null if it reads none.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub vars: Value,
+}
+
+fn is_zero(priority: &i32) -> bool {
+    *priority == 0
+}
+
+/// Under which key the limit of a step counts a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// The key as text; empty: one for the step.
+    #[serde(default)]
+    pub key: String,
+    /// Who goes first; none: by the priority of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
 }
 
 /// The step of another run that called a run.
@@ -682,58 +737,4 @@ impl Transition {
         });
         found
     }
-}
-
-/// Why a run does not move.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blocked {
-    /// One line: "sleeps until …", "waits for run_… (concurrency key)", "in doubt: …".
-    pub reason: String,
-    /// When it goes on by itself, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until_ms: Option<i64>,
-}
-
-/// A run as lists show it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunHead {
-    /// The run.
-    pub run: RunId,
-    /// Its flow.
-    pub flow_id: FlowId,
-    /// The flow's name when it began.
-    pub flow: String,
-    /// Version hash.
-    pub version: String,
-    /// Trigger id.
-    pub trigger: String,
-    /// The event that began it.
-    pub event: EventId,
-    /// State.
-    pub state: RunState,
-    /// When it was created.
-    pub created_ms: i64,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_ms: Option<i64>,
-    /// The step at work or the last one.
-    #[serde(default)]
-    pub step: String,
-    /// Attempt of that step.
-    #[serde(default)]
-    pub attempt: u32,
-    /// Steps settled so far.
-    #[serde(default)]
-    pub steps_done: u32,
-    /// Steps of the flow.
-    #[serde(default)]
-    pub steps_all: u32,
-    /// Why it does not move.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked_by: Option<Blocked>,
-    /// Its error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<StepError>,
-    /// Number of its last transition; 0 while queued.
-    pub transition: u64,
 }

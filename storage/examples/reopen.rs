@@ -39,6 +39,8 @@ fn transaction(store: &Store, number: u64, live: bool) -> Txn {
             flow: FlowId::from_bytes([3; 16]),
             slot: None,
             created_ms: 5,
+            rate: None,
+            priority: 0,
         };
         store.put(&mut txn, TENANT, Table::Live, run_key(TENANT, run), &row).unwrap();
     }

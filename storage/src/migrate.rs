@@ -38,7 +38,12 @@ pub(crate) struct Layout {
 
 /// The layout that this program reads and writes.
 pub(crate) const LAYOUT: Layout =
-    Layout { number: 3, steps: &[Step { to: 2, changes: only_tables }, Step { to: 3, changes: only_tables }] };
+    Layout { number: 4, steps: &[only_tables_of(2), only_tables_of(3), only_tables_of(4)] };
+
+/// A step that only brings new tables.
+const fn only_tables_of(to: u32) -> Step {
+    Step { to, changes: only_tables }
+}
 
 /// For steps that only bring new tables.
 fn only_tables(_: &dyn Snapshot) -> Result<Vec<Change>, Fault> {

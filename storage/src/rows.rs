@@ -46,6 +46,53 @@ pub struct LiveRow {
     pub slot: Option<[u8; 16]>,
     /// When it was created (order of the queue behind a key).
     pub created_ms: i64,
+    /// While queued: index hash of the key of its flow's rate, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<[u8; 16]>,
+    /// While queued: who goes first; 0 is the usual one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i32,
+}
+
+fn is_zero(priority: &i32) -> bool {
+    *priority == 0
+}
+
+/// Key of what of a rate is used up.
+#[must_use]
+pub fn limit_key(tenant: TenantId, hash: [u8; 16]) -> Key {
+    Key::tenant(tenant).id(hash)
+}
+
+/// What of a rate is used up (table `Limits`, plain): integers and times only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitRow {
+    /// Uses that still count: microseconds (Unix) of the first and the last one of a group, and how many.
+    pub used: Vec<(i64, i64, u32)>,
+    /// After this time, in Unix milliseconds, the row says nothing any more.
+    pub until_ms: i64,
+}
+
+/// Key of a row by which a run is found.
+#[must_use]
+pub fn index_key(tenant: TenantId, hash: [u8; 16], run: RunId) -> Key {
+    Key::tenant(tenant).id(hash).id(run.bytes())
+}
+
+/// By what a run is found (table `Index`, plain); all is in the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexRow {
+    /// Its flow.
+    pub flow: FlowId,
+}
+
+/// Who put something into the bin, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Unix milliseconds.
+    pub at_ms: i64,
+    /// Who.
+    pub by: String,
 }
 
 /// Whom a timer wakes (table `Timers`, plain).
@@ -78,6 +125,9 @@ pub struct HeldRow {
     pub events_more: u64,
     /// The delivery accepted last.
     pub last: Delivery,
+    /// It waits for its paused flow, alone; such rows start in the order of their ids.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// What is decided about a schedule (table `Schedules`, sealed): up to where its instants were fired or left out.
@@ -210,6 +260,12 @@ pub struct FlowRecord {
     pub flow: String,
     /// Takes events.
     pub enabled: bool,
+    /// What it takes is held until somebody resumes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// It is in the bin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deleted>,
     /// Hash of the published version.
     pub published: Option<String>,
     /// Authored text of the draft, if there is one.
@@ -249,6 +305,9 @@ pub struct ConnectionRecord {
     /// Secrets that were replaced and still count for deliveries until their end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<PreviousSecret>,
+    /// It is in the bin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Deleted>,
     /// Last change.
     pub changed_ms: i64,
 }

@@ -50,6 +50,10 @@ pub enum Table {
     Schedules = 30,
     /// Runs that wait for an event, and events that came before them: `(tenant, index hash of the key, owner)`.
     Waits = 31,
+    /// What of a rate is used up: `(tenant, index hash of its key)`. Plain.
+    Limits = 32,
+    /// Runs by what they are found by: `(tenant, index hash of the value, run)`. Plain.
+    Index = 33,
 }
 
 impl Table {
@@ -77,6 +81,8 @@ impl Table {
         Self::Vars,
         Self::Schedules,
         Self::Waits,
+        Self::Limits,
+        Self::Index,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -105,6 +111,8 @@ impl Table {
             Self::Vars => "vars",
             Self::Schedules => "schedules",
             Self::Waits => "waits",
+            Self::Limits => "limits",
+            Self::Index => "index",
         }
     }
 
@@ -113,7 +121,15 @@ impl Table {
     pub const fn is_plain(self) -> bool {
         matches!(
             self,
-            Self::Meta | Self::Live | Self::Timers | Self::Tail | Self::Dedupe | Self::Counters | Self::BlobCounts
+            Self::Meta
+                | Self::Live
+                | Self::Timers
+                | Self::Tail
+                | Self::Dedupe
+                | Self::Counters
+                | Self::BlobCounts
+                | Self::Limits
+                | Self::Index
         )
     }
 
@@ -123,6 +139,7 @@ impl Table {
         match self {
             Self::Blobs | Self::BlobCounts | Self::Kv | Self::Vars | Self::Schedules => 2,
             Self::Waits => 3,
+            Self::Limits | Self::Index => 4,
             _ => 1,
         }
     }

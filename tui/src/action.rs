@@ -84,6 +84,9 @@ impl Request {
                 if let Some(flow) = &query.flow {
                     line.push_str(&format!(" --flow {}", quoted(flow)));
                 }
+                if let Some(filter) = &query.filter {
+                    line.push_str(&format!(" --filter {}", quoted(filter)));
+                }
                 query.before.iter().for_each(|run| line.push_str(&format!(" --before {run}")));
                 line
             }
@@ -164,7 +167,13 @@ mod tests {
             Request::Resolve(run, "charge".into(), Resolution::Done(output.clone())),
             Request::Resolve(run, "charge".into(), Resolution::Retry),
             Request::Resolve(run, "charge".into(), Resolution::Fail),
-            Request::Older(RunQuery { flow: Some("a".into()), states, before, limit: 500 }),
+            Request::Older(RunQuery {
+                flow: Some("a".into()),
+                states,
+                before,
+                limit: 500,
+                filter: Some("took>10s error~'a b'".into()),
+            }),
             Request::Flows,
             Request::Flow("a".into()),
             Request::Switch("a".into(), true),

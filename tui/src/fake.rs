@@ -130,7 +130,7 @@ impl Handler for Fake {
         let more = runs.len() > limit;
         runs.truncate(limit);
         let next = runs.last().filter(|_| more).map(|head| head.run);
-        Ok(RunPage { runs, next })
+        Ok(RunPage { runs, next, bounded: None })
     }
     async fn run_show(&self, _: Actor, run: RunRef) -> Result<RunDetail, WireError> {
         let detail = self.script.lock().unwrap().detail.clone();
@@ -218,6 +218,30 @@ impl Handler for Fake {
         unscripted()
     }
     async fn flow_enable(&self, _: Actor, _: FlowEnable) -> Result<FlowRow, WireError> {
+        unscripted()
+    }
+    async fn flow_pause(&self, _: Actor, _: FlowPause) -> Result<FlowRow, WireError> {
+        unscripted()
+    }
+    async fn flow_delete(&self, _: Actor, _: String) -> Result<Removed, WireError> {
+        unscripted()
+    }
+    async fn flow_restore(&self, _: Actor, _: String) -> Result<FlowRow, WireError> {
+        unscripted()
+    }
+    async fn bin_list(&self, _: Actor, (): ()) -> Result<Vec<Binned>, WireError> {
+        unscripted()
+    }
+    async fn run_pause(&self, _: Actor, _: RunPause) -> Result<RunHead, WireError> {
+        unscripted()
+    }
+    async fn run_force_finish(&self, _: Actor, _: RunForceFinish) -> Result<RunHead, WireError> {
+        unscripted()
+    }
+    async fn connection_delete(&self, _: Actor, _: String) -> Result<Removed, WireError> {
+        unscripted()
+    }
+    async fn connection_restore(&self, _: Actor, _: String) -> Result<Connection, WireError> {
         unscripted()
     }
     async fn flow_run(&self, _: Actor, _: FlowRun) -> Result<RunHead, WireError> {

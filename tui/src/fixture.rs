@@ -132,7 +132,7 @@ pub fn heads() -> Vec<RunHead> {
         head(12, "monatsabschluss-größe-日本", RunState::Paused),
         head(11, "order-paid-fulfil", RunState::Succeeded),
     ];
-    let blocked = |reason: &str, until_ms| Some(Blocked { reason: reason.to_owned(), until_ms });
+    let blocked = |reason: &str, until_ms| Some(Blocked::because(reason, until_ms));
     for head in &mut heads {
         match head.state {
             RunState::Queued => head.blocked_by = blocked("waits for run 4XK2QW (concurrency key)", None),
@@ -179,6 +179,7 @@ pub fn detail() -> RunDetail {
         key: key.to_owned(),
         effect: Effect::Keyed,
         draws: Vec::new(),
+        limit: None,
     };
     let done = |path: &str, attempt| Record::Completed {
         path: path.to_owned(),
@@ -204,6 +205,8 @@ pub fn detail() -> RunDetail {
         deadline_ms: None,
         refused: None,
         input: Value::Null,
+        priority: 0,
+        index: Vec::new(),
         vars: Value::Null,
     };
     let journal = vec![
@@ -345,6 +348,8 @@ fn flow_row(number: u8, flow: &str, enabled: bool, published: bool, draft: bool)
         flow: flow.to_owned(),
         title: format!("Title of {flow}"),
         enabled,
+        paused: false,
+        held: 0,
         published: published.then(|| "5c1f0a9be2d3".to_owned()),
         draft: draft.then(|| "77aa0a9be2d3".to_owned()),
         triggers: vec!["abandoned: shopify.checkout_updated".to_owned(), "by_hand: manual".to_owned()],

@@ -91,6 +91,12 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
         }
         Record::Resolved { path, resolution, by } => (Warn, format!("{by} resolved step {path}: {}", how(resolution))),
         Record::CancelRequested { by, reason } => (Warn, format!("{by} asked to cancel: {reason}")),
+        Record::Paused { by, reason } if reason.is_empty() => (Warn, format!("{by} paused the run")),
+        Record::Paused { by, reason } => (Warn, format!("{by} paused the run: {reason}")),
+        Record::Resumed { by } => (Warn, format!("{by} let the run go on")),
+        Record::ForceFinished { state, by, reason } => {
+            (Warn, format!("{by} ended the run by hand as {}: {reason}", state.word()))
+        }
         Record::Responded { path, status, body, .. } => {
             (Info, format!("step {path} answered the sender  status={status} bytes={}", body.len()))
         }

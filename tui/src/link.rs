@@ -207,11 +207,11 @@ impl Link {
     async fn runs(&mut self, rpc: &AuraClient) -> Result<(), Loss> {
         let query = RunQuery { limit: RUNS_READ, ..RunQuery::default() };
         let answer = rpc.run_page(context(ANSWER_MAX), new_call(), query).await;
-        if let Some(RunPage { runs, next }) = self.handed(answer).await? {
+        if let Some(RunPage { runs, next, .. }) = self.handed(answer).await? {
             self.tell(Reply::Runs(runs)).await?;
             if !self.paged {
                 self.paged = true;
-                self.tell(Reply::Older(RunQuery::default(), RunPage { runs: Vec::new(), next })).await?;
+                self.tell(Reply::Older(RunQuery::default(), RunPage { next, ..RunPage::default() })).await?;
             }
         }
         Ok(())

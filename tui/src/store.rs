@@ -59,6 +59,8 @@ pub struct Older {
     pub next: Option<RunId>,
     /// Asked, no answer yet.
     pub asked: bool,
+    /// Of a filter that the daemon alone can answer: the runs it gave.
+    pub given: std::collections::BTreeSet<RunId>,
 }
 
 /// What we know.
@@ -147,13 +149,22 @@ impl Store {
             Reply::Older(query, page) => {
                 let was = self.runs.len();
                 let oldest = page.runs.last().map(|head| head.run);
+                let given: Vec<RunId> = page.runs.iter().map(|head| head.run).collect();
                 for head in page.runs {
                     self.head(head);
                 }
                 // What did not fit any more would be asked for again and again.
                 let kept = oldest.is_none_or(|run| self.runs.contains_key(&run));
                 let older = self.older.entry(question(&query)).or_default();
-                *older = Older { next: page.next.filter(|_| kept), asked: false };
+                older.next = page.next.filter(|_| kept);
+                older.asked = false;
+                if query.filter.is_some() {
+                    older.given.extend(given);
+                }
+                if let Some(bounded) = &page.bounded {
+                    let looked_at = bounded.looked_at;
+                    self.say(format!("{looked_at} runs were looked at, there are older ones: go down for more"));
+                }
                 if !kept {
                     self.say(format!("{RUNS_MAX} runs are loaded: filter, or see `aura run list --before`"));
                 }
@@ -387,7 +398,14 @@ impl Store {
     /// Where older runs of a question begin: its own place, else where all runs end.
     #[must_use]
     pub fn older_of(&self, query: &RunQuery) -> Older {
-        self.older.get(&question(query)).or_else(|| self.older.get("")).cloned().unwrap_or_default()
+        let of_all = || self.older.get("").filter(|_| query.filter.is_none());
+        self.older.get(&question(query)).or_else(of_all).cloned().unwrap_or_default()
+    }
+
+    /// Whether the daemon was asked this question.
+    #[must_use]
+    pub fn was_asked(&self, query: &RunQuery) -> bool {
+        self.older.contains_key(&question(query))
     }
 
     /// Notes that older runs of a question were asked for.
@@ -408,5 +426,9 @@ fn question(query: &RunQuery) -> String {
     let mut words: Vec<&str> = query.states.iter().map(|state| state.word()).collect();
     words.sort_unstable();
     let flow = query.flow.as_deref().unwrap_or_default();
-    if words.is_empty() && flow.is_empty() { String::new() } else { format!("{flow}/{}", words.join(",")) }
+    let filter = query.filter.as_deref().unwrap_or_default();
+    if words.is_empty() && flow.is_empty() && filter.is_empty() {
+        return String::new();
+    }
+    format!("{flow}/{}/{filter}", words.join(","))
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use aura_protocol::descriptor::Field;
+use aura_protocol::flow::Rate;
 use aura_protocol::rpc::{Actor, Connection, ConnectionAdd};
 use aura_protocol::text::display;
 use aura_protocol::{Code, ConnectionId, WireError};
@@ -24,7 +25,7 @@ const KEEP_MAX_MS: u64 = 7 * 86_400_000;
 /// Largest settings of a connection (names and values, without its secrets): lists carry them.
 const SETTINGS_MAX: usize = 1024;
 
-fn shown(record: &ConnectionRecord) -> Connection {
+pub(super) fn shown(record: &ConnectionRecord) -> Connection {
     Connection {
         id: record.id,
         name: record.name.clone(),
@@ -71,6 +72,7 @@ impl Catalog {
             settings,
             previous: previous(old.map(Arc::as_ref), &add, &secrets, now_ms),
             secrets,
+            deleted: None,
             changed_ms: now_ms,
         };
         let key = Key::tenant(actor.tenant).id(record.id.bytes());
@@ -105,10 +107,22 @@ impl Catalog {
             ]);
         }
         match self.registry().connectors().iter().find(|known| known.id == connector) {
-            Some(known) => Ok(known.fields.clone()),
+            Some(known) => Ok(known.fields.iter().cloned().chain(known.budget()).collect()),
             None => Err(wrong(format!("there is no connector named {}", display(connector)))
                 .hint("`aura connection add --help` lists connectors; `secret` stores a bare secret")),
         }
+    }
+}
+
+/// What is wrong with a budget.
+fn wrong_budget(name: &str, value: &str) -> Option<String> {
+    match name {
+        "rate" => Rate::read(value).err(),
+        "concurrency" => {
+            let fits = value.parse::<u32>().is_ok_and(|number| number > 0);
+            (!fits).then(|| format!("`concurrency` is a number from 1, this is `{}`", display(value)))
+        }
+        _ => None,
     }
 }
 
@@ -157,6 +171,12 @@ fn sort_fields(
         }
         if value.len() > FIELD_MAX || value.contains(['\0', '\r', '\n']) {
             return Err(wrong(format!("the field `{name}` must be one line of at most {FIELD_MAX} bytes")));
+        }
+        if !value.is_empty()
+            && !field.secret
+            && let Some(message) = wrong_budget(name, value)
+        {
+            return Err(wrong(message));
         }
         if !value.is_empty() && field.kind == "integer" && value.parse::<i64>().is_err() {
             return Err(wrong(format!("the field `{name}` must be a whole number")));
@@ -252,6 +272,7 @@ mod tests {
             settings: Vec::new(),
             secrets: pair("one"),
             previous: Vec::new(),
+            deleted: None,
             changed_ms: 0,
         };
         assert_eq!(kept(&record, "two", Some(1000), 50), [("one".to_owned(), 1050)]);
@@ -282,6 +303,7 @@ mod tests {
             settings: pairs(&[("shop", "a"), ("version", "8"), ("gone", "x")]),
             secrets: pairs(&[("token", "t"), ("hook", "h")]),
             previous: Vec::new(),
+            deleted: None,
             changed_ms: 0,
         };
         let check = |given: &[(&str, &str)], settings: &[(&str, &str)], secrets: &[(&str, &str)]| {

@@ -84,6 +84,8 @@ impl Catalog {
                 id: FlowId::now(),
                 flow: flow.flow.clone(),
                 enabled: true,
+                paused: false,
+                deleted: None,
                 published: None,
                 draft: None,
                 endpoints: Vec::new(),
@@ -176,7 +178,7 @@ impl Catalog {
         self.commit_flow(actor.tenant, Entry::of(record, published), None, false).await
     }
 
-    async fn commit_flow(
+    pub(super) async fn commit_flow(
         &self,
         tenant: TenantId,
         entry: Entry,

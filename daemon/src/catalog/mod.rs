@@ -4,6 +4,7 @@
 //! reader sees all of a change or nothing. [`edit`] changes flows, [`connections`] connections,
 //! [`routes`] is what the door looks up, [`signing`] how deliveries are signed, [`definition`] is the border to the flow format.
 
+pub mod bin;
 pub mod connections;
 pub mod definition;
 pub mod edit;
@@ -71,6 +72,8 @@ pub struct State {
     names: HashMap<String, FlowId>,
     connections: BTreeMap<String, Arc<ConnectionRecord>>,
     variables: BTreeMap<String, Arc<VarRow>>,
+    binned_flows: BTreeMap<FlowId, Arc<FlowRecord>>,
+    binned_connections: Vec<Arc<ConnectionRecord>>,
     routes: Arc<Routes>,
 }
 
@@ -132,6 +135,7 @@ impl Entry {
             version: version.record.version.clone(),
             flow: Arc::clone(&version.flow),
             enabled: self.record.enabled,
+            paused: self.record.paused,
         })
     }
 }
@@ -263,6 +267,11 @@ impl Catalog {
         })
     }
 
+    fn read_version(&self, tenant: TenantId, flow: FlowId, version: &str) -> Result<Option<Version>, WireError> {
+        let found = load_version(&self.0.store, tenant, flow, version)?;
+        Ok(found.map(|(record, flow)| Version::of(record, flow)))
+    }
+
     /// The id of a flow.
     ///
     /// # Errors
@@ -274,7 +283,9 @@ impl Catalog {
     /// The name of a flow, for lists and news.
     #[must_use]
     pub fn flow_name(&self, id: FlowId) -> Option<String> {
-        self.now().flows.get(&id).map(|entry| entry.record.flow.clone())
+        let state = self.now();
+        let here = state.flows.get(&id).map(|entry| &entry.record);
+        here.or_else(|| state.binned_flows.get(&id).map(Arc::as_ref)).map(|record| record.flow.clone())
     }
 }
 
@@ -302,6 +313,12 @@ impl State {
         self.flows.values()
     }
 
+    /// A flow.
+    #[must_use]
+    pub fn entry(&self, flow: FlowId) -> Option<&Arc<Entry>> {
+        self.flows.get(&flow)
+    }
+
     /// A connection or named secret.
     #[must_use]
     pub fn connection(&self, name: &str) -> Option<&Arc<ConnectionRecord>> {
@@ -310,7 +327,8 @@ impl State {
 
     /// Every secret that counts, also those of rotations.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.connections.values().flat_map(|record| {
+        // Also those in the bin: their values may still stand in what runs recorded.
+        self.connections.values().chain(&self.binned_connections).flat_map(|record| {
             let now = record.secrets.iter().map(|(_, value)| value.as_str());
             now.chain(record.previous.iter().map(|before| before.value.as_str()))
         })
@@ -341,6 +359,10 @@ fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State
     let flows: Vec<(Key, FlowRecord)> =
         store.scan(tenant, Table::Flows, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
     for (_, record) in flows {
+        if record.deleted.is_some() {
+            state.binned_flows.insert(record.id, Arc::new(record));
+            continue;
+        }
         let published = match &record.published {
             Some(version) => {
                 load_version(store, tenant, record.id, version)?.map(|(record, flow)| Version::of(record, flow))
@@ -352,7 +374,12 @@ fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State
     let connections: Vec<(Key, ConnectionRecord)> =
         store.scan(tenant, Table::Connections, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
     for (_, record) in connections {
-        state.connections.insert(record.name.clone(), Arc::new(record));
+        let record = Arc::new(record);
+        if record.deleted.is_some() {
+            state.binned_connections.push(record);
+        } else {
+            state.connections.insert(record.name.clone(), record);
+        }
     }
     let variables: Vec<(Key, VarRow)> =
         store.scan(tenant, Table::Vars, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
@@ -402,6 +429,8 @@ fn row(record: &FlowRecord, published: Option<&Version>) -> FlowRow {
         flow: record.flow.clone(),
         title: cut(title, TITLE_MAX),
         enabled: record.enabled,
+        paused: record.paused,
+        held: 0,
         published: record.published.clone(),
         draft: draft.as_ref().map(definition::version),
         triggers,

@@ -1,7 +1,7 @@
 //! Makes calls: waits for a place, commits `Started` where the effect class wants it, sends, reports.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aura_protocol::flow::Effect;
@@ -15,14 +15,21 @@ use super::core::plan::Plan;
 use super::core::{Call, Input, Refused};
 use super::driver::{Driver, EngineError, InFlight, lock, needs_started};
 use super::kinds::CallContext;
+use super::limits::lanes::{Lane, Need};
 use crate::runner::pool;
 
-/// A place among the calls at work.
-struct Turn<'a>(&'a Driver);
+/// A place among the calls at work, and room in its limits.
+pub(crate) struct Turn {
+    driver: Arc<Driver>,
+    lane: Lane,
+    /// Its use of its rates counts.
+    used: AtomicBool,
+}
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.0.backlog).leave();
+        let used = self.used.load(Ordering::Acquire);
+        lock(&self.driver.backlog).leave(self.lane, used, self.driver.now_us());
     }
 }
 
@@ -37,56 +44,93 @@ struct Scheduled {
 impl Driver {
     /// Starts a call whose schedule is durable, or lets it wait for its turn.
     pub fn spawn_call(self: &Arc<Self>, tenant: TenantId, run: RunId, plan: Arc<Plan>, call: Call, flight: InFlight) {
-        if !self.has_turn(tenant, run, &plan, &call, &flight) {
-            return;
-        }
+        let Some(lane) = self.has_turn(tenant, run, &plan, &call, &flight) else { return };
+        let turn = self.turn(lane);
         let driver = Arc::clone(self);
         self.tasks.spawn(async move {
             // Should it end in an unforeseen way its place must not be lost.
-            let place = Turn(&driver);
-            driver.try_call(tenant, run, &plan, &call, &flight).await;
-            drop(plan);
-            // Who ends a call takes the next one on.
-            while !(driver.stopping.is_cancelled() || driver.retired.is_cancelled()) {
-                let Some(waiting) = lock(&driver.backlog).next() else { return std::mem::forget(place) };
+            driver.try_call(tenant, run, &plan, &call, &flight, &turn).await;
+            drop((turn, plan));
+            driver.pump_calls();
+        });
+    }
+
+    fn turn(self: &Arc<Self>, lane: Lane) -> Turn {
+        Turn { driver: Arc::clone(self), lane, used: AtomicBool::new(false) }
+    }
+
+    /// Calls whose turn has come are made: whoever ends a call lets the next ones in.
+    pub(crate) fn pump_calls(self: &Arc<Self>) {
+        while !(self.stopping.is_cancelled() || self.retired.is_cancelled()) {
+            let next = {
+                let mut backlog = lock(&self.backlog);
+                let next = backlog.next(self.now_us());
+                if next.is_none() && backlog.lanes().wakes_us().is_some() {
+                    self.rates_changed.notify_one();
+                }
+                next
+            };
+            let Some((waiting, lane)) = next else { return };
+            let turn = self.turn(lane);
+            let driver = Arc::clone(self);
+            self.tasks.spawn(async move {
                 match driver.called_up(&waiting) {
                     Ok(Some((plan, call, flight))) => {
-                        driver.try_call(waiting.tenant, waiting.run, &plan, &call, &flight).await;
+                        driver.try_call(waiting.tenant, waiting.run, &plan, &call, &flight, &turn).await;
                     }
                     Ok(None) => {}
                     Err(error) => tracing::error!(run = %waiting.run, %error, "a call that waited could not be made"),
                 }
-            }
-        });
+                drop(turn);
+                driver.pump_calls();
+            });
+        }
     }
 
-    /// Whether a call may begin; if not it waits by its name only, and its run need not stay in memory for it.
-    fn has_turn(&self, tenant: TenantId, run: RunId, plan: &Plan, call: &Call, flight: &InFlight) -> bool {
-        if lock(&self.backlog).enter() {
-            return true;
+    /// Whether a call may begin, and with room in which limits; if not it waits by its name only, and its run need not
+    /// stay in memory for it.
+    fn has_turn(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        plan: &Plan,
+        call: &Call,
+        flight: &InFlight,
+    ) -> Option<Lane> {
+        let step = plan.step(call.step)?;
+        if self.is_unlimited(tenant, step) && lock(&self.backlog).enter(&Need::default(), self.now_us()) {
+            return Some(Lane::default());
         }
         // Under the run's lock: who calls it up finds the place empty.
         let cell = self.cell(run);
         let mut place = lock(&cell);
-        let begins = place.as_mut().is_some_and(|live| {
+        let begins = place.as_mut().and_then(|live| {
             if live.calls.get(&call.at).is_none_or(|known| known.attempt != call.attempt) {
-                return false;
+                return None;
             }
             let path = live.state.path(plan, call.at).into();
+            let limited = live.state.cell(call.at).and_then(|cell| cell.limited.clone());
+            let (need, priority) = self.need(live, step, limited.as_deref());
+            self.restore_need(tenant, &need);
             let mut backlog = lock(&self.backlog);
             if flight.unsent.is_cancelled() {
                 // Cancelled meanwhile: it only reports that nothing of it left.
                 backlog.begin();
-                return true;
+                return Some(Lane::default());
             }
-            let entered = backlog.enter_or_wait(Waiting { tenant, run, path, attempt: call.attempt });
+            let waiting = Waiting { tenant, run, path, attempt: call.attempt, priority };
+            let entered = backlog.enter_or_wait(&need, waiting, self.now_us());
             if !entered {
                 live.calls.remove(&call.at);
             }
-            entered
+            entered.then(|| need.lane())
         });
         drop(place);
         self.forget_idle(run, cell);
+        if begins.is_none() {
+            // A rate may have room since, or must be waited for.
+            self.pump_calls();
+        }
         begins
     }
 
@@ -102,7 +146,8 @@ impl Driver {
                 let at = live.state.find(&live.plan, &waiting.path)?;
                 live.state.cell(at).filter(|step| step.calling() && step.attempt == waiting.attempt)?;
                 let step = live.state.step_ix(&live.plan, at)?;
-                if live.state.finished.is_some() || live.calls.contains_key(&at) {
+                let held = live.state.finished.is_some() || live.state.paused.is_some();
+                if held || live.calls.contains_key(&at) {
                     return None;
                 }
                 let flight = InFlight::new(waiting.attempt);
@@ -114,8 +159,16 @@ impl Driver {
         Ok(found)
     }
 
-    async fn try_call(self: &Arc<Self>, tenant: TenantId, run: RunId, plan: &Plan, call: &Call, flight: &InFlight) {
-        match self.make_call(tenant, run, plan, call, flight).await {
+    async fn try_call(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        plan: &Plan,
+        call: &Call,
+        flight: &InFlight,
+        turn: &Turn,
+    ) {
+        match self.make_call(tenant, run, plan, call, flight, turn).await {
             Ok(()) | Err(EngineError::Refused(_) | EngineError::Commit(_)) => {}
             Err(error) => tracing::error!(%run, %error, "the answer of a call could not be recorded"),
         }
@@ -139,6 +192,7 @@ impl Driver {
         plan: &Plan,
         call: &Call,
         flight: &InFlight,
+        turn: &Turn,
     ) -> Result<(), EngineError> {
         let Some(step) = plan.step(call.step) else { return Ok(()) };
         let attempt = call.attempt;
@@ -153,6 +207,9 @@ impl Driver {
             () = self.stopping.cancelled() => return Ok(()),
             place = self.ready(step.kind.in_runner()) => place,
         };
+        if self.is_paused(run, call) {
+            return Ok(());
+        }
         let Some(Scheduled { path, input, key, effect }) = self.scheduled(run, call) else { return Ok(()) };
         let input = match self.blobs.loaded(tenant, &input) {
             Ok(input) => input,
@@ -171,6 +228,8 @@ impl Driver {
             drop(place);
             return self.make_child(tenant, run, &path, attempt, &input).await;
         }
+        self.uses_rates(tenant, turn.lane).await?;
+        turn.used.store(true, Ordering::Release);
         if needs_started(effect) {
             let epoch = self.deps.store.epoch();
             let begin = Input::Begin { path: path.clone(), attempt, lease: u64::from(attempt), epoch };
@@ -266,6 +325,20 @@ impl Driver {
     ) -> Result<(), EngineError> {
         let input = Input::Result { path: path.to_owned(), attempt, outcome };
         self.transition(tenant, run, input, Txn::new()).await.map(drop)
+    }
+
+    /// Whether its run is paused: then it leaves when the run is resumed, which names it again.
+    fn is_paused(&self, run: RunId, call: &Call) -> bool {
+        let Some(cell) = self.known_cell(run) else { return false };
+        let paused = lock(&cell).as_mut().is_some_and(|live| {
+            let paused = live.state.paused.is_some();
+            if paused && live.calls.get(&call.at).is_some_and(|known| known.attempt == call.attempt) {
+                live.calls.remove(&call.at);
+            }
+            paused
+        });
+        self.forget_idle(run, cell);
+        paused
     }
 
     /// The path, journaled input, key and effect of a call that is still wanted.

@@ -113,7 +113,7 @@ impl Driver {
         (caller, cell): (RunId, &Cell),
         (permit, moment): (Permit, &Moment),
     ) -> Result<(Submitted, Done), EngineError> {
-        let (run, flow) = (creation.run, creation.flow.id);
+        let run = creation.run;
         let mut txn = Txn::new();
         let mut gate = lock(&self.gate);
         let created = self.create(creation, moment, &mut gate, &mut txn)?;
@@ -125,9 +125,7 @@ impl Driver {
                 // The caller gave up meanwhile: the child never was.
                 if let Some(run) = run {
                     let slot = self.known_cell(run).and_then(|cell| lock(&cell).as_ref()?.slot);
-                    if let Some(slot) = slot {
-                        gate.release(flow, slot, run);
-                    }
+                    gate.release(slot, run, self.now_us());
                     self.forget(run);
                 }
                 Err(error)

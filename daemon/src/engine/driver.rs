@@ -3,7 +3,7 @@
 //! Invariant: memory is ahead of the store only by transactions that are already in the writer's queue,
 //! in the same order; so decisions on memory are decisions on what will be durable. If a commit fails this
 //! driver's handle of the store is dead and another driver reads what is true ([`super::Engine::renew`]).
-//! Lock order: intake, gate, kv, map of runs, one run, backlog.
+//! Lock order: intake, gate, kv, map of runs, one run, backlog; what is held back may be locked within any.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +28,7 @@ use super::core::scope::Stored;
 use super::core::{Call, Input, Moment, Output, Place, Refused, RunState, step};
 use super::gate::Gate;
 use super::held::HeldRows;
+use super::held_back::HeldBack;
 use super::kv::Keeper;
 use super::meet::Met;
 use super::schedules::Schedules;
@@ -80,6 +81,8 @@ pub(crate) struct Live {
     pub timer: Option<i64>,
     /// Index hash of its concurrency key.
     pub slot: Option<[u8; 16]>,
+    /// Index hash of the key of its flow's rate, while it is queued.
+    pub rate: Option<[u8; 16]>,
     /// Live row as last written.
     pub row: Option<LiveRow>,
     /// Calls at work.
@@ -123,9 +126,6 @@ impl InFlight {
     }
 }
 
-/// A concurrency key: flow and index hash.
-pub(crate) type GateKey = (FlowId, [u8; 16]);
-
 /// A run's place in memory; `None` until somebody reads it.
 pub(crate) type Cell = Arc<Mutex<Option<Live>>>;
 
@@ -138,8 +138,9 @@ pub(crate) struct Done {
     pub dropped: Vec<(String, u32)>,
     pub plan: Arc<Plan>,
     pub reply: Option<Response>,
-    pub flow: FlowId,
     pub slot: Option<[u8; 16]>,
+    /// It waited behind a limit until now, or holds one.
+    pub gated: bool,
     pub wake: bool,
     /// For other runs.
     pub notes: Vec<Note>,
@@ -157,10 +158,14 @@ pub(crate) struct Driver {
     pub gate: Mutex<Gate>,
     /// Held rows; its lock is the intake lock.
     pub held: Mutex<HeldRows>,
+    /// What is held for paused flows.
+    pub held_back: Mutex<HeldBack>,
     counts: Mutex<HashMap<State, u64>>,
     pub schedules: Schedules,
     /// A timer row was written.
     pub wake: Notify,
+    /// Somebody waits for a rate.
+    pub rates_changed: Notify,
     /// Timers that are tried again later than their row says.
     pub put_off: Mutex<HashMap<Key, i64>>,
     /// What `kv` steps have submitted.
@@ -209,9 +214,11 @@ impl Driver {
             runs: Mutex::default(),
             gate: Mutex::default(),
             held: Mutex::default(),
+            held_back: Mutex::default(),
             counts: Mutex::default(),
             schedules: Schedules::default(),
             wake: Notify::new(),
+            rates_changed: Notify::new(),
             put_off: Mutex::default(),
             kv: Mutex::default(),
             blobs,
@@ -295,47 +302,82 @@ impl Driver {
         drop(runs);
     }
 
-    /// Reads a run back from its journal.
+    /// Reads a run back from its journal, a page at a time: however long it is, only what it comes to is in memory.
     pub fn load(&self, tenant: TenantId, run: RunId) -> Result<Live, EngineError> {
-        let journal = self.journal(tenant, run)?;
         let row: Option<LiveRow> = self.deps.store.get(tenant, Table::Live, &run_key(tenant, run))?;
-        if has_gap(&journal, row.map(|row| row.transition)) {
-            return Err(ReadError::Corrupt { table: Table::Journal, record: run_key(tenant, run).hex() }.into());
+        let mut folded: Option<(Arc<Plan>, RunState)> = None;
+        let mut last = None;
+        self.each_transition(tenant, run, &mut |transition| {
+            let (plan, state) = match &mut folded {
+                Some(folded) => folded,
+                None => {
+                    let plan = self.plan_of(tenant, run, &transition)?;
+                    let state = RunState::new(run, &plan);
+                    folded.insert((plan, state))
+                }
+            };
+            // Rows of a journal that are missing: then the run is not what its journal says, and does not go on.
+            let gap = match last {
+                None => transition.number > 1,
+                Some(last) => transition.number != last + 1,
+            };
+            if gap {
+                return Err(damaged(tenant, run));
+            }
+            last = Some(transition.number);
+            state.read(plan, &transition);
+            Ok(())
+        })?;
+        let missing = || if row.is_some() { damaged(tenant, run) } else { EngineError::NotFound(run) };
+        let (plan, state) = folded.ok_or_else(missing)?;
+        // An unfinished run says itself where it is.
+        if row.is_some_and(|row| last != Some(row.transition)) {
+            return Err(damaged(tenant, run));
         }
-        let started = journal.first().and_then(|first| {
-            first.records.iter().find_map(|record| match record {
-                aura_protocol::run::Record::RunStarted(started) => Some(started),
-                _ => None,
-            })
-        });
-        let started = started.ok_or(EngineError::NotFound(run))?;
-        let plan = self.plan(tenant, started.flow_id, &started.version)?;
         Ok(Live {
             tenant,
-            state: RunState::fold(run, &plan, &journal),
+            state,
             plan,
             timer: row.and_then(|row| row.due_ms),
             slot: row.and_then(|row| row.slot),
+            rate: row.and_then(|row| row.rate),
             row,
             calls: HashMap::new(),
             blocked: None,
         })
     }
 
-    /// All transitions of a run.
-    pub fn journal(&self, tenant: TenantId, run: RunId) -> Result<Vec<Transition>, EngineError> {
+    /// The plan of a run, told by its first transition.
+    fn plan_of(&self, tenant: TenantId, run: RunId, first: &Transition) -> Result<Arc<Plan>, EngineError> {
+        let started = first.records.iter().find_map(|record| match record {
+            Record::RunStarted(started) => Some(started),
+            _ => None,
+        });
+        let started = started.ok_or_else(|| damaged(tenant, run))?;
+        self.plan(tenant, started.flow_id, &started.version)
+    }
+
+    /// Visits all transitions of a run in their order.
+    pub fn each_transition(
+        &self,
+        tenant: TenantId,
+        run: RunId,
+        visit: &mut dyn FnMut(Transition) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
         const PAGE: usize = 256;
         let prefix = run_key(tenant, run);
         let (mut from, to) = (prefix.clone(), prefix.after_prefix());
-        let mut journal = Vec::new();
         loop {
             let page: Vec<(Key, Transition)> = self.deps.store.scan(tenant, Table::Journal, &from, &to, PAGE, false)?;
-            let full = page.len() == PAGE;
-            journal.extend(page.into_iter().map(|(_, transition)| transition));
-            match journal.last() {
-                Some(last) if full => from = journal_key(tenant, run, last.number + 1),
-                _ => return Ok(journal),
+            let more = page.len() == PAGE;
+            let Some(last) = page.last().map(|(_, transition)| transition.number) else { return Ok(()) };
+            for (_, transition) in page {
+                visit(transition)?;
             }
+            if !more {
+                return Ok(());
+            }
+            from = journal_key(tenant, run, last + 1);
         }
     }
 
@@ -428,10 +470,14 @@ impl Driver {
     }
 
     fn done(&self, live: &mut Live, head: RunHead, out: Output, had_reply: bool, timer: Option<i64>) -> Done {
-        let calls = out.calls.into_iter().map(|call| {
+        let calls = out.calls.into_iter().filter_map(|call| {
+            // A run that is resumed names its calls again; those that are out go on.
+            if live.calls.get(&call.at).is_some_and(|known| known.attempt == call.attempt) {
+                return None;
+            }
             let flight = InFlight::new(call.attempt);
             live.calls.insert(call.at, flight.clone());
-            (call, flight)
+            Some((call, flight))
         });
         let calls = calls.collect();
         for at in &out.abort {
@@ -456,8 +502,8 @@ impl Driver {
             dropped,
             plan: Arc::clone(&live.plan),
             reply: reply.map(|(status, headers, body)| Response { status, headers, body }),
-            flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),
             slot: live.slot,
+            gated: live.slot.is_some() || live.rate.is_some(),
             wake: live.timer != timer && live.timer.is_some(),
             notes: Vec::new(),
             meets: Vec::new(),
@@ -499,6 +545,8 @@ impl Driver {
             flow: live.state.started.as_ref().map_or(FlowId::from_bytes([0; 16]), |started| started.flow_id),
             slot: live.slot,
             created_ms: live.state.created_ms,
+            rate: live.rate.filter(|_| number == 0),
+            priority: live.state.started.as_ref().map_or(0, |started| started.priority),
         });
         match row {
             Some(row) => store.put(txn, tenant, Table::Live, run_key(tenant, run), &row)?,
@@ -540,31 +588,11 @@ impl Driver {
         if done.reply.is_some() || ended {
             self.answer_waiting(run, done.reply);
         }
-        if ended && let Some(slot) = done.slot {
-            self.release(tenant, (done.flow, slot), run);
+        if ended && done.gated {
+            self.release(done.slot, run);
         }
         self.forget_idle(run, cell);
         Ok(done.head)
-    }
-
-    /// A run no longer holds its key: who waits behind it goes on.
-    fn release(self: &Arc<Self>, tenant: TenantId, key: GateKey, run: RunId) {
-        let next = lock(&self.gate).release(key.0, key.1, run);
-        next.into_iter().for_each(|queued| self.unqueue(tenant, key, queued));
-    }
-
-    /// A queued run got its key. If it cannot go on it gives the key back, or all behind it would stand still.
-    pub fn unqueue(self: &Arc<Self>, tenant: TenantId, key: GateKey, run: RunId) {
-        let driver = Arc::clone(self);
-        self.tasks.spawn(async move {
-            match driver.transition(tenant, run, Input::Unqueue, Txn::new()).await {
-                Ok(_) | Err(EngineError::Commit(_)) => {}
-                Err(error) => {
-                    tracing::error!(%run, %error, "a queued run could not start; the next one of its key does");
-                    driver.release(tenant, key, run);
-                }
-            }
-        });
     }
 
     /// Forgets those who stopped waiting for a run's answer.
@@ -633,12 +661,8 @@ impl Driver {
     }
 }
 
-/// Whether rows of a journal are missing: then the run is not what its journal says, and does not go on. An unfinished
-/// run says itself where it is.
-fn has_gap(journal: &[Transition], last: Option<u64>) -> bool {
-    let numbers = journal.iter().map(|transition| transition.number).skip_while(|number| *number == 0);
-    numbers.zip(1..).any(|(number, expected)| number != expected)
-        || last.is_some_and(|last| journal.last().is_none_or(|row| row.number != last))
+fn damaged(tenant: TenantId, run: RunId) -> EngineError {
+    ReadError::Corrupt { table: Table::Journal, record: run_key(tenant, run).hex() }.into()
 }
 
 /// The row lists show; with why a queued run waits.
@@ -650,7 +674,7 @@ pub(crate) fn head(live: &Live) -> RunHead {
     head
 }
 
-fn empty_head(run: RunId) -> RunHead {
+pub(crate) fn empty_head(run: RunId) -> RunHead {
     RunHead {
         run,
         flow_id: FlowId::from_bytes([0; 16]),

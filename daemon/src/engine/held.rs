@@ -11,6 +11,7 @@ use aura_protocol::{EventId, FlowId, HeldId, RunId, TenantId};
 use aura_storage::rows::{HeldRow, TimerRow, timer_key};
 use aura_storage::{Key, Receipt, Table, TailEntry, Txn};
 
+use super::Published;
 use super::core::plan::PlanTrigger;
 use super::core::state::ms;
 use super::driver::{Driver, EngineError, lock};
@@ -69,12 +70,18 @@ impl HeldRows {
     }
 }
 
-fn held_key(tenant: TenantId, held: HeldId) -> Key {
+pub(super) fn held_key(tenant: TenantId, held: HeldId) -> Key {
     Key::tenant(tenant).id(held.bytes())
 }
 
 /// The row of an event that is held.
-fn held_event(flow: &str, trigger: &str, delivery: &Delivery, reason: String, starts_at_ms: Option<i64>) -> EventRow {
+pub(super) fn held_event(
+    flow: &str,
+    trigger: &str,
+    delivery: &Delivery,
+    reason: String,
+    starts_at_ms: Option<i64>,
+) -> EventRow {
     EventRow {
         event: delivery.event,
         flow: flow.to_owned(),
@@ -120,6 +127,7 @@ impl Driver {
             events: Vec::new(),
             events_more: 0,
             last: delivery.clone(),
+            paused: false,
         });
         let before = row.due_ms;
         if before.is_some() {
@@ -184,9 +192,9 @@ impl Driver {
             }
             let Some(row) = rows.take(held) else { return Ok(()) };
             let mut txn = Txn::new();
-            let published = self.deps.flows.published(tenant, row.flow).filter(|flow| flow.enabled);
+            let published = self.deps.flows.published(tenant, row.flow).filter(Published::starts);
             let Some(flow) = published else {
-                // Disabling holds: without a due time it waits until the flow takes events again.
+                // Disabling and pausing hold: without a due time it waits until the flow starts runs again.
                 self.put_back(tenant, &mut rows, row, None, &mut txn)?;
                 let _ = permit.submit(txn);
                 return Ok(());
@@ -285,6 +293,17 @@ impl Driver {
         }
     }
 
+    /// An event's row says what became of it: its state, why, and the run.
+    pub(crate) fn tell_one(
+        &self,
+        tenant: TenantId,
+        event: &EventRow,
+        (state, reason, run): (EventState, String, Option<RunId>),
+        txn: &mut Txn,
+    ) {
+        self.tell_event(tenant, event, &Told { state, reason, run }, txn);
+    }
+
     /// Rows that were still on their way when the group fired are there now.
     async fn tell_missed(
         &self,
@@ -320,7 +339,7 @@ impl Driver {
     pub(crate) async fn rearm(self: &Arc<Self>, tenant: TenantId, flow: FlowId) -> Result<(), EngineError> {
         let now = self.deps.clock.now_ms();
         // Judged anew for each row, under the lock: the flow may be switched again meanwhile.
-        let enabled = || self.deps.flows.published(tenant, flow).is_some_and(|flow| flow.enabled);
+        let enabled = || self.deps.flows.published(tenant, flow).is_some_and(|flow| flow.starts());
         let ids: Vec<HeldId> = {
             let rows = lock(&self.held);
             rows.groups.values().filter(|row| row.flow == flow).map(|row| row.held).collect()

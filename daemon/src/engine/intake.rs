@@ -25,8 +25,10 @@ use super::core::scope::DoorScope;
 use super::core::state::ms;
 use super::core::{Input, Moment, RunState};
 use super::driver::{Cell, Done, Driver, EngineError, Live, lock};
-use super::gate::{Gate, QUEUE_MAX};
+use super::gate::Gate;
 use super::held::{HELD_MAX, event_key};
+use super::limited::{Counted, with_key};
+use super::limits::us;
 use super::{Answer, Intake, Published, Refusal, Response};
 
 /// How long a dedupe key counts unless the trigger says otherwise (design §11).
@@ -262,7 +264,7 @@ impl Driver {
         let (store, tenant) = (&self.deps.store, intake.tenant);
         let (now, event) = (moment.now_ms, intake.delivery.event);
         // Without a key to remember or a group to join nothing here depends on what others decide.
-        let alone = policies.dedupe.is_none() && policies.debounce.is_none();
+        let alone = policies.dedupe.is_none() && policies.debounce.is_none() && !self.holds_back(&intake.flow);
         let mut rows = (!alone).then(|| lock(&self.held));
         let mut txn = Txn::new();
         if let Some((hash, _)) = policies.dedupe
@@ -303,6 +305,12 @@ impl Driver {
             remember(None, &mut txn);
             return Ok(Decided::Held(ack, permit.submit(txn)));
         }
+        if !alone && self.holds_back(&intake.flow) {
+            let held = self.hold_back(tenant, &intake.flow, &trigger.id, &intake.delivery, &mut txn).map_err(failed)?;
+            let Some(ack) = held else { return Err(Refusal::Busy { retry_after_s: 60 }) };
+            remember(None, &mut txn);
+            return Ok(Decided::Held(ack, permit.submit(txn)));
+        }
         let creation = Creation {
             tenant,
             plan: Arc::clone(plan),
@@ -321,8 +329,9 @@ impl Driver {
             sealed,
         };
         // Held until the transaction is submitted: a queued run must not be promoted before it is there.
-        // A flow without concurrency never looks into it.
-        let (mut gate, mut no_gate) = (plan.concurrency.as_ref().map(|_| lock(&self.gate)), Gate::default());
+        // A flow without limits never looks into it.
+        let limited = plan.concurrency.is_some() || plan.rate.is_some();
+        let (mut gate, mut no_gate) = (limited.then(|| lock(&self.gate)), Gate::default());
         let gate = gate.as_deref_mut().unwrap_or(&mut no_gate);
         let created = match self.create(creation, moment, gate, &mut txn) {
             Err(EngineError::Full) => return Err(Refusal::Busy { retry_after_s: 5 }),
@@ -414,24 +423,24 @@ impl Driver {
         txn: &mut Txn,
     ) -> Result<Created, EngineError> {
         let (tenant, flow) = (creation.tenant, creation.flow.id);
-        let (slot, refused) = self.concurrency_key(&creation, moment);
+        let now_us = us(moment.now_ms);
+        let Counted { entry, key, refused } = self.entry(&creation, moment);
         let refused = creation.refused.clone().or(refused);
-        let policy = creation.plan.concurrency.as_ref();
-        let (limit, mut when_full) = policy.map_or((0, WhenFull::Queue), |policy| (policy.limit, policy.when_full));
-        let slot = match creation.overlap {
-            Some((slot, of_schedule)) => {
-                when_full = of_schedule;
-                Some(slot)
-            }
-            None => slot,
-        };
+        let mut when_full = creation.plan.concurrency.as_ref().map_or(WhenFull::Queue, |policy| policy.when_full);
+        if let Some((_, of_schedule)) = creation.overlap {
+            when_full = of_schedule;
+        }
         if creation.by_hand {
             when_full = WhenFull::Queue;
         }
-        let full = slot.is_some_and(|key| !gate.free(flow, key, limit));
+        self.restore_rate(tenant, &entry, gate);
+        let slot = entry.slot.map(|(key, _)| key);
+        let full = !gate.free(&entry, now_us);
+        // Whose rate alone is used up waits, whatever the flow says of its concurrency key.
+        let held = full && entry.slot.is_some_and(|(key, limit)| gate.is_held(key, limit));
         let event = creation.delivery.event;
-        let holder = slot.and_then(|key| gate.oldest(flow, key));
-        if full && when_full == WhenFull::Drop {
+        let holder = slot.and_then(|key| gate.oldest(key));
+        if held && when_full == WhenFull::Drop {
             let by = holder.map(|run| run.to_string()).unwrap_or_default();
             let says =
                 if creation.overlap.is_some() { "schedule says overlap: skip" } else { "flow says when_full: drop" };
@@ -440,15 +449,15 @@ impl Driver {
             let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
             return Ok(Created { ack, reason, run: None, replaced: None, overtaken: Vec::new() });
         }
-        if full && slot.is_some_and(|key| gate.waiting(flow, key).len() >= QUEUE_MAX) {
+        if full && gate.is_full(&entry) {
             return Err(EngineError::Full);
         }
         let run = creation.run.unwrap_or_else(|| self.new_run(moment));
         let mut replaced = None;
         let mut overtaken = Vec::new();
-        if full && when_full == WhenFull::Replace {
+        if held && when_full == WhenFull::Replace {
             let reason = format!("replaced by {run}");
-            let waiting = slot.map(|key| gate.waiting(flow, key)).unwrap_or_default();
+            let waiting = slot.map(|key| gate.waiting(key)).unwrap_or_default();
             for queued in waiting {
                 match self.cancel_queued(tenant, queued, &reason, txn) {
                     Ok(cell) => overtaken.push((queued, cell)),
@@ -457,9 +466,7 @@ impl Driver {
                         continue;
                     }
                 }
-                if let Some(key) = slot {
-                    gate.release(flow, key, queued);
-                }
+                gate.release(slot, queued, now_us);
             }
             if let Some(holder) = holder {
                 let row = InboxRow::Cancel { by: run.to_string(), reason };
@@ -467,6 +474,11 @@ impl Driver {
                 self.deps.store.put(txn, tenant, Table::Inbox, key.clone(), &row)?;
                 replaced = Some((holder, key, row));
             }
+        }
+        let index = self.index_of(&creation, moment);
+        for hash in &index {
+            let key = aura_storage::rows::index_key(tenant, *hash, run);
+            self.deps.store.put(txn, tenant, Table::Index, key, &aura_storage::rows::IndexRow { flow })?;
         }
         let mut delivery = creation.delivery;
         let mut sealed = creation.sealed;
@@ -490,65 +502,51 @@ impl Driver {
             refused,
             caller: creation.caller,
             input,
+            priority: entry.priority,
+            index,
             vars: if creation.plan.variables.is_empty() {
                 Value::Null
             } else {
                 self.deps.flows.variables(tenant, &creation.plan.variables)
             },
         });
+        if full {
+            gate.queue(&entry, run, now_us);
+        } else if !entry.is_free() {
+            gate.hold(&entry, run, now_us);
+        }
         let mut live = Live {
             tenant,
             state: RunState::new(run, &creation.plan),
             plan: creation.plan,
             timer: None,
             slot,
+            rate: entry.rate.map(|(key, _)| key),
             row: None,
             calls: HashMap::new(),
-            blocked: slot.filter(|_| full).and_then(|key| gate.why(flow, key)),
+            blocked: gate.why(run).map(|why| with_key(why, key)),
         };
         let input = if full { Input::Queue(started) } else { Input::Start(started) };
         // A large body is read when a step asks for it.
         live.state.trigger = creation.shown.filter(|_| sealed.is_none()).unwrap_or_default();
-        let mut done = self.apply(&mut live, input, txn)?;
-        done.kept.extend(sealed.into_iter().map(|(_, kept)| kept).chain(kept_input));
-        if let Some(key) = slot {
-            if full {
-                gate.queue(flow, key, limit, run);
-            } else {
-                gate.hold(flow, key, limit, run);
+        let begun = self.apply(&mut live, input, txn).and_then(|done| {
+            if !full {
+                self.put_rate(tenant, &entry, gate, txn)?;
             }
-        }
+            Ok(done)
+        });
+        let mut done = match begun {
+            Ok(done) => done,
+            Err(error) => {
+                gate.release(slot, run, now_us);
+                return Err(error);
+            }
+        };
+        done.kept.extend(sealed.into_iter().map(|(_, kept)| kept).chain(kept_input));
         let state = if full { EventState::Queued } else { EventState::Started };
         let ack = Ack { event_id: event, run_id: Some(run), state, starts_at: None };
         let cell = self.remember(run, live);
         Ok(Created { ack, reason: format!("became {run}"), run: Some((run, cell, done)), replaced, overtaken })
-    }
-
-    fn concurrency_key(&self, creation: &Creation, moment: &Moment) -> (Option<[u8; 16]>, Option<StepError>) {
-        let Some(policy) = &creation.plan.concurrency else { return (None, None) };
-        let flow = creation.flow.id.bytes();
-        let text = match &policy.key {
-            None => String::new(),
-            Some(key) => {
-                let read;
-                let shown = match &creation.shown {
-                    Some(shown) => shown,
-                    None => {
-                        read = creation.delivery.to_trigger();
-                        &read
-                    }
-                };
-                match key.eval(&DoorScope::new(shown, moment)) {
-                    Ok(value) => value.value.to_canonical_json(),
-                    Err(error) => {
-                        let message = format!("the concurrency key of the flow failed: {error}");
-                        return (None, Some(StepError::new(ErrorClass::Invalid, message)));
-                    }
-                }
-            }
-        };
-        let hash = self.deps.store.index_hash(creation.tenant, "concurrency", &[&flow, text.as_bytes()]);
-        (Some(hash), None)
     }
 
     /// A queued run ends before it began, in the transaction of the one that replaces it.

@@ -246,6 +246,9 @@ impl Driver {
                 Ok(rows) => tracing::debug!(rows, "what kv steps kept has expired"),
                 Err(error) => tracing::error!(%error, "what kv steps kept could not be swept"),
             }
+            if let Err(error) = self.sweep_limits(TenantId::DEFAULT).await {
+                tracing::error!(%error, "rates that are over could not be swept");
+            }
             if let Err(error) = self.sweep_waits(TenantId::DEFAULT).await {
                 tracing::error!(%error, "waits that are over could not be swept");
             }

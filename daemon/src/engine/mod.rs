@@ -12,11 +12,15 @@ mod carried;
 mod child;
 pub mod core;
 mod driver;
+mod force;
 mod gate;
 mod held;
+mod held_back;
 mod intake;
 pub mod kinds;
 pub mod kv;
+pub mod limited;
+pub mod limits;
 mod meet;
 pub mod repeats;
 mod schedules;
@@ -30,7 +34,7 @@ use aura_integrations::{http::Http, registry::Registry};
 use aura_protocol::event::{Ack, Delivery};
 use aura_protocol::flow::Flow;
 use aura_protocol::rpc::{Actor, ScheduleInfo};
-use aura_protocol::run::{Resolution, RunHead};
+use aura_protocol::run::{Resolution, RunHead, RunState};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
 use aura_storage::Store;
 use aura_storage::rows::ConnectionRecord;
@@ -58,6 +62,16 @@ pub struct Published {
     pub flow: Arc<Flow>,
     /// Takes events.
     pub enabled: bool,
+    /// What it takes is held until it is resumed.
+    pub paused: bool,
+}
+
+impl Published {
+    /// Whether its events start runs now.
+    #[must_use]
+    pub fn starts(&self) -> bool {
+        self.enabled && !self.paused
+    }
 }
 
 /// Where definitions and connections come from (the catalog).
@@ -329,6 +343,33 @@ impl Engine {
         self.detached(|driver| async move { driver.decide_once(tenant, run, cancel, request).await }).await
     }
 
+    /// Holds a run where it is, or lets it go on.
+    ///
+    /// # Errors
+    /// Not found, queued, ending or ended; or not paused.
+    pub async fn pause(&self, actor: &Actor, run: RunId, paused: bool, reason: &str) -> Result<RunHead, WireError> {
+        let (tenant, by, reason) = (actor.tenant, actor.name.clone(), reason.to_owned());
+        let (input, request) = (if paused { Input::Pause { by, reason } } else { Input::Resume { by } }, actor.request);
+        self.detached(|driver| async move { driver.decide_once(tenant, run, input, request.bytes()).await }).await
+    }
+
+    /// Ends a run as it stands, also one that cannot be read.
+    ///
+    /// # Errors
+    /// Not found, or already ended.
+    pub async fn force_finish(
+        &self,
+        actor: &Actor,
+        run: RunId,
+        state: RunState,
+        reason: &str,
+    ) -> Result<RunHead, WireError> {
+        let (tenant, by, reason) = (actor.tenant, actor.name.clone(), reason.to_owned());
+        let request = actor.request.bytes();
+        self.detached(|driver| async move { driver.force_finish(tenant, run, (state, by, reason), request).await })
+            .await
+    }
+
     /// Decides about a step in doubt.
     ///
     /// # Errors
@@ -394,10 +435,9 @@ impl Engine {
     /// A flow was published, enabled or disabled: held rows are held back or armed again.
     pub async fn flow_changed(&self, tenant: TenantId, flow: FlowId) {
         let driver = self.driver();
-        let policy = driver.deps.flows.published(tenant, flow).and_then(|flow| flow.flow.concurrency.clone());
-        if let Some(policy) = policy {
-            let next = driver::lock(&driver.gate).set_limit(flow, policy.limit.max(1));
-            next.into_iter().for_each(|(key, run)| driver.unqueue(tenant, key, run));
+        driver.limits_changed(tenant, flow);
+        if driver.deps.flows.published(tenant, flow).is_some_and(|flow| flow.starts()) {
+            driver.start_held_back(tenant, flow);
         }
         if let Err(error) = driver.rearm(tenant, flow).await {
             tracing::error!(%error, "held events could not be armed again");
@@ -436,12 +476,32 @@ impl Engine {
     /// Number of held event groups.
     #[must_use]
     pub fn held(&self) -> u64 {
-        u64::try_from(driver::lock(&self.driver().held).len()).unwrap_or(u64::MAX)
+        let driver = self.driver();
+        let groups = u64::try_from(driver::lock(&driver.held).len()).unwrap_or(u64::MAX);
+        groups.saturating_add(driver::lock(&driver.held_back).all())
+    }
+
+    /// Events held for a flow because it is, or was, paused.
+    #[must_use]
+    pub fn held_back(&self, flow: FlowId) -> u64 {
+        driver::lock(&self.driver().held_back).of(flow)
+    }
+
+    /// Says of runs that wait behind a limit why, as things stand now; `always`: also if very many calls wait.
+    pub fn tell_blocked(&self, heads: &mut [RunHead], always: bool) {
+        self.driver().tell_blocked(heads, always);
+    }
+
+    /// A connection has other settings now: what it allows counts for calls that wait already.
+    pub fn connection_changed(&self, tenant: TenantId, name: &str) {
+        if let Some(record) = self.0.deps.flows.connection(tenant, name) {
+            self.driver().budget_changed(&record);
+        }
     }
 
     /// Unfinished runs by state.
     #[must_use]
-    pub fn live(&self) -> Vec<(aura_protocol::run::RunState, u64)> {
+    pub fn live(&self) -> Vec<(RunState, u64)> {
         self.driver().counts()
     }
 
@@ -472,5 +532,6 @@ async fn begun(deps: &Deps) -> anyhow::Result<Arc<Driver>> {
     driver.tasks.spawn(Arc::clone(&driver).timers());
     driver.tasks.spawn(Arc::clone(&driver).schedules());
     driver.tasks.spawn(Arc::clone(&driver).sweeps());
+    driver.tasks.spawn(Arc::clone(&driver).rates());
     Ok(driver)
 }

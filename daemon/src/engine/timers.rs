@@ -13,6 +13,8 @@ use futures::StreamExt;
 use super::child::Note;
 use super::core::{Input, Refused};
 use super::driver::{Driver, EngineError, lock};
+use super::gate::Entry;
+use super::limits::Rate;
 
 /// Timers fired side by side.
 const AT_ONCE: usize = 64;
@@ -183,36 +185,53 @@ impl Driver {
             for (key, row) in &page {
                 let Some(run) = key.id_at(16).map(RunId::from_bytes) else { continue };
                 self.count(None, Some(row.state));
-                if let Some(slot) = row.slot {
-                    let limit = self.limit_of(tenant, row);
+                if row.slot.is_some() || row.rate.is_some() {
+                    let entry = self.entry_again(tenant, row);
                     if row.state == State::Queued {
-                        queued.push((row.created_ms, run, row.flow, slot, limit));
+                        queued.push((row.created_ms, run, entry));
                     } else {
-                        lock(&self.gate).hold(row.flow, slot, limit, run);
+                        lock(&self.gate).held(&entry, run, self.now_us());
                     }
                 }
-                if matches!(row.state, State::Running | State::InDoubt) {
+                if matches!(row.state, State::Running | State::InDoubt | State::Paused) {
                     resume.push(run);
                 }
             }
         }
-        queued.sort_unstable();
-        for (_, run, flow, slot, limit) in queued {
-            lock(&self.gate).queue(flow, slot, limit, run);
+        queued.sort_unstable_by_key(|(created_ms, run, _)| (*created_ms, *run));
+        for (_, run, entry) in queued {
+            let mut gate = lock(&self.gate);
+            self.restore_rate(tenant, &entry, &mut gate);
+            gate.queue(&entry, run, self.now_us());
         }
         let mut from = Key::tenant(tenant);
         loop {
             let page: Vec<(Key, HeldRow)> = self.deps.store.scan(tenant, Table::Held, &from, &to, PAGE, false)?;
             let Some((last, _)) = page.last() else { break };
             from = last.next();
-            page.into_iter().for_each(|(_, row)| lock(&self.held).insert(row));
+            for (_, row) in page {
+                match row.paused {
+                    true => lock(&self.held_back).read(&row),
+                    false => lock(&self.held).insert(row),
+                }
+            }
         }
         Ok(resume)
     }
 
-    fn limit_of(&self, tenant: TenantId, row: &LiveRow) -> u32 {
-        let flow = self.deps.flows.published(tenant, row.flow);
-        flow.and_then(|flow| flow.flow.concurrency.as_ref().map(|policy| policy.limit)).unwrap_or(1)
+    /// The limits of a run as its flow says them now.
+    fn entry_again(&self, tenant: TenantId, row: &LiveRow) -> Entry {
+        let flow = self.deps.flows.published(tenant, row.flow).map(|published| published.flow);
+        let policy = flow.as_ref().and_then(|flow| flow.concurrency.as_ref());
+        let rate = flow.as_ref().and_then(|flow| flow.rate.as_ref()).map(Rate::from);
+        Entry {
+            tenant,
+            flow: row.flow,
+            slot: row.slot.map(|slot| (slot, policy.map_or(1, |policy| policy.limit))),
+            rate: row.rate.map(|key| (key, rate)),
+            priority: row.priority,
+            of_schedule: policy.is_none(),
+        }
     }
 
     /// Judges what was out, and makes calls that were not; `restored`: by somebody who may have gone on since.
@@ -239,13 +258,16 @@ impl Driver {
                 _ => {}
             }
         }
-        let next = lock(&self.gate).promote_all();
-        for (key, run) in next {
-            self.unqueue(tenant, key, run);
-        }
+        self.pump_runs();
         // A kill between enabling a flow and arming its held rows must not leave them held for ever.
         for flow in self.unarmed() {
             self.rearm(tenant, flow).await?;
+        }
+        // Or between resuming it and starting what was held.
+        for flow in lock(&self.held_back).flows() {
+            if self.deps.flows.published(tenant, flow).is_some_and(|flow| flow.starts()) {
+                self.start_held_back(tenant, flow);
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use aura_protocol::run::{Record, RunHead, Transition};
 use aura_protocol::{RunId, TenantId};
-use aura_storage::rows::{blob_key, journal_key, run_key};
+use aura_storage::rows::{blob_key, index_key, journal_key, run_key};
 use aura_storage::{CommitError, Key, ReadError, Store, Table, Txn};
 
 use crate::engine::core::bugs::{Bug, has, without_inputs};
@@ -66,7 +66,7 @@ impl Deletion {
             txn.expect_absent(Table::Live, run_key(tenant, run));
             txn.expect_present(Table::Runs, run_key(tenant, run));
             for (key, transition) in rows {
-                give_back(tenant, &transition, &mut txn);
+                give_back(tenant, run, &transition, &mut txn);
                 txn.delete(Table::Journal, key);
             }
             let Some(rest) = rest else {
@@ -148,7 +148,7 @@ fn ending(
         let whole = page.len() < PAGE;
         for (key, transition) in page {
             let mut alone = Txn::new();
-            give_back(tenant, &transition, &mut alone);
+            give_back(tenant, run, &transition, &mut alone);
             let more = 1 + changes(&alone);
             // Two are for the list row.
             if !rows.is_empty() && cost + more > CHANGES - 2 {
@@ -164,14 +164,17 @@ fn ending(
     }
 }
 
-/// What a transition refers to: stored values, and the rows of the events that it began with.
-pub(crate) fn give_back(tenant: TenantId, transition: &Transition, txn: &mut Txn) {
+/// What a transition refers to: stored values, and the rows of the events that it began with and by which it is found.
+pub(crate) fn give_back(tenant: TenantId, run: RunId, transition: &Transition, txn: &mut Txn) {
     let held = if has(Bug::InputsAreNotGivenBack) { without_inputs(transition).blobs() } else { transition.blobs() };
     for blob in held {
         txn.release_blob(blob_key(tenant, blob.hash));
     }
     for record in &transition.records {
         if let Record::RunStarted(started) = record {
+            for hash in &started.index {
+                txn.delete(Table::Index, index_key(tenant, *hash, run));
+            }
             for event in started.events.iter().chain([&started.event.event]) {
                 txn.delete(Table::Events, Key::tenant(tenant).id(event.bytes()));
             }

@@ -118,6 +118,9 @@ impl Retention {
                     self.shrink(part(self.quota, QUOTA_TO)).await?;
                 }
                 if due {
+                    if let Err(error) = self.catalog.empty_bin(TenantId::DEFAULT).await {
+                        tracing::error!(%error, "the bin could not be emptied; it is tried again");
+                    }
                     self.sweep(&Policy::of(&self.catalog, self.usual_ms), &mut frontiers).await?;
                 }
                 Ok::<_, DeleteError>(())

@@ -54,7 +54,16 @@ fn put(store: &Store, txn: &mut Txn, head: &RunHead, bytes: usize) {
     store.put(txn, TENANT, Table::Runs, run_key(TENANT, head.run), head).unwrap();
     if head.finished_ms.is_none() {
         let (state, transition, created_ms) = (head.state, head.transition, head.created_ms);
-        let live = LiveRow { state, transition, due_ms: None, flow: head.flow_id, slot: None, created_ms };
+        let live = LiveRow {
+            state,
+            transition,
+            due_ms: None,
+            flow: head.flow_id,
+            slot: None,
+            created_ms,
+            rate: None,
+            priority: 0,
+        };
         store.put(txn, TENANT, Table::Live, run_key(TENANT, head.run), &live).unwrap();
     }
 }

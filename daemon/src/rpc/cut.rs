@@ -86,6 +86,7 @@ fn cut_record(record: &mut Record, max: usize) {
                 started.event.body = blob.mark().into_bytes();
             }
             value(&mut started.input, max);
+            started.index.clear();
             if started.events.len() > 100 {
                 started.events_more += u64::try_from(started.events.len() - 100).unwrap_or(0);
                 started.events.truncate(100);

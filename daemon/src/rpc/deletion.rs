@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use aura_protocol::filter::Filter;
 use aura_protocol::rpc::{RUNS_MAX, RunDelete, RunFilter, RunsDeleted};
 use aura_protocol::run::RunHead;
 use aura_protocol::{Code, TenantId, WireError};
@@ -13,7 +14,8 @@ use aura_storage::rows::run_key;
 use crate::catalog::unreadable;
 use crate::retention::delete::{DeleteError, Deletion};
 use crate::retention::window;
-use crate::rpc::{Service, refs};
+use crate::rpc::search::Search;
+use crate::rpc::{Service, Shared, refs};
 
 /// Ids that a reply names.
 const FIRST: usize = 10;
@@ -66,6 +68,10 @@ async fn named(service: &Service, heads: Vec<RunHead>, plan: bool) -> Result<Run
 
 async fn by_filter(service: &Service, filter: RunFilter, plan: bool) -> Result<RunsDeleted, WireError> {
     let tenant = TenantId::DEFAULT;
+    let words = filter.words.clone();
+    // Read once here, so that a wrong one is refused before anything is looked at.
+    let filtered = words.as_ref().map(|words| Filter::read(words).map(|_| ())).transpose();
+    filtered.map_err(|error| WireError::new(Code::Invalid, error.to_string()))?;
     let fits = |head: &RunHead| {
         head.state.is_final()
             && filter.flow.as_ref().is_none_or(|flow| head.flow == *flow)
@@ -79,7 +85,8 @@ async fn by_filter(service: &Service, filter: RunFilter, plan: bool) -> Result<R
     let (mut looked_at, mut deleted) = (0, 0);
     loop {
         let to = end.clone();
-        let rows = service.read(move |shared| window(&shared.store, from, &to).map_err(|e| unreadable(&e))).await?;
+        let words = words.clone();
+        let rows = service.read(move |shared| looked(shared, words.as_deref(), from, &to)).await?;
         looked_at += rows.len();
         let Some((last, _)) = rows.last().cloned() else { break };
         let mut deletion = Deletion::new(&service.store, tenant);
@@ -100,6 +107,22 @@ async fn by_filter(service: &Service, filter: RunFilter, plan: bool) -> Result<R
         said.runs = deleted;
     }
     Ok(said)
+}
+
+/// A window of rows; those that do not fit are there without their head.
+fn looked(shared: &Shared, words: Option<&str>, from: Key, to: &Key) -> Result<Vec<(Key, Option<RunHead>)>, WireError> {
+    let mut rows = window(&shared.store, from, to).map_err(|error| unreadable(&error))?;
+    if words.is_some() {
+        let search = Search::read(&shared.store, Some(shared.catalog.now()), words, shared.clock.now_ms())?;
+        for (_, head) in &mut rows {
+            if let Some(found) = head.as_ref().filter(|head| head.state.is_final())
+                && !search.fits(found)?
+            {
+                *head = None;
+            }
+        }
+    }
+    Ok(rows)
 }
 
 fn note(said: &mut RunsDeleted, head: &RunHead) {

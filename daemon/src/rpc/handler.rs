@@ -7,10 +7,11 @@ use aura_protocol::descriptor::Connector;
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
-    Activity, Actor, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply,
-    FlowDetail, FlowEnable, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, Role,
-    RunCancel, RunDelete, RunDetail, RunPage, RunQuery, RunRef, RunResolve, RunSignal, RunsDeleted, ScheduleInfo,
-    ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
+    Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
+    FlowApply, FlowDetail, FlowEnable, FlowPause, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery,
+    PayloadWindow, Removed, Role, RunCancel, RunDelete, RunDetail, RunForceFinish, RunPage, RunPause, RunQuery, RunRef,
+    RunResolve, RunSignal, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest,
+    WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -19,7 +20,7 @@ use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, EventId, TenantId, WireError};
 
 use crate::rpc::peer::Peer;
-use crate::rpc::{Service, activity, deletion, events, export, flows, runs, sample, status, watch};
+use crate::rpc::{Service, activity, bin, deletion, events, export, flows, runs, sample, status, watch};
 use crate::upkeep::{self, backup, compact, usage};
 
 /// One client.
@@ -52,7 +53,10 @@ impl Handler for Session {
     async fn flow_list(&self, _: Actor, (): ()) -> Result<Vec<FlowRow>, WireError> {
         let next = self.service.engine.next_by_flow();
         let mut rows = self.service.catalog.list();
-        rows.iter_mut().for_each(|row| row.next_ms = next.get(&row.id).copied());
+        for row in &mut rows {
+            row.next_ms = next.get(&row.id).copied();
+            row.held = self.service.engine.held_back(row.id);
+        }
         Ok(rows)
     }
     async fn flow_show(&self, _: Actor, flow: String) -> Result<FlowDetail, WireError> {
@@ -69,6 +73,18 @@ impl Handler for Session {
     }
     async fn flow_enable(&self, actor: Actor, request: FlowEnable) -> Result<FlowRow, WireError> {
         flows::enable(&self.service, actor, request).await
+    }
+    async fn flow_pause(&self, actor: Actor, request: FlowPause) -> Result<FlowRow, WireError> {
+        bin::pause(&self.service, actor, request).await
+    }
+    async fn flow_delete(&self, actor: Actor, flow: String) -> Result<Removed, WireError> {
+        bin::flow_delete(&self.service, actor, flow).await
+    }
+    async fn flow_restore(&self, actor: Actor, flow: String) -> Result<FlowRow, WireError> {
+        bin::flow_restore(&self.service, actor, flow).await
+    }
+    async fn bin_list(&self, _: Actor, (): ()) -> Result<Vec<Binned>, WireError> {
+        Ok(self.service.catalog.binned())
     }
     async fn flow_run(&self, actor: Actor, request: FlowRun) -> Result<RunHead, WireError> {
         flows::run(&self.service, actor, request).await
@@ -87,6 +103,12 @@ impl Handler for Session {
     }
     async fn run_cancel(&self, actor: Actor, request: RunCancel) -> Result<RunHead, WireError> {
         runs::cancel(&self.service, actor, request).await
+    }
+    async fn run_pause(&self, actor: Actor, request: RunPause) -> Result<RunHead, WireError> {
+        runs::pause(&self.service, actor, request).await
+    }
+    async fn run_force_finish(&self, actor: Actor, request: RunForceFinish) -> Result<RunHead, WireError> {
+        runs::force_finish(&self.service, actor, request).await
     }
     async fn run_delete(&self, _: Actor, request: RunDelete) -> Result<RunsDeleted, WireError> {
         deletion::delete(&self.service, request).await
@@ -126,8 +148,19 @@ impl Handler for Session {
         Ok(self.service.catalog.connection_list())
     }
     async fn connection_add(&self, actor: Actor, request: ConnectionAdd) -> Result<Connection, WireError> {
-        let catalog = self.service.catalog.clone();
-        self.service.change(async move { catalog.connection_add(&actor, request).await }).await
+        let inner = self.service.clone();
+        let change = async move {
+            let added = inner.catalog.connection_add(&actor, request).await?;
+            inner.engine.connection_changed(actor.tenant, &added.name);
+            Ok(added)
+        };
+        self.service.change(change).await
+    }
+    async fn connection_delete(&self, actor: Actor, name: String) -> Result<Removed, WireError> {
+        bin::connection_delete(&self.service, actor, name).await
+    }
+    async fn connection_restore(&self, actor: Actor, name: String) -> Result<Connection, WireError> {
+        bin::connection_restore(&self.service, actor, name).await
     }
     async fn var_list(&self, _: Actor, (): ()) -> Result<Vec<Variable>, WireError> {
         Ok(self.service.catalog.var_list())

@@ -4,6 +4,7 @@
 //! that changes something runs in a task of its own: a client that goes away does not cancel it.
 
 pub mod activity;
+pub mod bin;
 pub mod cut;
 pub mod deletion;
 pub mod events;
@@ -15,6 +16,7 @@ pub mod peer;
 pub mod refs;
 pub mod runs;
 pub mod sample;
+pub mod search;
 pub mod socket;
 pub mod status;
 pub mod watch;

@@ -53,6 +53,17 @@ pub fn find(shared: &Shared, run: &RunRef) -> Result<RunHead, WireError> {
     }
 }
 
+/// As [`find`], for a whole id also if the row of the run cannot be read.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_any(shared: &Shared, run: &RunRef) -> Result<RunId, WireError> {
+    if let Ok(id) = run.0.trim().parse::<RunId>() {
+        return Ok(id);
+    }
+    find(shared, run).map(|head| head.run)
+}
+
 fn head(shared: &Shared, tenant: TenantId, run: RunId) -> Result<Option<RunHead>, WireError> {
     shared.store.get(tenant, Table::Runs, &run_key(tenant, run)).map_err(|error| unreadable(&error))
 }

@@ -1,10 +1,10 @@
 //! Calls about runs: lists in windows, one run with its journal, payloads in windows, cancel and resolve.
 
 use aura_protocol::rpc::{
-    Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunPage, RunQuery, RunRef, RunResolve,
-    RunSignal,
+    Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunForceFinish, RunPage, RunPause, RunQuery,
+    RunRef, RunResolve, RunSignal,
 };
-use aura_protocol::run::{Record, RunHead, Transition};
+use aura_protocol::run::{Record, RunHead, RunState, Transition};
 use aura_protocol::text::display;
 use aura_protocol::{BlobRef, Code, RunId, TenantId, Value, WireError, wire};
 use aura_storage::rows::{journal_key, run_key};
@@ -12,78 +12,66 @@ use aura_storage::{Key, Store, Table};
 
 use crate::catalog::unreadable;
 use crate::engine::Flows;
+use crate::rpc::search::Search;
 use crate::rpc::{Service, Shared, cut, refs};
 
 /// Most heads of one list.
 pub const LIST_MAX: usize = 500;
 /// Bytes of heads after which a list ends; its reader goes on from the last run.
 const LIST_BYTES_MAX: usize = 1024 * 1024;
-/// Heads read at a time: stored heads are uncut.
-const WINDOW: usize = 100;
-/// Runs looked at for one list, whatever its filter.
-const LOOKED_AT: usize = 20_000;
 /// Largest journal of one reply, in bytes.
 const JOURNAL_MAX: usize = 2 * 1024 * 1024;
 /// Most transitions of one reply.
 const TRANSITIONS_MAX: usize = 10_000;
+/// Longest reason of a person.
+const REASON_MAX: usize = 500;
 /// Largest window of a payload, in bytes.
 const WINDOW_MAX: u32 = 256 * 1024;
 
 /// Runs, newest first; fewer than asked for if they would be more than a reply may hold.
 ///
 /// # Errors
-/// The store cannot be read.
+/// The filter is none, or the store cannot be read.
 pub fn list(shared: &Shared, query: &RunQuery) -> Result<Vec<RunHead>, WireError> {
-    list_of(&shared.store, query).map(|page| page.runs)
+    page(shared, query).map(|page| page.runs)
 }
 
 /// As [`list`], with where to go on: also a filter that found nothing so far can be continued.
 ///
 /// # Errors
-/// The store cannot be read.
+/// The filter is none, or the store cannot be read.
 pub fn page(shared: &Shared, query: &RunQuery) -> Result<RunPage, WireError> {
-    list_of(&shared.store, query)
+    let now_ms = shared.clock.now_ms();
+    let search = Search::read(&shared.store, Some(shared.catalog.now()), query.filter.as_deref(), now_ms)?;
+    let mut page = list_of(&search, query)?;
+    shared.engine.tell_blocked(&mut page.runs, false);
+    Ok(page)
 }
 
-fn list_of(store: &Store, query: &RunQuery) -> Result<RunPage, WireError> {
-    let tenant = TenantId::DEFAULT;
+fn list_of(search: &Search<'_>, query: &RunQuery) -> Result<RunPage, WireError> {
     let limit = usize::try_from(query.limit).unwrap_or(LIST_MAX).clamp(1, LIST_MAX);
     let fits = |head: &RunHead| {
         query.flow.as_ref().is_none_or(|flow| head.flow == *flow)
             && (query.states.is_empty() || query.states.contains(&head.state))
     };
-    let from = Key::tenant(tenant);
-    let mut to = query.before.map_or_else(|| Key::tenant(tenant).after_prefix(), |run| run_key(tenant, run));
-    let mut found: Vec<RunHead> = Vec::new();
-    let (mut looked_at, mut bytes, mut next) = (0, 0, None);
-    while looked_at < LOOKED_AT {
-        let window: Vec<(Key, RunHead)> =
-            store.scan(tenant, Table::Runs, &from, &to, WINDOW, true).map_err(|error| unreadable(&error))?;
-        looked_at += window.len();
-        let last = window.len() < WINDOW;
-        if let Some((key, head)) = window.last() {
-            to = key.clone();
-            next = Some(head.run);
+    let mut look = search.begin(query.before)?;
+    let (mut found, mut bytes): (Vec<RunHead>, usize) = (Vec::new(), 0);
+    loop {
+        let Some(mut head) = search.next(&mut look)? else {
+            let next = look.last().filter(|_| look.has_more());
+            return Ok(RunPage { runs: found, next, bounded: look.bounded() });
+        };
+        if !fits(&head) {
+            continue;
         }
-        for mut head in window.into_iter().map(|(_, head)| head).filter(|head| fits(head)) {
-            cut::head(&mut head, cut::HEAD_TEXT_MAX);
-            bytes += wire::encode(&head).map_or(LIST_BYTES_MAX, |encoded| encoded.len());
-            if found.len() == limit || (bytes > LIST_BYTES_MAX && !found.is_empty()) {
-                let next = found.last().map(|head| head.run);
-                return Ok(RunPage { runs: found, next });
-            }
-            found.push(head);
+        cut::head(&mut head, cut::HEAD_TEXT_MAX);
+        bytes += wire::encode(&head).map_or(LIST_BYTES_MAX, |encoded| encoded.len());
+        if found.len() == limit || (bytes > LIST_BYTES_MAX && !found.is_empty()) {
+            let next = found.last().map(|head| head.run);
+            return Ok(RunPage { runs: found, next, bounded: None });
         }
-        if last {
-            next = None;
-            break;
-        }
-        if found.len() == limit {
-            next = found.last().map(|head| head.run);
-            break;
-        }
+        found.push(head);
     }
-    Ok(RunPage { runs: found, next })
 }
 
 fn journal(shared: &Shared, run: RunId, from: u64, limit: usize) -> Result<Vec<Transition>, WireError> {
@@ -100,6 +88,7 @@ fn journal(shared: &Shared, run: RunId, from: u64, limit: usize) -> Result<Vec<T
 /// No such run, or the store cannot be read.
 pub fn show(shared: &Shared, run: &RunRef) -> Result<RunDetail, WireError> {
     let mut head = refs::find(shared, run)?;
+    shared.engine.tell_blocked(std::slice::from_mut(&mut head), true);
     cut::head(&mut head, cut::HEAD_TEXT_MAX);
     let most = u64::try_from(TRANSITIONS_MAX).unwrap_or(u64::MAX);
     let first = head.transition.saturating_sub(most);
@@ -214,7 +203,7 @@ pub(crate) fn shown(mut head: RunHead) -> RunHead {
 /// # Errors
 /// No such run, or what the engine says.
 pub async fn cancel(service: &Service, actor: Actor, request: RunCancel) -> Result<RunHead, WireError> {
-    let reason: String = request.reason.chars().take(500).collect();
+    let reason: String = request.reason.chars().take(REASON_MAX).collect();
     let run = service.read(move |shared| refs::find(shared, &request.run)).await?.run;
     let engine = service.engine.clone();
     service.change(async move { engine.cancel(&actor, run, &reason).await }).await.map(shown)
@@ -242,9 +231,43 @@ pub async fn signal(service: &Service, actor: Actor, request: RunSignal) -> Resu
     service.change(async move { engine.signal(&actor, run, &step, data).await }).await.map(shown)
 }
 
+/// Holds a run where it is, or lets it go on.
+///
+/// # Errors
+/// No such run, or what the engine says.
+pub async fn pause(service: &Service, actor: Actor, request: RunPause) -> Result<RunHead, WireError> {
+    let RunPause { run, paused, reason } = request;
+    let reason: String = reason.chars().take(REASON_MAX).collect();
+    let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
+    let engine = service.engine.clone();
+    service.change(async move { engine.pause(&actor, run, paused, &reason).await }).await.map(shown)
+}
+
+/// Ends a run as it stands.
+///
+/// # Errors
+/// No such run, no reason, another state than succeeded or failed, or what the engine says.
+pub async fn force_finish(service: &Service, actor: Actor, request: RunForceFinish) -> Result<RunHead, WireError> {
+    let RunForceFinish { run, state, reason } = request;
+    if !matches!(state, RunState::Succeeded | RunState::Failed) {
+        let message = format!("a run cannot be ended by hand as {}", state.word());
+        return Err(WireError::new(Code::Invalid, message).hint("say succeeded or failed"));
+    }
+    let reason: String = reason.trim().chars().take(REASON_MAX).collect();
+    if reason.is_empty() {
+        return Err(WireError::new(
+            Code::Invalid,
+            "ending a run by hand needs a reason, for those who look at it later",
+        ));
+    }
+    let run = service.read(move |shared| refs::find_any(shared, &run)).await?;
+    let engine = service.engine.clone();
+    service.change(async move { engine.force_finish(&actor, run, state, &reason).await }).await.map(shown)
+}
+
 #[cfg(test)]
 mod tests {
-    use aura_protocol::run::{Blocked, ErrorClass, RunState, StepError};
+    use aura_protocol::run::{Blocked, ErrorClass, StepError};
     use aura_protocol::{EventId, FlowId};
     use aura_storage::{StoreOptions, Txn};
 
@@ -268,7 +291,7 @@ mod tests {
             attempt: 1,
             steps_done: 1,
             steps_all: 1,
-            blocked_by: Some(Blocked { reason: said.to_owned(), until_ms: None }),
+            blocked_by: Some(Blocked::because(said, None)),
             error: Some(error),
             transition: 1,
         }
@@ -294,7 +317,7 @@ mod tests {
         let (mut seen, mut replies) = (Vec::new(), 0);
         loop {
             let query = RunQuery { before: seen.last().copied(), limit: 500, ..RunQuery::default() };
-            let heads = list_of(&store, &query).unwrap().runs;
+            let heads = list_of(&Search::read(&store, None, None, 0).unwrap(), &query).unwrap().runs;
             assert!(wire::encode(&heads).unwrap().len() <= LIST_BYTES_MAX + 16);
             if heads.is_empty() {
                 break;
@@ -311,10 +334,10 @@ mod tests {
         assert_eq!(seen, all);
         assert!(replies > 1, "a reply ends before its frame does");
         let query = RunQuery { limit: 3, ..RunQuery::default() };
-        let page = list_of(&store, &query).unwrap();
+        let page = list_of(&Search::read(&store, None, None, 0).unwrap(), &query).unwrap();
         assert_eq!((page.runs.len(), page.next), (3, Some(all[2])));
         let query = RunQuery { before: Some(all[198]), limit: 3, ..RunQuery::default() };
-        let page = list_of(&store, &query).unwrap();
+        let page = list_of(&Search::read(&store, None, None, 0).unwrap(), &query).unwrap();
         assert_eq!((page.runs[0].run, page.next), (all[199], None));
     }
 

@@ -6,7 +6,9 @@
 use sha2::{Digest, Sha256};
 
 use super::read::DEDUPE_WINDOW;
-use super::{Arm, Auth, Flow, Hmac, Http, Kind, Need, Reply, Retry, Sleep, Span, Step, Stop, Trigger, WhenFull};
+use super::{
+    Arm, Auth, Flow, Hmac, Http, Kind, Limit, Need, Rate, Reply, Retry, Sleep, Span, Step, Stop, Trigger, WhenFull,
+};
 use crate::value::{Map, Value};
 
 /// The flow as sorted JSON with defaults left out.
@@ -106,13 +108,32 @@ fn whole(flow: &Flow) -> Value {
                     .done()
             }),
         )
-        .some("rate", flow.rate.clone())
+        .some("rate", flow.rate.as_ref().map(rate))
         .some("priority", flow.priority.clone())
+        .some("index", Some(&flow.index).filter(|paths| !paths.is_empty()).map(|paths| texts(paths)))
         .span("timeout", flow.timeout)
         .span("retention", flow.retention)
         .put("steps", steps(&flow.steps))
         .steps("on_error", &flow.on_error)
         .steps("finally", &flow.finally)
+        .done()
+}
+
+fn texts(list: &[String]) -> Value {
+    Value::List(list.iter().map(|text| Value::from(text.as_str())).collect())
+}
+
+fn rate(rate: &Rate) -> Value {
+    let per = rate.per.to_string();
+    Out::default().some("key", rate.key.as_deref()).put("count", i64::from(rate.count)).put("per", per).done()
+}
+
+fn limit(limit: &Limit) -> Value {
+    Out::default()
+        .some("key", limit.key.as_deref())
+        .some("concurrency", limit.concurrency.map(i64::from))
+        .some("rate", limit.rate.as_ref().map(rate))
+        .some("priority", limit.priority.clone())
         .done()
 }
 
@@ -196,10 +217,9 @@ fn step(step: &Step) -> Value {
         .some("effect", step.effect.as_ref().map(word))
         .some("in_doubt", step.in_doubt.as_ref().map(word))
         .unless("i_accept_duplicates", &step.i_accept_duplicates, &false, |yes| Value::Bool(*yes))
-        .some("limit", step.limit.clone())
+        .some("limit", step.limit.as_ref().map(limit))
         .some("note", step.note.as_deref());
-    let redact: Vec<Value> = step.redact.iter().map(|path| Value::from(path.as_str())).collect();
-    let out = out.some("redact", Some(redact).filter(|list| !list.is_empty()));
+    let out = out.some("redact", Some(&step.redact).filter(|list| !list.is_empty()).map(|list| texts(list)));
     let name = step.kind.name();
     match &step.kind {
         Kind::Uses { action, connection, with } => {

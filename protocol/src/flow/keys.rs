@@ -15,6 +15,7 @@ pub const FLOW: &[&str] = &[
     "concurrency",
     "rate",
     "priority",
+    "index",
     "timeout",
     "retention",
     "steps",
@@ -76,6 +77,12 @@ pub const REPLY: &[&str] = &["respond"];
 pub const REPLY_RESPOND: &[&str] = &["wait", "on_timeout"];
 /// Of `concurrency`.
 pub const CONCURRENCY: &[&str] = &["key", "limit", "when_full"];
+/// Of `rate` of the flow.
+pub const RATE: &[&str] = &["key", "count", "per"];
+/// Of `limit` of a step.
+pub const LIMIT: &[&str] = &["key", "concurrency", "rate", "priority"];
+/// Of `rate` in a `limit`.
+pub const LIMIT_RATE: &[&str] = &["count", "per"];
 /// Of a need that is more than a name.
 pub const NEED: &[&str] = &["step", "when"];
 /// Of `join` that is more than a word.

@@ -98,10 +98,12 @@ struct FlowFile {
     triggers: Option<Vec<TriggerFile>>,
     /// Runs that may go on at the same time, by key.
     concurrency: Option<ConcurrencyFile>,
-    /// Runs per time, by key.
-    rate: Option<Json>,
-    /// Priority of runs.
-    priority: Option<Json>,
+    /// Runs that start in a time, by key.
+    rate: Option<limits::RateFile>,
+    /// Who goes first: an integer from -100 to 100, or an expression; default 0.
+    priority: Option<limits::Priority>,
+    /// Paths of what begins a run by whose values it is found, as in `trigger.body.order.id`.
+    index: Option<Vec<String>>,
     /// A run may take this long.
     timeout: Option<Duration>,
     /// How long events, runs and payloads are kept.
@@ -353,8 +355,8 @@ struct StepFile {
     in_doubt: Option<InDoubtPolicy>,
     /// The owner accepts that `in_doubt: retry` may do it twice.
     i_accept_duplicates: Option<bool>,
-    /// Limits by key.
-    limit: Option<Json>,
+    /// Limits of its calls by key.
+    limit: Option<limits::LimitFile>,
     /// Paths whose values are never shown.
     redact: Option<Vec<String>>,
     /// A note for people.
@@ -743,6 +745,7 @@ struct RetryFile {
     max_elapsed: Option<Duration>,
 }
 
+mod limits;
 mod rules;
 #[cfg(test)]
 mod tests;

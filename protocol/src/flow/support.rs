@@ -10,7 +10,7 @@ use crate::signature;
 pub const KINDS: &[&str] =
     &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "wait", "call", "code", "kv", "respond", "stop"];
 /// Modifiers of steps that this build does not execute yet; it executes all others of the format.
-pub const MODIFIERS_LATER: &[&str] = &["limit", "redact"];
+pub const MODIFIERS_LATER: &[&str] = &["redact"];
 /// Modifiers of steps that this build executes.
 pub fn modifiers() -> impl Iterator<Item = &'static str> {
     super::keys::MODIFIERS.iter().copied().filter(|key| !MODIFIERS_LATER.contains(key))
@@ -26,8 +26,12 @@ pub const FLOW_KEYS: &[&str] = &[
     "title",
     "note",
     "labels",
+    "subject",
     "triggers",
     "concurrency",
+    "rate",
+    "priority",
+    "index",
     "timeout",
     "retention",
     "steps",

@@ -6,10 +6,11 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Limit, Rate};
 use crate::value::{Map, Value};
 
 /// A span of time: integer and unit (`ms s m h d w`), a day is 24 hours.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// Milliseconds.
     pub ms: u64,
@@ -92,10 +93,12 @@ pub struct Flow {
     pub triggers: Vec<Trigger>,
     /// Runs that may go on at the same time, by key.
     pub concurrency: Option<Concurrency>,
-    /// Runs per time, by key.
-    pub rate: Option<Value>,
-    /// Priority of runs.
+    /// Runs that start in a time, by key.
+    pub rate: Option<Rate>,
+    /// Who goes first: an integer or an expression.
     pub priority: Option<Value>,
+    /// Paths of what begins a run by whose values it is found.
+    pub index: Vec<String>,
     /// A run may take this long.
     pub timeout: Option<Span>,
     /// How long events, runs and payloads are kept.
@@ -295,8 +298,8 @@ pub struct Step {
     pub in_doubt: Option<InDoubtPolicy>,
     /// The owner accepts that `in_doubt: retry` may do it twice.
     pub i_accept_duplicates: bool,
-    /// Limits by key.
-    pub limit: Option<Value>,
+    /// Limits of its calls by key.
+    pub limit: Option<Limit>,
     /// Paths whose values are never shown.
     pub redact: Vec<String>,
     /// A note for people.

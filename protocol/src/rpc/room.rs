@@ -38,6 +38,9 @@ pub struct RunFilter {
     /// Only those that finished before this time.
     #[serde(default)]
     pub before_ms: Option<i64>,
+    /// Only those that fit this filter too ([`crate::filter`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
     /// Go on behind this run, as the reply before said.
     #[serde(default)]
     pub after: Option<RunId>,

@@ -16,6 +16,9 @@ pub struct RunPage {
     pub runs: Vec<RunHead>,
     /// Give this as `before` to go on; `None`: there are no older ones.
     pub next: Option<RunId>,
+    /// Not all that is stored was looked at: how far this answer goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded: Option<super::Bounded>,
 }
 
 /// Which events that have a row of their own.

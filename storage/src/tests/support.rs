@@ -72,6 +72,8 @@ pub(crate) fn live(transition: u64, due_ms: Option<i64>) -> LiveRow {
         flow: FlowId::from_bytes([3; 16]),
         slot: None,
         created_ms: 5,
+        rate: None,
+        priority: 0,
     }
 }
 

@@ -38,6 +38,7 @@ fn transition() -> Transition {
         key: "aura_01234567890123456789012345".to_owned(),
         effect: Effect::Keyed,
         draws: Vec::new(),
+        limit: None,
     };
     Transition { number: 1, at_ms: 1_790_000_000_000, records: vec![call] }
 }
@@ -193,6 +194,8 @@ fn waiting() -> (Arc<Plan>, RunState) {
         deadline_ms: None,
         refused: None,
         input: Value::Null,
+        priority: 0,
+        index: Vec::new(),
         vars: Value::Null,
         caller: None,
     };

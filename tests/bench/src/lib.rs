@@ -5,6 +5,7 @@
 //! are compared. [`load`] sends, [`sink`] takes what arrives, [`meter`] reads what the kernel counted,
 //! [`rounds`] puts them in order, [`socket`] is a client that watches. What each figure means: `docs/benchmarks.md`.
 
+pub mod bulk;
 pub mod figures;
 pub mod http;
 pub mod limits;

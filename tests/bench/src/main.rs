@@ -6,6 +6,7 @@
 mod overload;
 mod peers;
 mod run;
+mod sleeping;
 mod stored;
 mod tails;
 
@@ -27,6 +28,8 @@ enum Command {
     Run(run::Settings),
     /// What it costs to keep 1,000 flows and many runs: memory, start, lists, and the start after a kill.
     Stored(stored::Settings),
+    /// A million sleeping runs, and a map over 100,000 items that is killed half way.
+    Sleeping(sleeping::Settings),
     /// Ten times the measured capacity: who is refused, how late the others are, and what is left afterwards.
     Overload(overload::Settings),
     /// Throughput with 50 clients that watch, of which 10 never read.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(settings) => run::run(&settings),
         Command::Stored(settings) => stored::run(&settings),
+        Command::Sleeping(settings) => sleeping::run(&settings),
         Command::Overload(settings) => overload::run(&settings),
         Command::Tails(settings) => tails::run(&settings),
         Command::Peers(settings) => peers::run(&settings),

@@ -51,6 +51,8 @@ fn sound() -> Evidence {
         deadline_ms: None,
         refused: None,
         input: Value::Null,
+        priority: 0,
+        index: Vec::new(),
         vars: Value::Null,
     };
     let path = || "charge".to_owned();
@@ -63,6 +65,7 @@ fn sound() -> Evidence {
             key: KEY.into(),
             effect: Effect::Once,
             draws: Vec::new(),
+            limit: None,
         },
     ];
     let end = vec![

@@ -98,6 +98,8 @@ asks! {
     flow_run(FlowRun) -> RunHead;
     schedule_list(ScheduleQuery) -> Vec<ScheduleInfo>;
     run_list(RunQuery) -> Vec<RunHead>;
+    run_page(RunQuery) -> RunPage;
+    run_pause(RunPause) -> RunHead;
     run_show(RunRef) -> RunDetail;
     run_cancel(RunCancel) -> RunHead;
     watch(WatchRequest) -> WatchReply;

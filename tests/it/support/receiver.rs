@@ -175,6 +175,11 @@ impl Receiver {
         self.shared.state().log.iter().filter(|request| request.path == path).cloned().collect()
     }
 
+    /// How many came to a path.
+    pub fn count(&self, path: &str) -> usize {
+        self.shared.state().log.iter().filter(|request| request.path == path).count()
+    }
+
     /// Requests that were read and not yet answered.
     pub fn open(&self) -> usize {
         self.shared.state().open

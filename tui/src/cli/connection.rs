@@ -20,12 +20,19 @@ use crate::times;
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// All connections; secrets only by name
-    #[command(after_help = "Example: aura connection list --json")]
-    List,
+    #[command(
+        after_help = "Example: aura connection list --json\n         aura connection list --deleted   # what can be restored"
+    )]
+    List {
+        /// What is in the bin
+        #[arg(long)]
+        deleted: bool,
+    },
     /// Add or replace a connection, or a named secret with the connector `secret`
     #[command(after_help = "Examples:
   aura connection add shop shopify shop=northwind.myshopify.com     # asks for the secrets
   aura connection add shop shopify shop=northwind.myshopify.com access_token=@token.txt   # from a file
+  aura connection add shop shopify rate=40/1m concurrency=4         # what all flows together may do
   aura connection add hook-secret secret                            # a bare value: asks for it
   pass show hook | aura connection add hook-secret secret value=-   # from standard input")]
     Add {
@@ -36,6 +43,18 @@ pub enum Command {
         /// field=value, field=@file or field=- (standard input)
         #[arg(value_name = "FIELD=VALUE")]
         fields: Vec<String>,
+    },
+    /// Put a connection into the bin, unless a live run or a flow that takes events needs it
+    #[command(after_help = "Example: aura connection delete old-shop")]
+    Delete {
+        /// Its name
+        name: String,
+    },
+    /// Take a connection out of the bin, within 30 days
+    #[command(after_help = "Example: aura connection restore old-shop")]
+    Restore {
+        /// Its name
+        name: String,
     },
     /// Replace a secret; the one before goes on proving deliveries for a while
     #[command(after_help = "Examples:
@@ -59,7 +78,31 @@ pub enum Command {
 /// What the daemon or the way to it says; `Invalid` for fields that the connector does not have.
 pub async fn connection(command: Command, session: &mut Session, out: &mut Output) -> Ended {
     match command {
-        Command::List => {
+        Command::List { deleted: true } => super::flow::bin::list("connection", session, out).await,
+        Command::Delete { name } => {
+            let removed = session
+                .call(|rpc, context, call| {
+                    let name = name.clone();
+                    async move { rpc.connection_delete(context, call, name).await }
+                })
+                .await?;
+            super::flow::bin::removed(&removed, out)
+        }
+        Command::Restore { name } => {
+            let row = session
+                .call(|rpc, context, call| {
+                    let name = name.clone();
+                    async move { rpc.connection_restore(context, call, name).await }
+                })
+                .await?;
+            if out.json {
+                out.value(&row)?
+            } else {
+                out.line(&display(&format!("{} restored", row.name)))?
+            }
+            Ok(0)
+        }
+        Command::List { .. } => {
             let rows =
                 session.call(|rpc, context, call| async move { rpc.connection_list(context, call, ()).await }).await?;
             if out.json {
@@ -197,7 +240,7 @@ fn wanted(known: &[Connector], connector: &str) -> Result<Vec<Field>, WireError>
         ]);
     }
     match known.iter().find(|known| known.id == connector) {
-        Some(found) => Ok(found.fields.clone()),
+        Some(found) => Ok(found.fields.iter().cloned().chain(found.budget()).collect()),
         None => {
             let names: Vec<&str> = known.iter().map(|known| known.id.as_str()).collect();
             Err(WireError::not_found(format!("this aurad has no connector `{connector}`"))

@@ -3,6 +3,7 @@
 //! Invariant: a text that the daemon refuses changes nothing there, and its findings are printed as
 //! `aura flow check` prints them.
 
+pub mod bin;
 pub mod check;
 mod edit;
 mod template;
@@ -25,8 +26,12 @@ use crate::client::Session;
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// All flows in a table
-    #[command(after_help = "Example: aura flow list")]
-    List,
+    #[command(after_help = "Example: aura flow list\n         aura flow list --deleted   # what can be restored")]
+    List {
+        /// What is in the bin
+        #[arg(long)]
+        deleted: bool,
+    },
     /// Write a small flow file to begin with
     #[command(after_help = "Example: aura flow new order-paid && $EDITOR order-paid.yaml")]
     New {
@@ -95,6 +100,30 @@ pub enum Command {
         /// Name of the flow
         name: String,
     },
+    /// Hold the events of a flow: they are accepted, and start in their order when it is resumed
+    #[command(after_help = "Example: aura flow pause order-paid   # runs at work go on; `aura run pause` holds them")]
+    Pause {
+        /// Name of the flow
+        name: String,
+    },
+    /// Start what was held for a paused flow, in the order in which it came
+    #[command(after_help = "Example: aura flow resume order-paid")]
+    Resume {
+        /// Name of the flow
+        name: String,
+    },
+    /// Put a flow into the bin, unless a live run or another flow needs it
+    #[command(after_help = "Example: aura flow delete old-carts")]
+    Delete {
+        /// Name of the flow
+        name: String,
+    },
+    /// Take a flow out of the bin, within 30 days
+    #[command(after_help = "Example: aura flow restore old-carts")]
+    Restore {
+        /// Name of the flow
+        name: String,
+    },
     /// Stop a flow from taking events; its live runs go on
     #[command(after_help = "Example: aura flow disable order-paid")]
     Disable {
@@ -109,7 +138,12 @@ pub enum Command {
 /// What the daemon or the way to it says; `FlowRefused` after the findings were printed.
 pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> Ended {
     match command {
-        Command::List => list(session, out).await,
+        Command::List { deleted: true } => bin::list("flow", session, out).await,
+        Command::List { .. } => list(session, out).await,
+        Command::Pause { name } => bin::pause(name, true, session, out).await,
+        Command::Resume { name } => bin::pause(name, false, session, out).await,
+        Command::Delete { name } => bin::delete(name, session, out).await,
+        Command::Restore { name } => bin::restore(name, session, out).await,
         Command::Export(args) => super::export::export(args, session, out).await,
         Command::New { name, file } => new(&name, file, out),
         Command::Edit(args) => edit::edit(&args, session, out).await,
@@ -147,14 +181,9 @@ async fn list(session: &mut Session, out: &mut Output) -> Ended {
     let rows: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
-            let state = match (&row.published, row.enabled) {
-                (None, _) => "draft",
-                (Some(_), true) => "on",
-                (Some(_), false) => "off",
-            };
             vec![
                 row.flow.clone(),
-                state.to_owned(),
+                bin::state(row),
                 short(row.published.as_ref()),
                 short(row.draft.as_ref()),
                 row.triggers.join(", "),

@@ -92,6 +92,30 @@ impl Output {
     }
 }
 
+impl Output {
+    /// A table as comma-separated values. What a spreadsheet would take for a formula gets a `'` before it.
+    ///
+    /// # Errors
+    /// If standard output takes no more.
+    pub fn csv(&mut self, head: &[&str], rows: &[Vec<String>]) -> Result<(), WireError> {
+        self.line(&csv_line(head.iter().copied()))?;
+        for row in rows {
+            self.line(&csv_line(row.iter().map(String::as_str)))?;
+        }
+        Ok(())
+    }
+}
+
+fn csv_line<'a>(cells: impl Iterator<Item = &'a str>) -> String {
+    let cell = |cell: &str| {
+        let shown = display(cell);
+        let formula = shown.starts_with(['=', '+', '-', '@']) && shown.len() > 1 && shown.parse::<i64>().is_err();
+        let shown = if formula { format!("'{shown}") } else { shown };
+        if shown.contains([',', '"', ' ']) { format!("\"{}\"", shown.replace('"', "\"\"")) } else { shown }
+    };
+    cells.map(cell).collect::<Vec<_>>().join(",")
+}
+
 /// JSON in one line, with everything a terminal could obey written as `\u` escapes.
 ///
 /// # Errors
@@ -179,6 +203,13 @@ pub fn note(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_never_formulas() {
+        let check = |cells: &[&str], line: &str| assert_eq!(csv_line(cells.iter().copied()), line);
+        check(&["a", "b c", "d,e", "say \"x\""], "a,\"b c\",\"d,e\",\"say \"\"x\"\"\"");
+        check(&["=1+1", "-", "-5", "@x"], "'=1+1,-,-5,'@x");
+    }
 
     #[test]
     fn json_keeps_its_meaning_and_loses_its_teeth() {

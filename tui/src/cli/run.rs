@@ -2,7 +2,7 @@
 //!
 //! Invariant: cancel and resolve are one question each with one request id; a repeat is answered, not redone.
 
-use aura_protocol::rpc::{RunCancel, RunDetail, RunQuery, RunRef, RunResolve, RunSignal};
+use aura_protocol::rpc::{RunCancel, RunDetail, RunForceFinish, RunPause, RunQuery, RunRef, RunResolve, RunSignal};
 use aura_protocol::run::{Record, Resolution, RunHead, RunState, StepState};
 use aura_protocol::text::display;
 use aura_protocol::watch::{Item, Subscription};
@@ -51,7 +51,10 @@ impl State {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Runs, newest first
-    #[command(after_help = "Example: aura run list --flow order-paid --state failed --limit 20")]
+    #[command(after_help = "Examples:
+  aura run list --flow order-paid --state failed --limit 20
+  aura run list --filter 'state=failed,in_doubt since=1h label.team=growth took>10s'
+  aura run list --filter 'trigger.body.order.id=1042' --csv > runs.csv   # at once if the flow has it under `index`")]
     List {
         /// Only in this state (repeatable)
         #[arg(long, value_enum)]
@@ -65,6 +68,13 @@ pub enum Command {
         /// Only older than this run (a full id)
         #[arg(long, value_name = "RUN")]
         before: Option<String>,
+        /// Only those that fit: words like `state=failed flow=cart since=1h version=3f2a label.team=growth
+        /// trigger.body.id=42 subject=a@b.c took>10s error~timeout`, `!` before a word turns it round
+        #[arg(long, value_name = "WORDS")]
+        filter: Option<String>,
+        /// Comma-separated values
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
     },
     /// A run's timeline, step by step
     #[command(after_help = "Example: aura run show 4XK2QW   # any 4 characters from the start or end of the id")]
@@ -91,6 +101,35 @@ pub enum Command {
         run: String,
         /// Why, for the record
         #[arg(long, default_value = "cancelled by hand")]
+        reason: String,
+    },
+    /// Hold a run where it is: what is out ends, nothing more begins, and its time stands still
+    #[command(after_help = "Example: aura run pause 4XK2QW --reason 'the shop is being moved'")]
+    Pause {
+        /// Run id, or its start or end
+        run: String,
+        /// Why, for the record
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a paused run go on
+    #[command(after_help = "Example: aura run resume 4XK2QW")]
+    Resume {
+        /// Run id, or its start or end
+        run: String,
+    },
+    /// End a run as it stands, also one that is stuck: no handler, compensation or last step runs
+    #[command(
+        after_help = "Example: aura run force-finish 4XK2QW --state failed --reason 'paid by hand, see ticket 77'"
+    )]
+    ForceFinish {
+        /// Run id, or its start or end
+        run: String,
+        /// How it ends
+        #[arg(long, value_enum)]
+        state: EndState,
+        /// Why, for the record
+        #[arg(long)]
         reason: String,
     },
     /// Delete finished runs; those that have not finished are kept
@@ -124,6 +163,15 @@ pub enum Command {
     },
 }
 
+/// How a run is ended by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each variant is the run state of the same name")]
+pub enum EndState {
+    Succeeded,
+    Failed,
+}
+
 /// The three ways out of doubt.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
@@ -145,11 +193,11 @@ pub struct How {
 /// What the daemon or the way to it says.
 pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> Ended {
     match command {
-        Command::List { state, flow, limit, before } => {
+        Command::List { state, flow, limit, before, filter, csv } => {
             let before = before.map(|id| id.parse()).transpose();
             let before = before.map_err(|error| WireError::new(aura_protocol::Code::Invalid, format!("{error}")))?;
             let states = state.into_iter().map(State::state).collect();
-            list(RunQuery { flow, states, before, limit }, session, out).await
+            list(RunQuery { flow, states, before, limit, filter }, csv, session, out).await
         }
         Command::Show { run } => {
             let detail = detail(&run, session).await?;
@@ -177,6 +225,23 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
                 .call(|rpc, context, call| {
                     let request = request.clone();
                     async move { rpc.run_cancel(context, call, request).await }
+                })
+                .await?;
+            decided(&head, out)
+        }
+        Command::Pause { run, reason } => {
+            pause(RunPause { run: RunRef(run), paused: true, reason }, session, out).await
+        }
+        Command::Resume { run } => {
+            pause(RunPause { run: RunRef(run), paused: false, reason: String::new() }, session, out).await
+        }
+        Command::ForceFinish { run, state, reason } => {
+            let state = if state == EndState::Succeeded { RunState::Succeeded } else { RunState::Failed };
+            let request = RunForceFinish { run: RunRef(run), state, reason };
+            let head = session
+                .call(|rpc, context, call| {
+                    let request = request.clone();
+                    async move { rpc.run_force_finish(context, call, request).await }
                 })
                 .await?;
             decided(&head, out)
@@ -212,13 +277,29 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
     }
 }
 
-async fn list(query: RunQuery, session: &mut Session, out: &mut Output) -> Ended {
-    let heads = session
+async fn pause(request: RunPause, session: &mut Session, out: &mut Output) -> Ended {
+    let head = session
         .call(|rpc, context, call| {
-            let query = query.clone();
-            async move { rpc.run_list(context, call, query).await }
+            let request = request.clone();
+            async move { rpc.run_pause(context, call, request).await }
         })
         .await?;
+    decided(&head, out)
+}
+
+async fn list(query: RunQuery, csv: bool, session: &mut Session, out: &mut Output) -> Ended {
+    let page = session
+        .call(|rpc, context, call| {
+            let query = query.clone();
+            async move { rpc.run_page(context, call, query).await }
+        })
+        .await?;
+    if let Some(bounded) = &page.bounded {
+        let back = times::full(bounded.back_to_ms, &out.zone);
+        let on = page.next.map_or(String::new(), |next| format!("; go on with --before {next}"));
+        note(&format!("not all runs were looked at: {}, back to {back}{on}", bounded.looked_at));
+    }
+    let heads = page.runs;
     if out.json {
         for head in &heads {
             out.value(head)?;
@@ -242,7 +323,12 @@ async fn list(query: RunQuery, session: &mut Session, out: &mut Output) -> Ended
             ]
         })
         .collect();
-    out.table(&["STATE", "RUN", "FLOW", "STEPS", "STEP", "STARTED", "TOOK", "WHY"], &rows)?;
+    let head = ["STATE", "RUN", "FLOW", "STEPS", "STEP", "STARTED", "TOOK", "WHY"];
+    if csv {
+        out.csv(&head, &rows)?
+    } else {
+        out.table(&head, &rows)?
+    }
     Ok(0)
 }
 

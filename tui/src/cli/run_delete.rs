@@ -5,9 +5,8 @@
 
 use std::io::IsTerminal;
 
-use aura_protocol::flow::Span;
+use aura_protocol::filter::{Filter, Key, Operand};
 use aura_protocol::rpc::{RunDelete, RunFilter, RunRef, RunsDeleted};
-use aura_protocol::run::RunState;
 use aura_protocol::text::display;
 use aura_protocol::{Code, WireError};
 use clap::Args;
@@ -23,7 +22,7 @@ pub struct Which {
     /// Run ids, or their starts or ends
     #[arg(value_name = "RUN", required_unless_present = "filter", conflicts_with = "filter")]
     runs: Vec<String>,
-    /// All finished runs that fit: `flow=NAME`, `state=failed,cancelled,succeeded`, `older=30d`, or `all`
+    /// All finished runs that fit: words as for `aura run list --filter`, or `all`
     #[arg(long, value_name = "WORDS")]
     filter: Option<String>,
     /// Only say what would be deleted
@@ -117,38 +116,29 @@ fn report(said: &RunsDeleted, plan: bool, out: &mut Output) -> Result<(), WireEr
     out.line(&text)
 }
 
-/// The words of a filter.
+/// The words of a filter. Everything must be said: `all` is a word, and a text that only occurs somewhere is not
+/// enough to delete by.
 fn read(text: &str, now_ms: i64) -> Result<RunFilter, WireError> {
     let refuse = |message: String| {
         WireError::new(Code::Invalid, message).hint("write for example --filter 'flow=cart state=failed older=30d'")
     };
-    // What finishes from now on is not meant.
-    let mut filter = RunFilter { before_ms: Some(now_ms), ..RunFilter::default() };
-    let mut words = 0;
-    for word in text.split_whitespace() {
-        words += 1;
-        match word.split_once('=') {
-            Some(("flow", name)) if !name.is_empty() => filter.flow = Some(name.to_owned()),
-            Some(("state", states)) => {
-                for state in states.split(',') {
-                    filter.states.push(match state {
-                        "succeeded" => RunState::Succeeded,
-                        "failed" => RunState::Failed,
-                        "cancelled" => RunState::Cancelled,
-                        other => return Err(refuse(format!("`{}` is no state of a finished run", display(other)))),
-                    });
-                }
-            }
-            Some(("older", span)) => {
-                let span: Span =
-                    span.parse().map_err(|_| refuse(format!("`{}` is no duration like 12h or 30d", display(span))))?;
-                filter.before_ms = Some(now_ms.saturating_sub(i64::try_from(span.ms).unwrap_or(i64::MAX)));
-            }
-            None if word == "all" => {}
-            _ => return Err(refuse(format!("`{}` is no part of a filter", display(word)))),
-        }
+    if text.trim().is_empty() {
+        return Err(refuse("the filter is empty".to_owned()));
     }
-    if words == 0 { Err(refuse("the filter is empty".to_owned())) } else { Ok(filter) }
+    let filter = Filter::read(text).map_err(|error| refuse(error.to_string()))?;
+    if let Some(term) = filter.terms.iter().find(|term| term.key == Key::Any) {
+        let word = match &term.with {
+            Operand::Texts(texts) => texts.join(","),
+            _ => String::new(),
+        };
+        return Err(refuse(format!("`{}` is no part of a filter to delete by", display(&word))));
+    }
+    if let Some(state) = filter.states().iter().find(|state| !state.is_final()) {
+        return Err(refuse(format!("`{}` is no state of a finished run", state.word())));
+    }
+    let words = (!filter.terms.is_empty()).then(|| text.to_owned());
+    // What finishes from now on is not meant.
+    Ok(RunFilter { before_ms: Some(now_ms), words, ..RunFilter::default() })
 }
 
 #[cfg(test)]
@@ -157,15 +147,14 @@ mod tests {
 
     #[test]
     fn filters_are_read_or_refused_with_their_word() {
-        let filter = read("flow=cart state=failed,cancelled older=2d", 1_000_000_000).unwrap();
-        assert_eq!(filter.flow.as_deref(), Some("cart"));
-        assert_eq!(filter.states, [RunState::Failed, RunState::Cancelled]);
-        assert_eq!(filter.before_ms, Some(1_000_000_000 - 172_800_000));
+        let words = "flow=cart state=failed,cancelled older=2d";
+        let expected = RunFilter { before_ms: Some(7), words: Some(words.to_owned()), ..RunFilter::default() };
+        assert_eq!(read(words, 7).unwrap(), expected);
         assert_eq!(read("all", 7).unwrap(), RunFilter { before_ms: Some(7), ..RunFilter::default() });
         for (text, part) in [
             ("", "empty"),
             ("state=running", "`running` is no state"),
-            ("older=soon", "`soon` is no duration"),
+            ("older=soon", "`soon` is no time"),
             ("colour=red", "`colour=red`"),
             ("everything", "`everything`"),
         ] {

@@ -262,7 +262,7 @@ fn what_flows_did_is_asked_again_only_when_something_happened() {
 fn older_runs_are_asked_for_at_the_end_of_the_list_and_once() {
     let mut store = fixture::store();
     let query = aura_protocol::rpc::RunQuery::default();
-    let page = |runs, next| Reply::Older(query.clone(), aura_protocol::rpc::RunPage { runs, next });
+    let page = |runs, next| Reply::Older(query.clone(), aura_protocol::rpc::RunPage { runs, next, bounded: None });
     store.apply(page(Vec::new(), Some(fixture::run(11))));
     let mut app = app(store);
     assert!(text(&mut app, 80, 24).contains("11+ shown"));
@@ -279,7 +279,7 @@ fn older_runs_are_asked_for_at_the_end_of_the_list_and_once() {
 #[test]
 fn the_daemon_looks_for_older_runs_of_a_filter() {
     let mut store = fixture::catalog();
-    let page = aura_protocol::rpc::RunPage { runs: Vec::new(), next: Some(fixture::run(11)) };
+    let page = aura_protocol::rpc::RunPage { next: Some(fixture::run(11)), ..Default::default() };
     store.apply(Reply::Older(Default::default(), page));
     let mut app = app(store);
     press(&mut app, "/");

@@ -37,6 +37,9 @@ pub(super) enum Progress {
 impl Work<'_> {
     /// Runs to quiescence, or until the transition has grown long.
     pub(crate) fn advance(&mut self) {
+        if self.state.paused.is_some() && !has(Bug::PauseDoesNotStick) {
+            return;
+        }
         // Each round settles or opens something of what is finite, and a long one yields: so this ends.
         while self.state.finished.is_none() && !self.wave.full && self.round() {}
         if self.wave.full && self.state.finished.is_none() {
@@ -324,6 +327,7 @@ impl Work<'_> {
     pub(super) fn enter(&mut self, at: Place) {
         let path = self.path(at);
         let Some(step) = self.state.step_ix(self.plan, at).and_then(|ix| self.plan.step(ix)) else { return };
+        let mut limited = None;
         let entered = {
             let scope = StepScope::new(self.plan, self.state, self.moment, at);
             let entered = match step.when.as_ref().map(|when| when.eval_bool(&scope)) {
@@ -334,6 +338,15 @@ impl Work<'_> {
                     return;
                 }
                 _ => step.kind.enter(&Enter { scope: &scope, now_ms: self.moment.now_ms }),
+            };
+            let counted = step.counted.as_ref().filter(|_| matches!(entered, Ok(Entered::Call { .. })));
+            let entered = match counted.map(|counted| counted.of(&scope)) {
+                None => entered,
+                Some(Ok(found)) => {
+                    limited = Some(Box::new(found));
+                    entered
+                }
+                Some(Err(error)) => Err(error),
             };
             match (scope.lost(), entered) {
                 (Some(lost), _) => Err(refused(lost)),
@@ -395,7 +408,7 @@ impl Work<'_> {
                 let input_hash = hash(&input);
                 let key = (self.keys)(&path);
                 self.wave.bytes = self.wave.bytes.saturating_add(input.weight());
-                self.emit(Record::Scheduled { path, input, input_hash, key, effect, draws });
+                self.emit(Record::Scheduled { path, input, input_hash, key, effect, draws, limit: limited });
                 self.call(at);
             }
         }

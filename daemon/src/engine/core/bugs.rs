@@ -55,6 +55,18 @@ pub enum Bug {
     CalledFailureIsGreen,
     /// A cancel does not reach the runs that were called.
     ChildrenAreForgotten,
+    /// A paused run goes on with its next step.
+    PauseDoesNotStick,
+    /// The time of a run goes on while it is paused.
+    PausedTimeCounts,
+    /// What is used of a rate does not count.
+    RateIsForgotten,
+    /// A limit lets everybody in.
+    LimitIsIgnored,
+    /// Who came first goes first, whatever the priority.
+    PriorityIsForgotten,
+    /// A tenant with many waiting holds up the others.
+    FairnessIsForgotten,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.

@@ -29,6 +29,8 @@ pub fn started(trigger: &str, input: Value) -> RunStarted {
         deadline_ms: None,
         refused: None,
         input,
+        priority: 0,
+        index: Vec::new(),
         vars: Value::Null,
     }
 }

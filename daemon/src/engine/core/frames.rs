@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aura_protocol::Value;
 use aura_protocol::flow::Effect;
-use aura_protocol::run::{Awaited, StepError, StepState, path_key};
+use aura_protocol::run::{Awaited, Limited, StepError, StepState, path_key};
 
 use super::plan::{Owner, Plan, ScopeIx, StepIx};
 use super::state::RunState;
@@ -62,6 +62,8 @@ pub struct StepCell {
     pub key: String,
     /// What a repeat does outside, as it was when scheduled.
     pub effect: Option<Effect>,
+    /// Under which key its limit counts a call.
+    pub limited: Option<Box<Limited>>,
     /// When it was scheduled.
     pub scheduled_ms: i64,
     /// Attempt and daemon epoch of the last `Started`.

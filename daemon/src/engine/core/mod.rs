@@ -13,6 +13,7 @@ mod fixtures;
 pub mod frames;
 #[cfg(test)]
 mod golden;
+mod hold;
 mod nested;
 pub mod plan;
 mod react;
@@ -28,9 +29,10 @@ mod waits;
 
 use std::sync::Arc;
 
-use aura_protocol::run::{CallOutcome, Record, Resolution, RunStarted, StepError};
+use aura_protocol::run::{CallOutcome, Record, Resolution, RunStarted, RunState as State, StepError};
 use aura_protocol::{RunId, Value};
 
+use bugs::{Bug, has};
 pub use frames::Place;
 use plan::{Plan, PlanStep, StepIx};
 pub use scope::Moment;
@@ -78,6 +80,27 @@ pub enum Input {
     Due,
     /// Somebody wants it to end.
     Cancel {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody holds it where it is.
+    Pause {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody lets it go on.
+    Resume {
+        /// Who.
+        by: String,
+    },
+    /// Somebody ends it as it stands.
+    ForceFinish {
+        /// As what.
+        state: State,
         /// Who.
         by: String,
         /// Why.
@@ -172,6 +195,12 @@ pub enum Refused {
     /// Only compensations and `finally` are left.
     #[error("the run is already ending")]
     Ending,
+    /// It waits for its turn to begin.
+    #[error("the run has not begun: it is queued; cancel it, or pause its flow")]
+    NotBegun,
+    /// Nobody paused it.
+    #[error("the run is not paused")]
+    NotPaused,
     /// The step is not in doubt.
     #[error("step {0} is not in doubt")]
     NotInDoubt(String),
@@ -240,6 +269,7 @@ pub fn step(
                 return Ok(work.out);
             }
         }
+        Input::Due if work.state.paused.is_some() && !has(Bug::PauseDoesNotStick) => return Ok(work.out),
         Input::Due => work.due(),
         Input::Cancel { by, reason } => {
             if work.state.closing() {
@@ -257,6 +287,12 @@ pub fn step(
                 }
                 work.drop_all("the run is cancelled");
             }
+        }
+        Input::Pause { by, reason } => work.pause(by, reason)?,
+        Input::Resume { by } => work.resume(by)?,
+        Input::ForceFinish { state, by, reason } => {
+            work.force_finish(state, by, reason);
+            return Ok(work.out);
         }
         Input::Resolve { path, resolution, by } => work.resolve(path, resolution, by)?,
         Input::Called { path, attempt, run, flow, version, waits } => {
@@ -352,6 +388,10 @@ impl Work<'_> {
 
     /// Asks the driver for the call of a step.
     pub(crate) fn call(&mut self, at: Place) {
+        // While it is paused nothing leaves; what is scheduled does when it is resumed.
+        if self.state.paused.is_some() && !has(Bug::PauseDoesNotStick) {
+            return;
+        }
         let attempt = self.state.cell(at).map_or(1, |cell| cell.attempt);
         if let Some(step) = self.state.step_ix(self.plan, at) {
             self.out.calls.push(Call { at, step, attempt });

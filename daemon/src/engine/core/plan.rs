@@ -7,14 +7,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aura_protocol::Value;
-use aura_protocol::expr::{ExprError, Template};
+use aura_protocol::expr::{ExprError, Scope, Template};
 use aura_protocol::flow::rules::{Rules, RulesError};
 use aura_protocol::flow::{
-    Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each, support,
-    variables,
+    self, Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each,
+    support, variables,
 };
+use aura_protocol::run::Limited;
 
 use crate::engine::kinds::{self, StepKind};
+use crate::engine::limits::{self, Limit, Rate};
 
 /// Position of a step in [`Plan::steps`].
 pub type StepIx = usize;
@@ -49,6 +51,14 @@ pub struct Plan {
     pub triggers: Vec<PlanTrigger>,
     /// Runs that may go on at the same time.
     pub concurrency: Option<PlanConcurrency>,
+    /// Runs that start in a time.
+    pub rate: Option<PlanRate>,
+    /// Who goes first.
+    pub priority: Option<Template>,
+    /// Whom a run is about.
+    pub subject: Option<Template>,
+    /// Paths by whose values runs are found.
+    pub index: Vec<String>,
     /// Some step waits for an event.
     pub awaits_events: bool,
     /// Some step waits for a callback.
@@ -85,6 +95,47 @@ pub struct PlanConcurrency {
     pub limit: u32,
     /// What happens to one more.
     pub when_full: WhenFull,
+}
+
+/// A rate by key, evaluated when a run is created.
+#[derive(Debug)]
+pub struct PlanRate {
+    /// Key; absent: one for the flow.
+    pub key: Option<Template>,
+    /// How many in which time.
+    pub rate: Rate,
+}
+
+/// Limits of the calls of a step.
+#[derive(Debug)]
+pub struct PlanLimit {
+    /// Key; absent: one for the step.
+    pub key: Option<Template>,
+    /// What a key limits.
+    pub limit: Limit,
+    /// Who goes first; absent: by the priority of the run.
+    pub priority: Option<Template>,
+}
+
+impl PlanLimit {
+    /// Under which key a call counts, and who goes first.
+    ///
+    /// # Errors
+    /// An expression failed, or gave no key or no priority.
+    pub fn of(&self, scope: &dyn Scope) -> Result<Limited, ExprError> {
+        let key = match &self.key {
+            None => String::new(),
+            Some(key) => match key.eval(scope)?.value {
+                Value::Null => return Err(kinds::refused("the key of `limit` is null")),
+                value => value.to_canonical_json(),
+            },
+        };
+        let priority = self.priority.as_ref().map(|priority| {
+            let value = priority.eval(scope)?.value;
+            limits::priority(&value).map_err(kinds::refused)
+        });
+        Ok(Limited { key, priority: priority.transpose()? })
+    }
 }
 
 /// A scope and who owns it.
@@ -205,6 +256,8 @@ pub struct PlanStep {
     pub limit: Option<Span>,
     /// What to do when the outcome is unknown.
     pub in_doubt: InDoubtPolicy,
+    /// What its calls wait for.
+    pub counted: Option<PlanLimit>,
 }
 
 /// What is known of actions: effect and key window by `connector.action`.
@@ -264,6 +317,10 @@ impl Plan {
             timeout: flow.timeout,
             triggers: flow.triggers.iter().map(trigger).collect::<Result<_, _>>()?,
             concurrency: flow.concurrency.as_ref().map(concurrency).transpose()?,
+            rate: flow.rate.as_ref().map(rate).transpose()?,
+            priority: flow.priority.as_ref().map(|value| door_value("priority", value)).transpose()?,
+            subject: flow.subject.as_deref().map(|text| door("subject", text)).transpose()?,
+            index: flow.index.clone(),
             awaits_events: false,
             has_callbacks: false,
             variables: variables(flow),
@@ -411,6 +468,7 @@ impl Builder<'_> {
     fn step(&mut self, scope: ScopeIx, position: usize, step: &Step, needs: Vec<Need>) -> Result<StepIx, PlanError> {
         let ix = self.plan.steps.len();
         let when = step.when.as_deref().map(|when| self.template(step, &Value::from(when))).transpose()?;
+        let counted = step.limit.as_ref().map(|limit| self.limit(step, limit)).transpose()?;
         self.plan.steps.push(PlanStep {
             id: step.id.clone(),
             scope,
@@ -431,6 +489,7 @@ impl Builder<'_> {
             timeout: step.timeout.unwrap_or(CALL_TIMEOUT),
             limit: None,
             in_doubt: step.in_doubt.unwrap_or_default(),
+            counted,
         });
         self.plan.by_id.entry(step.id.clone()).or_default().push(ix);
         let kind = kinds::compile(self, ix, step)?;
@@ -453,6 +512,15 @@ impl Builder<'_> {
             }
         }
         Ok(ix)
+    }
+
+    fn limit(&self, step: &Step, limit: &flow::Limit) -> Result<PlanLimit, PlanError> {
+        let template = |value: &Value| self.template(step, value);
+        Ok(PlanLimit {
+            key: limit.key.as_deref().map(|key| template(&Value::from(key))).transpose()?,
+            limit: Limit { most: limit.concurrency.map(|most| most.max(1)), rate: limit.rate.as_ref().map(Rate::from) },
+            priority: limit.priority.as_ref().map(template).transpose()?,
+        })
     }
 
     /// A step waits for events of a trigger, told by this key over the event.
@@ -507,6 +575,10 @@ fn door(place: &str, text: &str) -> Result<Template, PlanError> {
     Template::parse_text(text).map_err(|source| PlanError::Expression { step: place.to_owned(), source })
 }
 
+fn door_value(place: &str, value: &Value) -> Result<Template, PlanError> {
+    Template::parse_with(value, &[]).map_err(|source| PlanError::Expression { step: place.to_owned(), source })
+}
+
 fn trigger(trigger: &Trigger) -> Result<PlanTrigger, PlanError> {
     let parse = |text: &str| door(&trigger.id, text);
     Ok(PlanTrigger {
@@ -517,6 +589,11 @@ fn trigger(trigger: &Trigger) -> Result<PlanTrigger, PlanError> {
         reply: trigger.reply,
         awaited: Vec::new(),
     })
+}
+
+fn rate(rate: &flow::Rate) -> Result<PlanRate, PlanError> {
+    let key = rate.key.as_deref().map(|text| door("rate", text)).transpose()?;
+    Ok(PlanRate { key, rate: Rate::from(rate) })
 }
 
 fn concurrency(policy: &Concurrency) -> Result<PlanConcurrency, PlanError> {

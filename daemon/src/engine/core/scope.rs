@@ -315,6 +315,7 @@ impl Scope for StepScope<'_> {
 /// Names for the policies of a trigger: the trigger alone.
 pub struct DoorScope<'a> {
     trigger: &'a Value,
+    input: Option<&'a Value>,
     moment: &'a Moment,
 }
 
@@ -322,13 +323,23 @@ impl<'a> DoorScope<'a> {
     /// The scope of a trigger's policies.
     #[must_use]
     pub fn new(trigger: &'a Value, moment: &'a Moment) -> Self {
-        Self { trigger, moment }
+        Self { trigger, input: None, moment }
+    }
+
+    /// The scope of a flow's policies, evaluated when a run is created.
+    #[must_use]
+    pub fn creating(trigger: &'a Value, input: &'a Value, moment: &'a Moment) -> Self {
+        Self { trigger, input: Some(input), moment }
     }
 }
 
 impl Scope for DoorScope<'_> {
     fn root(&self, name: &str) -> Option<&Value> {
-        (name == "trigger").then_some(self.trigger)
+        match name {
+            "trigger" => Some(self.trigger),
+            "input" => self.input,
+            _ => None,
+        }
     }
     fn step(&self, _id: &str) -> Option<&Value> {
         None

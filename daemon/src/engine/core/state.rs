@@ -76,8 +76,10 @@ pub struct RunState {
     pub finished_ms: Option<i64>,
     /// Its deadline.
     pub deadline_ms: Option<i64>,
-    /// In doubt since then: the deadline stands still.
-    pub doubt_since_ms: Option<i64>,
+    /// In doubt or paused since then: the deadline stands still.
+    pub still_since_ms: Option<i64>,
+    /// Who paused it, and why.
+    pub paused: Option<(String, String)>,
     /// The last transition left something to do at once.
     pub yielded_ms: Option<i64>,
     /// The answer to the sender.
@@ -116,7 +118,8 @@ impl RunState {
             created_ms: 0,
             finished_ms: None,
             deadline_ms: None,
-            doubt_since_ms: None,
+            still_since_ms: None,
+            paused: None,
             yielded_ms: None,
             replied: None,
             last: None,
@@ -132,13 +135,16 @@ impl RunState {
     #[must_use]
     pub fn fold(run: RunId, plan: &Plan, journal: &[Transition]) -> Self {
         let mut state = Self::new(run, plan);
-        for transition in journal {
-            state.open_transition(plan, transition.number, transition.at_ms);
-            for record in &transition.records {
-                state.apply(plan, record, transition.at_ms);
-            }
-        }
+        journal.iter().for_each(|transition| state.read(plan, transition));
         state
+    }
+
+    /// Reads the next transition of its journal.
+    pub fn read(&mut self, plan: &Plan, transition: &Transition) {
+        self.open_transition(plan, transition.number, transition.at_ms);
+        for record in &transition.records {
+            self.apply(plan, record, transition.at_ms);
+        }
     }
 
     /// Begins the fold of a transition. The clock of the run's timeout starts with the first one.
@@ -157,7 +163,17 @@ impl RunState {
         });
         match record {
             Record::RunStarted(started) => self.begin(started, at_ms),
-            Record::CancelRequested { by, reason } => self.cancel = Some((by.clone(), reason.clone())),
+            Record::CancelRequested { by, reason } => {
+                self.cancel = Some((by.clone(), reason.clone()));
+                self.resumed(at_ms);
+            }
+            Record::Paused { by, reason } => {
+                self.paused = Some((by.clone(), reason.clone()));
+                if !has(Bug::PausedTimeCounts) {
+                    self.still_since_ms.get_or_insert(at_ms);
+                }
+            }
+            Record::Resumed { .. } => self.resumed(at_ms),
             Record::Yielded => self.yielded_ms = Some(at_ms),
             Record::RunFinished { state, .. } => {
                 self.finished = Some(*state);
@@ -189,7 +205,7 @@ impl RunState {
     /// Applies the record of a step.
     fn apply_at(&mut self, plan: &Plan, at: Place, record: &Record, at_ms: i64) {
         match record {
-            Record::Scheduled { input, key, effect, .. } => {
+            Record::Scheduled { input, key, effect, limit, .. } => {
                 if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::Running);
                     cell.attempt = 1;
@@ -198,6 +214,7 @@ impl RunState {
                     cell.effect = Some(*effect);
                     cell.scheduled_ms = at_ms;
                     cell.unknown = false;
+                    cell.limited.clone_from(limit);
                 }
             }
             Record::Started { attempt, epoch, .. } => {
@@ -282,7 +299,7 @@ impl RunState {
                     // Listed for people, never blocking.
                     self.over(plan, at);
                 } else {
-                    self.doubt_since_ms.get_or_insert(at_ms);
+                    self.still_since_ms.get_or_insert(at_ms);
                 }
             }
             Record::Resolved { resolution, .. } => {
@@ -311,6 +328,9 @@ impl RunState {
             | Record::Signalled { .. }
             | Record::RunStarted(_)
             | Record::CancelRequested { .. }
+            | Record::Paused { .. }
+            | Record::Resumed { .. }
+            | Record::ForceFinished { .. }
             | Record::Yielded
             | Record::RunFinished { .. } => {}
         }
@@ -641,13 +661,20 @@ impl RunState {
         }
     }
 
-    /// If nothing that counts is in doubt any more, the deadline goes on.
+    /// It is paused no more.
+    fn resumed(&mut self, at_ms: i64) {
+        if self.paused.take().is_some() {
+            self.doubt_ends(at_ms);
+        }
+    }
+
+    /// If it is not paused and nothing that counts is in doubt any more, the deadline goes on.
     fn doubt_ends(&mut self, at_ms: i64) {
-        let Some(since) = self.doubt_since_ms else { return };
+        let Some(since) = self.still_since_ms.filter(|_| self.paused.is_none()) else { return };
         let mut doubtful = false;
         self.each_live(&mut |_, cell| doubtful |= cell.state == Some(StepState::InDoubt));
         if !doubtful {
-            self.doubt_since_ms = None;
+            self.still_since_ms = None;
             self.deadline_ms = self.deadline_ms.map(|due| due.saturating_add(at_ms.saturating_sub(since)));
             let mut limited = Vec::new();
             self.each_live(&mut |at, cell| limited.extend(cell.deadline_ms.map(|_| at)));

@@ -12,11 +12,15 @@ use super::plan::Plan;
 use super::{Call, Input, Moment, RunState, step};
 
 mod book;
+mod hold;
 mod reference;
 
 fn plan(steps: &str) -> Arc<Plan> {
-    let text = format!("aura: 1\nflow: f\nsteps:\n{steps}");
-    let document = aura_protocol::flow::read(&text).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    plan_of(&format!("aura: 1\nflow: f\nsteps:\n{steps}"))
+}
+
+fn plan_of(text: &str) -> Arc<Plan> {
+    let document = aura_protocol::flow::read(text).unwrap_or_else(|findings| panic!("{findings:#?}"));
     let findings = aura_protocol::flow::check(&document, None);
     assert!(!aura_protocol::flow::is_refused(&findings), "{findings:#?}");
     Plan::compile(&document.flow, "v", &|_| None).unwrap()
@@ -33,7 +37,14 @@ struct Run {
 
 impl Run {
     fn new(steps: &str, input: Value) -> Self {
-        let plan = plan(steps);
+        Self::with(plan(steps), input)
+    }
+
+    fn of(text: &str, input: Value) -> Self {
+        Self::with(plan_of(text), input)
+    }
+
+    fn with(plan: Arc<Plan>, input: Value) -> Self {
         let state = RunState::new(RunId::from_bytes([1; 16]), &plan);
         let mut run = Self { plan, state, journal: Vec::new(), calls: VecDeque::new(), now_ms: 1 };
         run.apply(Input::Start(Arc::new(started("hand", input))));

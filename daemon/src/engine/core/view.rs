@@ -54,7 +54,7 @@ impl RunState {
     /// When something is due by itself: a sleep, a retry, the run's deadline, or the rest of a long transition.
     #[must_use]
     pub fn next_due(&self) -> Option<i64> {
-        if self.finished.is_some() {
+        if self.finished.is_some() || self.paused.is_some() {
             return None;
         }
         self.look().next_due.into_iter().chain(self.live_deadline()).chain(self.yielded_ms).min()
@@ -63,7 +63,7 @@ impl RunState {
     /// When the time of all that is in a step is over, if it counts now: not while in doubt, nor in what is given up.
     #[must_use]
     pub fn live_limit(&self, at: Place, cell: &StepCell) -> Option<i64> {
-        let counts = || self.doubt_since_ms.is_none() && !cell.expired && !has(Bug::LimitIsForgotten);
+        let counts = || self.still_since_ms.is_none() && !cell.expired && !has(Bug::LimitIsForgotten);
         let running = cell.state == Some(StepState::Running) && !cell.over;
         cell.deadline_ms.filter(|_| running && counts() && self.goes_on(at))
     }
@@ -71,7 +71,7 @@ impl RunState {
     /// The deadline, if it counts now: not while in doubt, not once the end is decided.
     #[must_use]
     pub fn live_deadline(&self) -> Option<i64> {
-        let counts = self.doubt_since_ms.is_none()
+        let counts = self.still_since_ms.is_none()
             && !self.timed_out
             && self.cancel.is_none()
             && !self.closing()
@@ -92,7 +92,9 @@ impl RunState {
         if self.transition == 0 {
             return State::Queued;
         }
-        if look.calls || self.yielded_ms.is_some() {
+        if self.paused.is_some() {
+            State::Paused
+        } else if look.calls || self.yielded_ms.is_some() {
             State::Running
         } else if look.retrying {
             State::Retrying
@@ -113,6 +115,10 @@ impl RunState {
     }
 
     fn blocked(&self, plan: &Plan, look: &Look) -> Option<Blocked> {
+        if let Some((by, reason)) = self.paused.as_ref().filter(|_| self.finished.is_none()) {
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            return Some(Blocked::because(format!("paused by {by}{why}"), None));
+        }
         let at = look.current?;
         let state = self.seen(look);
         if state.is_final() || self.yielded_ms.is_some() {
@@ -126,7 +132,7 @@ impl RunState {
             (None, Some(join)) => (join, None),
             (None, None) => return None,
         };
-        Some(Blocked { reason, until_ms })
+        Some(Blocked::because(reason, until_ms))
     }
 
     /// What a step waits for, if it is not at work.

@@ -128,7 +128,7 @@ impl Driver {
                 wanted.insert(owner, (trigger.to_owned(), Arc::new(schedule)));
             }
         }
-        let enabled = published.is_some_and(|flow| flow.enabled);
+        let enabled = published.is_some_and(|flow| flow.starts());
         let mut txn = Txn::new();
         let mut changed = Vec::new();
         let of_flow: Vec<(Owner, Known)> = {
@@ -324,7 +324,7 @@ impl Driver {
         let (submitted, row) = {
             let intake = lock(&self.held);
             let mut txn = Txn::new();
-            let published = self.deps.flows.published(tenant, owner.0).filter(|flow| flow.enabled);
+            let published = self.deps.flows.published(tenant, owner.0).filter(Published::starts);
             let Some(flow) = published else {
                 // Disabled this moment: the change that did it fits the row next.
                 let _ = permit.submit(txn);

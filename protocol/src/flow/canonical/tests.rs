@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::{Concurrency, Debounce, Dedupe, Effect, InDoubtPolicy, Respond, keys, read};
+use crate::flow::{Concurrency, Debounce, Dedupe, Effect, InDoubtPolicy, Rate, Respond, keys, read};
 
 const EXAMPLE: &str = include_str!("../../../../docs/examples/recover-abandoned-carts.yaml");
 
@@ -222,15 +222,20 @@ pub(in crate::flow) fn a_flow() -> impl Strategy<Value = Flow> {
         limit,
         when_full: if replace { WhenFull::Replace } else { WhenFull::Queue },
     });
+    let rate = (maybe(condition()), any::<u32>(), span()).prop_map(|(key, count, per)| Rate { key, count, per });
+    let limits = (maybe(concurrency), maybe(rate), maybe(value()), proptest::collection::vec("[a-z.]{1,9}", 0..3));
     let first = ("[a-z-]{0,6}", maybe("\\PC{0,9}"), proptest::collection::btree_map("[a-z]{1,3}", "\\PC{0,6}", 0..3));
-    let second = (proptest::collection::vec(a_trigger(), 0..3), maybe(concurrency), maybe(span()), maybe(value()));
+    let second = (proptest::collection::vec(a_trigger(), 0..3), limits, maybe(span()), maybe(value()));
     (first, second, list(), list(), list()).prop_map(
-        |((flow, title, labels), (triggers, concurrency, timeout, input), steps, on_error, finally)| Flow {
+        |((flow, title, labels), (triggers, limits, timeout, input), steps, on_error, finally)| Flow {
             flow,
             title,
             labels,
             triggers,
-            concurrency,
+            concurrency: limits.0,
+            rate: limits.1,
+            priority: limits.2,
+            index: limits.3,
             timeout,
             input,
             steps,

@@ -16,6 +16,7 @@ impl Checks<'_> {
             ("input", flow.input.is_some()),
             ("rate", flow.rate.is_some()),
             ("priority", flow.priority.is_some()),
+            ("index", !flow.index.is_empty()),
             ("retention", flow.retention.is_some()),
         ];
         for (key, _) in written.iter().filter(|(key, written)| *written && !support::FLOW_KEYS.contains(key)) {

@@ -51,9 +51,10 @@ impl<'f> Checks<'f> {
         if let Some(subject) = &flow.subject {
             self.text(subject, &root.field("subject"), Place::Creation, &mut orders);
         }
-        for (key, value) in [("rate", &flow.rate), ("priority", &flow.priority)] {
-            self.maybe_value(value.as_ref(), &root.field(key), Place::Creation, &mut orders);
+        if let Some(key) = flow.rate.as_ref().and_then(|rate| rate.key.as_ref()) {
+            self.text(key, &root.field("rate").field("key"), Place::Creation, &mut orders);
         }
+        self.maybe_value(flow.priority.as_ref(), &root.field("priority"), Place::Creation, &mut orders);
         let scopes = self.scopes;
         for (at, step, path) in scopes.steps() {
             self.step_expressions(step, at, &path, &mut orders);
@@ -72,7 +73,13 @@ impl<'f> Checks<'f> {
             Some(Value::Map(settings)) => self.settings(settings, &path.field("each"), outer, inner, orders),
             each => self.maybe_value(each.as_ref(), &path.field("each"), outer, orders),
         }
-        self.maybe_value(step.limit.as_ref(), &path.field("limit"), here, orders);
+        if let Some(limit) = &step.limit {
+            let path = path.field("limit");
+            if let Some(key) = &limit.key {
+                self.text(key, &path.field("key"), here, orders);
+            }
+            self.maybe_value(limit.priority.as_ref(), &path.field("priority"), here, orders);
+        }
         let own = path.field(step.kind.name());
         if let Some(rules) = &step.rules {
             self.rules_expressions(rules, &path.field("rules"), here, orders);

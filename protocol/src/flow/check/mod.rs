@@ -11,6 +11,7 @@ mod expressions;
 mod ids;
 mod items;
 mod known;
+mod limits;
 mod rules;
 mod steps;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub fn check(document: &Document, known: Option<&Knowledge>) -> Vec<Finding> {
     checks.names();
     checks.executed();
     checks.triggers();
+    checks.flow_limits();
     checks.steps();
     checks.expressions();
     checks.known(known);

@@ -21,6 +21,7 @@ impl Checks<'_> {
         let scopes = self.scopes;
         for (at, step, path) in scopes.steps() {
             self.modifiers(step, &path);
+            self.step_limits(step, &path);
             self.joined(step, &path);
             self.repeated(step, at, &path);
             self.ruled(step, &path);

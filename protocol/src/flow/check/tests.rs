@@ -139,9 +139,8 @@ fn what_this_build_does_not_execute_is_refused() {
         &format!("error 4:14 steps[0].emit: steps of kind `emit` are not executed by this build {kinds}"),
     );
     step(
-        "set: {}, each: [1], limit: { key: x }, redact: [a]",
-        "error 4:34 steps[0].limit: the modifier `limit` is not executed by this build (leave it out)\n\
-         error 4:53 steps[0].redact: the modifier `redact` is not executed by this build (leave it out)",
+        "set: {}, each: [1], redact: [a]",
+        "error 4:34 steps[0].redact: the modifier `redact` is not executed by this build (leave it out)",
     );
     step(
         "uses: a.b, effect: lookup, in_doubt: probe",
@@ -158,8 +157,28 @@ fn what_this_build_does_not_execute_is_refused() {
         "error 5:26 triggers[0].batch: the trigger policy `batch` is not executed by this build (leave it out)",
     );
     case(
-        "rate: { per: 1m }\nsteps: [{ id: a, set: {} }]",
-        "error 3:1 rate: the flow key `rate` is not executed by this build (leave it out)",
+        "input: {}\nsteps: [{ id: a, set: {} }]",
+        "error 3:1 input: the flow key `input` is not executed by this build (leave it out)",
+    );
+}
+
+#[test]
+fn limits_are_bounded_and_stand_where_something_is_called() {
+    let bounds = "a rate counts from 1 to 1000000, this is 0";
+    case(
+        "rate: { count: 0, per: 1m }\npriority: 101\nindex: [steps.a, 'trigger.body.x']\nsteps: [{ id: a, set: {} }]",
+        &format!(
+            "error 3:9 rate.count: {bounds}\n\
+             error 4:1 priority: a priority is an integer from -100 to 100, or an expression (runs of a higher one go first; the usual one is 0)\n\
+             error 5:9 index[0]: `steps.a` is no path of what begins a run (write it without braces, as in `trigger.body.order.id` or `input.customer`)"
+        ),
+    );
+    case(
+        "rate: { key: '{{ steps.a.output }}', count: 5, per: 50ms }\nsteps: [{ id: a, set: {}, limit: { key: '{{ trigger.id }}' } }]",
+        "error 3:9 rate.key: `steps` is not known here: the run is only being created (known here: trigger, input)\n\
+         error 3:48 rate.per: a rate is of 100ms to 31d, this is 50ms\n\
+         error 4:27 steps[0].limit: `limit` is for steps that call somebody; a `set` step does not (limit the steps in it, or the flow by `concurrency` and `rate`)\n\
+         error 4:27 steps[0].limit: `limit` limits nothing (write `concurrency: 2` or `rate: { count: 40, per: 1m }`)",
     );
 }
 

@@ -15,7 +15,7 @@ pub(super) use trigger::DEDUPE_WINDOW;
 use super::document::Document;
 use super::path::Path;
 use super::tree::{self, Mark, Tree};
-use super::{Concurrency, Finding, Flow, Severity, WhenFull, keys};
+use super::{Concurrency, Finding, Flow, Limit, Rate, Severity, WhenFull, keys};
 use crate::text::display;
 
 /// One look shows at most this many findings.
@@ -72,8 +72,9 @@ impl Reader {
         flow.input = self.given(&fields, "input", Self::any);
         flow.triggers = self.list_of(&fields, "triggers", Self::trigger);
         flow.concurrency = self.given(&fields, "concurrency", Self::concurrency);
-        flow.rate = self.given(&fields, "rate", Self::any);
+        flow.rate = self.given(&fields, "rate", |reader, tree, path| reader.rate(tree, path, keys::RATE));
         flow.priority = self.given(&fields, "priority", Self::any);
+        flow.index = self.list_of(&fields, "index", Self::text);
         flow.timeout = self.given(&fields, "timeout", Self::span);
         flow.retention = self.given(&fields, "retention", Self::span);
         if !fields.has("steps") {
@@ -95,6 +96,25 @@ impl Reader {
             }
         }
         Some(labels)
+    }
+
+    fn rate(&mut self, tree: &Tree, path: &Path, known: &[&'static str]) -> Option<Rate> {
+        let fields = self.fields(tree, path, "`rate`", known)?;
+        Some(Rate {
+            key: self.given(&fields, "key", Self::expression),
+            count: self.needed(&fields, "count", Self::count),
+            per: self.needed(&fields, "per", Self::span),
+        })
+    }
+
+    fn limit(&mut self, tree: &Tree, path: &Path) -> Option<Limit> {
+        let fields = self.fields(tree, path, "`limit`", keys::LIMIT)?;
+        Some(Limit {
+            key: self.given(&fields, "key", Self::expression),
+            concurrency: self.given(&fields, "concurrency", Self::count),
+            rate: self.given(&fields, "rate", |reader, tree, path| reader.rate(tree, path, keys::LIMIT_RATE)),
+            priority: self.given(&fields, "priority", Self::any),
+        })
     }
 
     fn concurrency(&mut self, tree: &Tree, path: &Path) -> Option<Concurrency> {

@@ -55,7 +55,7 @@ impl Reader {
                 reader.word(tree, path, &words)
             }),
             i_accept_duplicates: self.given(&fields, "i_accept_duplicates", Self::yes_or_no).unwrap_or_default(),
-            limit: self.given(&fields, "limit", Self::any),
+            limit: self.given(&fields, "limit", Self::limit),
             redact: self.list_of(&fields, "redact", Self::text),
             note: self.given(&fields, "note", Self::text),
         })

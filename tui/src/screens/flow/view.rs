@@ -141,6 +141,7 @@ fn facts(look: &Look, store: &Store, view: &FlowView) -> Vec<Row> {
     let (word, tone) = match state(row) {
         "on" => ("on: takes events", Tone::Good),
         "off" => ("off: takes no events, held ones wait", Tone::Warn),
+        "paused" => ("paused: its events are held", Tone::Warn),
         _ => ("draft: never published", Tone::Warn),
     };
     add("state", word.to_owned(), tone);

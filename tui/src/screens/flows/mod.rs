@@ -23,11 +23,12 @@ pub struct Flows {
     list: List<String>,
 }
 
-/// `on`, `off` or `draft`.
+/// `on`, `off`, `paused` or `draft`.
 #[must_use]
 pub fn state(row: &FlowRow) -> &'static str {
     match (&row.published, row.enabled) {
         (None, _) => "draft",
+        (Some(_), true) if row.paused => "paused",
         (Some(_), true) => "on",
         (Some(_), false) => "off",
     }

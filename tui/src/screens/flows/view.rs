@@ -112,6 +112,7 @@ fn cells(look: &Look, store: &Store, flow: &FlowRow, wordy: bool) -> [(String, T
     let (word, tone) = match state(flow) {
         "on" => ("on", Tone::Good),
         "off" => ("off", Tone::Warn),
+        "paused" => ("paused", Tone::Warn),
         other => (other, Tone::Dim),
     };
     let state =
@@ -155,6 +156,10 @@ fn why(look: &Look, store: &Store, flow: &FlowRow) -> (String, Tone) {
     }
     if !flow.enabled {
         return ("off: it takes no events, held ones wait; s lets it take them again".to_owned(), Tone::Warn);
+    }
+    if flow.paused {
+        let text = format!("paused: {} events are held; `aura flow resume {}` starts them", flow.held, flow.flow);
+        return (display(&text), Tone::Warn);
     }
     if flow.draft.is_some() {
         return ("its draft differs from the published version: p publishes it".to_owned(), Tone::Calm);

@@ -1,130 +1,107 @@
-//! The filter of the list: words that must occur, `!word` that must not, `key:value` for one column.
+//! The filter of the list: the words of `aura run list --filter`, read while they are typed.
 //!
-//! Invariant: reading never fails; an unknown key is an ordinary word.
+//! Invariant: reading never fails; what is no word of a filter is a text that must occur. Words about payloads and labels
+//! are the daemon's to answer: its runs are shown as it gives them.
 
+use aura_protocol::filter::{self, Columns, Key, Op, Operand};
 use aura_protocol::rpc::RunQuery;
-use aura_protocol::run::RunState;
 
 use super::Row;
 
 /// Older runs read at a time.
 const PAGE: u32 = 500;
-/// All states.
-const STATES: &[RunState] = &[
-    RunState::Queued,
-    RunState::Running,
-    RunState::Waiting,
-    RunState::Retrying,
-    RunState::Paused,
-    RunState::InDoubt,
-    RunState::Succeeded,
-    RunState::Failed,
-    RunState::Cancelled,
-];
-
-enum Of {
-    Any,
-    State,
-    Flow,
-    Step,
-    Run,
-    Trigger,
-}
-
-struct Term {
-    not: bool,
-    of: Of,
-    text: String,
-}
 
 /// A filter that was read.
-pub struct Filter(Vec<Term>);
+pub struct Filter {
+    text: String,
+    read: filter::Filter,
+}
 
 impl Filter {
-    /// Reads the terms between blanks.
+    /// Reads the words of a text.
     #[must_use]
     pub fn read(text: &str) -> Self {
-        Self(text.split_whitespace().map(term).filter(|term| !term.text.is_empty()).collect())
+        Self { text: text.to_owned(), read: filter::Filter::typed(text) }
     }
 
-    /// What of it the daemon can look for by itself, to find older runs.
+    /// What of it the daemon looks for, to find older runs.
     #[must_use]
     pub fn query(&self, flows: &dyn Fn(&str) -> bool) -> RunQuery {
         let mut query = RunQuery { limit: PAGE, ..RunQuery::default() };
-        for term in self.0.iter().filter(|term| !term.not) {
-            match term.of {
-                Of::State if query.states.is_empty() => {
-                    let word = |state: &RunState| state.word().replace(' ', "_");
-                    query.states = STATES.iter().copied().filter(|state| word(state).contains(&term.text)).collect();
+        let mut more = false;
+        for term in &self.read.terms {
+            let text = match (&term.with, term.not) {
+                (Operand::Texts(texts), false) => texts.first().map(String::as_str).unwrap_or_default(),
+                _ => "",
+            };
+            match term.key {
+                Key::State if query.states.is_empty() && !term.not => {
+                    let fits = |name: &str| match (&term.with, term.op) {
+                        (Operand::Texts(texts), Op::Is) => texts.iter().any(|text| text == name),
+                        _ => name.contains(text),
+                    };
+                    let known = filter::STATES.iter().filter(|(name, _)| fits(name));
+                    query.states = known.map(|(_, state)| *state).collect();
                 }
-                Of::Flow if flows(&term.text) => query.flow = Some(term.text.clone()),
-                _ => {}
+                Key::Flow if flows(text) => query.flow = Some(text.to_owned()),
+                Key::Any | Key::State | Key::Flow | Key::Step | Key::Run | Key::Trigger => {}
+                _ => more = true,
             }
         }
+        // Half a word is not asked for.
+        query.filter = Some(self.text.clone()).filter(|text| more && filter::Filter::read(text).is_ok());
         query
     }
 
-    /// Whether a row passes all terms.
+    /// Whether a row passes all words that it can answer.
     #[must_use]
-    pub fn takes(&self, row: &Row<'_>) -> bool {
-        if self.0.is_empty() {
+    pub fn takes(&self, row: &Row<'_>, now_ms: i64) -> bool {
+        if self.read.terms.is_empty() {
             return true;
         }
         let columns = match row {
-            Row::Run(head) => [
-                head.state.word().replace(' ', "_"),
-                head.flow.clone(),
-                head.step.clone(),
-                head.run.to_string(),
-                head.trigger.clone(),
-            ],
-            Row::Held(row) => {
-                ["held".to_owned(), row.flow.clone(), String::new(), row.event.to_string(), row.trigger.clone()]
-            }
-        }
-        .map(|column| column.to_lowercase());
-        let [state, flow, step, run, trigger] = &columns;
-        self.0.iter().all(|term| {
-            let found = match term.of {
-                Of::Any => columns.iter().any(|column| column.contains(&term.text)),
-                Of::State => state.contains(&term.text),
-                Of::Flow => flow.contains(&term.text),
-                Of::Step => step.contains(&term.text),
-                Of::Run => run.contains(&term.text),
-                Of::Trigger => trigger.contains(&term.text),
-            };
-            found != term.not
-        })
+            Row::Run(head) => Columns::of(head, None),
+            Row::Held(row) => Columns {
+                state: "held",
+                flow: &row.flow,
+                trigger: &row.trigger,
+                id: row.event.to_string(),
+                why: &row.reason,
+                created_ms: row.delivery.received_ms,
+                ..Columns::default()
+            },
+        };
+        self.read.row(&columns, now_ms)
     }
-}
 
-fn term(word: &str) -> Term {
-    let (not, word) = word.strip_prefix('!').map_or((false, word), |rest| (true, rest));
-    let (of, text) = match word.split_once(':') {
-        Some(("state" | "s", text)) => (Of::State, text),
-        Some(("flow" | "f", text)) => (Of::Flow, text),
-        Some(("step", text)) => (Of::Step, text),
-        Some(("run" | "id", text)) => (Of::Run, text),
-        Some(("trigger" | "t", text)) => (Of::Trigger, text),
-        _ => (Of::Any, word),
-    };
-    Term { not, of, text: text.to_lowercase() }
+    /// Whether the daemon alone can answer some of its words.
+    #[must_use]
+    pub fn needs_daemon(&self) -> bool {
+        self.read.terms.iter().any(|term| matches!(term.key, Key::Payload(_) | Key::Subject | Key::Label(_)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use aura_protocol::run::RunState;
+
     use super::*;
 
     #[test]
     fn the_daemon_is_asked_for_what_it_can_look_for() {
-        let check = |text: &str, states: &[RunState], flow: Option<&str>| {
+        let check = |text: &str, states: &[RunState], flow: Option<&str>, filter: Option<&str>| {
             let query = Filter::read(text).query(&|name| name == "shop");
-            assert_eq!((query.states.as_slice(), query.flow.as_deref()), (states, flow), "{text}");
+            let said = (query.states.as_slice(), query.flow.as_deref(), query.filter.as_deref());
+            assert_eq!(said, (states, flow, filter), "{text}");
         };
-        check("", &[], None);
-        check("s:failed flow:shop mail", &[RunState::Failed], Some("shop"));
-        check("!s:failed flow:sho", &[], None);
-        check("state:in_doubt", &[RunState::InDoubt], None);
+        check("", &[], None, None);
+        check("s:failed flow:shop mail", &[RunState::Failed], Some("shop"), None);
+        check("!s:failed flow:sho", &[], None, None);
+        check("state:in_doubt", &[RunState::InDoubt], None, None);
+        check("state=failed,queued", &[RunState::Queued, RunState::Failed], None, None);
+        check("flow=shop trigger.body.id=7", &[], Some("shop"), Some("flow=shop trigger.body.id=7"));
+        check("since=1h", &[], None, Some("since=1h"));
+        check("took>", &[], None, None);
     }
 
     #[test]
@@ -132,7 +109,7 @@ mod tests {
         let store = crate::fixture::store();
         let check = |text: &str, expected: usize| {
             let filter = Filter::read(text);
-            let count = store.runs.values().filter(|head| filter.takes(&Row::Run(head))).count();
+            let count = store.runs.values().filter(|head| filter.takes(&Row::Run(head), crate::fixture::NOW)).count();
             assert_eq!(count, expected, "{text}");
         };
         let all = store.runs.len();
@@ -143,5 +120,6 @@ mod tests {
         check("flow:refund state:in_doubt", 1);
         check("REFUND !in_doubt", 2);
         check("nothing-like-that", 0);
+        check("older=100d", 0);
     }
 }

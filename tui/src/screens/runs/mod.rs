@@ -64,6 +64,10 @@ pub struct Runs {
     page: usize,
 }
 
+fn known(store: &Store, flow: &str) -> bool {
+    store.catalog.rows.contains_key(flow)
+}
+
 impl Runs {
     /// All rows that pass the filter.
     fn rows<'a>(&'a self, store: &'a Store) -> Vec<Row<'a>> {
@@ -72,7 +76,14 @@ impl Runs {
             Some(frozen) => frozen.held.iter().map(Row::Held).chain(frozen.runs.iter().map(Row::Run)).collect(),
             None => store.held.values().rev().map(Row::Held).chain(store.runs.values().rev().map(Row::Run)).collect(),
         };
-        all.into_iter().filter(|row| filter.takes(row)).collect()
+        // What only the daemon can say of a run it has said by giving it.
+        let given = filter.needs_daemon().then(|| store.older_of(&filter.query(&|name| known(store, name))).given);
+        let is_given = |row: &Row<'_>| match (&given, row) {
+            (Some(given), Row::Run(head)) => given.contains(&head.run),
+            (Some(_), Row::Held(_)) => false,
+            (None, _) => true,
+        };
+        all.into_iter().filter(|row| is_given(row) && filter.takes(row, store.now_ms)).collect()
     }
 
     fn index(&self, rows: &[Row<'_>]) -> usize {
@@ -91,11 +102,16 @@ impl Runs {
 
     /// The question for older runs, if the end of what is known is near and there may be more.
     fn older(&self, store: &Store) -> Option<Action> {
+        let filter = Filter::read(self.filter.text());
+        let mut query = filter.query(&|name| known(store, name));
+        if filter.needs_daemon() && !store.was_asked(&query) {
+            // Half a word is not asked for.
+            return query.filter.is_some().then_some(Action::Ask(Request::Older(query)));
+        }
         let rows = self.rows(store);
         if self.frozen.is_some() || self.index(&rows) + self.page.max(1) < rows.len() {
             return None;
         }
-        let mut query = Filter::read(self.filter.text()).query(&|name| store.catalog.rows.contains_key(name));
         let older = store.older_of(&query);
         query.before = Some(older.next.filter(|_| !older.asked)?);
         Some(Action::Ask(Request::Older(query)))
