@@ -203,6 +203,7 @@ impl App {
             engine,
             clock,
             tasks: tasks.clone(),
+            accounts: options.accounts.clone(),
             profile: options.profile.clone(),
             listen: address.to_string(),
             public_url: reached,

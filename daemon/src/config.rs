@@ -3,6 +3,7 @@
 //! Unknown keys are refused with their place. The commented default file and `check-config` come from the
 //! same table, so a setting without a doc sentence does not exist.
 
+use crate::accounts::Accounts;
 use std::env;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -65,6 +66,10 @@ macro_rules! options {
 options! {
     /// Everything that can be set. Sizes are bytes unless the name says otherwise, times are seconds.
     Options {
+        /// Users of this machine who may use the socket, beside the daemon's own and root, as a table:
+        /// `[accounts]` with lines `anna = { uid = 1000, role = "operator" }`, at the end of the file. Roles: owner,
+        /// admin, editor, operator, viewer, auditor.
+        accounts: Accounts = Accounts::default();
         /// Directory of the store.
         data_dir: PathBuf = paths::data_dir();
         /// Unix socket for `aura`; its directory is made with mode 0750 if it is missing.
@@ -170,6 +175,11 @@ impl Setting for PathBuf {
 impl Setting for Vec<String> {
     fn read(text: &str) -> Result<Self, String> {
         Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+}
+impl Setting for Accounts {
+    fn read(text: &str) -> Result<Self, String> {
+        Self::read(text)
     }
 }
 impl Setting for bool {
@@ -287,6 +297,9 @@ pub fn check(options: &Options) -> Result<(), Stop> {
                 return refuse(name, &format!("has `{}`, which is no address or network", display(entry)));
             }
         }
+    }
+    if let Err(why) = options.accounts.check() {
+        return refuse("accounts", &why);
     }
     if options.http_rate > 1_000_000 {
         return refuse("http_rate", "must not be more than 1000000");

@@ -3,6 +3,7 @@
 //! [`app`] builds the services in order and reads like a table of contents; [`catalog`] holds flows and
 //! connections; [`engine`] runs flows; [`http`] is the door for providers; [`rpc`] serves the client.
 
+pub mod accounts;
 pub mod app;
 pub mod args;
 pub mod catalog;

@@ -83,7 +83,12 @@ pub async fn serve(
     notify::ready(&format!("locked: {why}"));
     let at_socket = locked.clone();
     let session = move |peer| Offered::Closed(Session { locked: at_socket.clone(), peer });
-    tasks.spawn(socket::serve_with(places.rpc.listener()?, tasks.clone(), sink.clone(), session));
+    tasks.spawn(socket::serve_with(
+        places.rpc.listener()?,
+        tasks.clone(),
+        (sink.clone(), options.accounts.clone()),
+        session,
+    ));
     tasks.spawn(door(places.hooks()?, tasks.clone()));
     if let Some((listener, _)) = places.api()? {
         tasks.spawn(door(listener, tasks.clone()));

@@ -5,6 +5,8 @@
 //! must agree on stands here once. Start with [`flow`] (what people write), [`run`] (what happens) and
 //! [`rpc`] (what clients may ask).
 
+pub mod approval;
+pub mod business;
 mod bytes;
 pub mod descriptor;
 pub mod error;

@@ -15,6 +15,7 @@ pub use views::{
     Activity, EventPage, EventQuery, FlowActivity, LastRun, RunPage, SettingRow, Settings, WebhookTest, WebhookTested,
 };
 
+use crate::approval::Question;
 use crate::descriptor::Connector;
 use crate::error::{Code, WireError};
 use crate::event::EventRow;
@@ -42,6 +43,21 @@ pub enum Role {
     Admin,
     /// Everything, keys and backup included.
     Owner,
+}
+
+impl Role {
+    /// As settings and flows write it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auditor => "auditor",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Editor => "editor",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
 }
 
 /// Who calls, for which tenant; with an id that makes a repeat safe.
@@ -208,6 +224,12 @@ service! {
     run_resolve / RunResolve(RunResolve) -> RunHead: Operator;
     /// Gives a step what it waits for.
     run_signal / RunSignal(RunSignal) -> RunHead: Operator;
+    /// Decides about what a step asks people.
+    run_vote / RunVote(RunVote) -> RunHead: Viewer;
+    /// Has somebody else decide instead.
+    run_delegate / RunDelegate(RunDelegate) -> RunHead: Viewer;
+    /// What a run asks people now.
+    run_asks / RunAsks(RunRef) -> Vec<Question>: Viewer;
     /// Held, dropped and repeated events, newest first, in pages.
     event_list / EventList(EventQuery) -> EventPage: Viewer;
     /// One event that has a row of its own.
@@ -515,6 +537,34 @@ pub struct RunSignal {
     pub step: String,
     /// What it is given.
     pub data: Value,
+}
+
+/// `aura approve` and `aura reject`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunVote {
+    /// Run.
+    pub run: RunRef,
+    /// The step that asks.
+    pub step: String,
+    /// Yes or no.
+    pub approve: bool,
+    /// The hash of what was seen.
+    pub hash: String,
+    /// What was filled in.
+    pub form: Value,
+    /// Why, in words.
+    pub comment: String,
+}
+
+/// `aura run delegate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunDelegate {
+    /// Run.
+    pub run: RunRef,
+    /// The step that asks.
+    pub step: String,
+    /// The account that is asked instead.
+    pub to: String,
 }
 
 /// An endpoint of a trigger.

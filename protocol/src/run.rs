@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{Ask, Vote};
 use crate::event::Delivery;
 use crate::flow::Effect;
 use crate::ids::{EventId, FlowId, RunId};
@@ -246,7 +247,7 @@ pub enum Resolution {
 }
 
 /// What a step waits for from outside.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaited {
     /// Whoever has its address calls it.
@@ -258,6 +259,8 @@ pub enum Awaited {
         /// Which of its events: what their key must be, as canonical JSON.
         key: String,
     },
+    /// People decide.
+    People(Box<Ask>),
     /// A run of another flow ends.
     Run {
         /// Which.
@@ -453,6 +456,27 @@ pub enum Record {
         /// The step waits for its end.
         waits: bool,
     },
+    /// Somebody decided about what a step asks.
+    Voted {
+        /// The step.
+        path: String,
+        /// The decision.
+        vote: Vote,
+    },
+    /// Whoever was asked asks somebody else instead.
+    Delegated {
+        /// The step.
+        path: String,
+        /// Who was asked.
+        by: String,
+        /// Who is asked instead.
+        to: String,
+    },
+    /// Nobody decided in time, so others are asked too.
+    Escalated {
+        /// The step.
+        path: String,
+    },
     /// What a step waits for came, or came early and is kept until the step waits for it.
     Signalled {
         /// The step.
@@ -575,6 +599,9 @@ impl Record {
             | Self::Awaiting { path, .. }
             | Self::Signalled { path, .. }
             | Self::Called { path, .. }
+            | Self::Voted { path, .. }
+            | Self::Escalated { path }
+            | Self::Delegated { path, .. }
             | Self::TimerFired { path }
             | Self::InDoubt { path, .. }
             | Self::Resolved { path, .. }

@@ -163,6 +163,13 @@ pub enum InboxRow {
         /// Why.
         reason: String,
     },
+    /// A flow is to take an event that came from inside: of an `emit` step, or of a run that failed.
+    Event {
+        /// Which.
+        flow: FlowId,
+        /// The event, with the id of its trigger.
+        delivery: Box<Delivery>,
+    },
     /// A run that a step of it called has ended.
     Returned {
         /// The step.

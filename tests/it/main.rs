@@ -13,6 +13,7 @@
 
 mod disk_faults;
 mod disk_full;
+mod e2e_approvals;
 mod e2e_backlog;
 mod e2e_backup;
 mod e2e_calls;
@@ -22,15 +23,18 @@ mod e2e_control;
 mod e2e_data;
 mod e2e_door;
 mod e2e_effects;
+mod e2e_emitted;
 mod e2e_escapes;
 mod e2e_flow_control;
 mod e2e_flows;
 mod e2e_items;
+mod e2e_layouts;
 mod e2e_limits;
 mod e2e_many;
 mod e2e_operate;
 mod e2e_operations;
 mod e2e_packed;
+mod e2e_redact;
 mod e2e_remote;
 mod e2e_schedules;
 mod e2e_scopes;

@@ -5,7 +5,7 @@
 
 use aura_protocol::Value;
 use aura_protocol::ids::{FlowId, RunId};
-use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery};
+use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery, RunVote};
 use aura_protocol::run::Resolution;
 
 use crate::cli::output::json_line;
@@ -41,6 +41,10 @@ pub enum Request {
     Cancel(RunId),
     /// Decide about a step in doubt.
     Resolve(RunId, String, Resolution),
+    /// Read what a run asks people.
+    Asks(RunId),
+    /// Decide about it.
+    Vote(Box<RunVote>),
     /// Read older runs.
     Older(RunQuery),
     /// Read all flows and what they did lately.
@@ -64,6 +68,7 @@ impl Request {
         let json = |value: &Value| quoted(&json_line(value).unwrap_or_default());
         Some(match self {
             Self::Watch(_) | Self::Payload(_) => return None,
+            Self::Asks(run) => format!("approve {run} --show"),
             Self::Run(run) => format!("run show {run}"),
             Self::Find(part) => format!("run show {}", quoted(part)),
             Self::Cancel(run) => format!("run cancel {run} --reason 'cancelled on the screen'"),
@@ -75,6 +80,17 @@ impl Request {
                     Resolution::Fail => "--fail".to_owned(),
                 };
                 format!("run resolve {run} {} {how}", quoted(step))
+            }
+            Self::Vote(vote) => {
+                let word = if vote.approve { "approve" } else { "reject" };
+                let mut line = format!("{word} {} {} --hash {}", vote.run.0, quoted(&vote.step), vote.hash);
+                if !vote.form.is_null() {
+                    line.push_str(&format!(" --form {}", json(&vote.form)));
+                }
+                if !vote.comment.is_empty() {
+                    line.push_str(&format!(" --comment {}", quoted(&vote.comment)));
+                }
+                line
             }
             Self::Older(query) => {
                 let mut line = format!("run list --limit {}", query.limit);
@@ -107,7 +123,10 @@ impl Request {
     /// It changes something.
     #[must_use]
     pub fn decides(&self) -> bool {
-        matches!(self, Self::Cancel(_) | Self::Resolve(..) | Self::Switch(..) | Self::Publish(_) | Self::Start(..))
+        matches!(
+            self,
+            Self::Cancel(_) | Self::Resolve(..) | Self::Vote(_) | Self::Switch(..) | Self::Publish(_) | Self::Start(..)
+        )
     }
 }
 
@@ -167,6 +186,15 @@ mod tests {
             Request::Resolve(run, "charge".into(), Resolution::Done(output.clone())),
             Request::Resolve(run, "charge".into(), Resolution::Retry),
             Request::Resolve(run, "charge".into(), Resolution::Fail),
+            Request::Asks(run),
+            Request::Vote(Box::new(RunVote {
+                run: aura_protocol::rpc::RunRef(run.to_string()),
+                step: "ask[it's]".into(),
+                approve: true,
+                hash: "abc".into(),
+                form: output.clone(),
+                comment: "it's fine".into(),
+            })),
             Request::Older(RunQuery {
                 flow: Some("a".into()),
                 states,

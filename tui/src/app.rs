@@ -29,6 +29,7 @@ use crate::widgets::filter::FilterField;
 use crate::widgets::foot;
 use crate::widgets::overlay::{Overlay, Then};
 use crate::widgets::palette::Around;
+use crate::widgets::vote::VoteDialog;
 
 #[cfg(test)]
 pub use terminal::Hands;
@@ -174,6 +175,16 @@ impl App {
                 self.dirty |= self.store.apply(*reply);
                 if let Some(run) = self.store.found.take() {
                     self.go(Place::Run(run), &mut todos);
+                }
+                if let Some((run, questions)) = self.store.asked.take()
+                    && self.place == Place::Run(run)
+                    && self.overlay.is_none()
+                {
+                    match self.run.chosen(questions) {
+                        Some(question) => self.overlay = Some(Overlay::Vote(Box::new(VoteDialog::new(question)))),
+                        None => drop(self.store.say("no step of this run asks people")),
+                    }
+                    self.dirty = true;
                 }
                 if let (true, Place::Run(run)) = (std::mem::take(&mut self.store.detail_stale), self.place) {
                     todos.push(Todo::Ask(Request::Run(run)));

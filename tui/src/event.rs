@@ -3,6 +3,7 @@
 //! Invariant: whatever changes what is shown arrives here; nothing else draws.
 
 use aura_protocol::WireError;
+use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{
     Activity, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery, PayloadWindow, RunDetail, RunPage, RunQuery,
@@ -59,6 +60,8 @@ pub enum Reply {
     Started(Box<RunHead>),
     /// A run with its journal.
     Run(Box<RunDetail>),
+    /// What a run asks people.
+    Asks(RunId, Vec<Question>),
     /// A run was found by a part of its id.
     Found(RunId),
     /// A window of a payload.

@@ -250,6 +250,15 @@ impl Handler for Fake {
     async fn run_resolve(&self, _: Actor, _: RunResolve) -> Result<RunHead, WireError> {
         Err(WireError::new(Code::Conflict, "this step is not in doubt"))
     }
+    async fn run_vote(&self, _: Actor, _: RunVote) -> Result<RunHead, WireError> {
+        Err(WireError::new(Code::Conflict, "this step asks nobody"))
+    }
+    async fn run_delegate(&self, _: Actor, _: RunDelegate) -> Result<RunHead, WireError> {
+        Err(WireError::new(Code::Conflict, "this step asks nobody"))
+    }
+    async fn run_asks(&self, _: Actor, _: RunRef) -> Result<Vec<aura_protocol::approval::Question>, WireError> {
+        Ok(Vec::new())
+    }
     async fn run_signal(&self, _: Actor, _: RunSignal) -> Result<RunHead, WireError> {
         Err(WireError::new(Code::Conflict, "this step does not wait any more"))
     }

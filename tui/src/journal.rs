@@ -79,6 +79,14 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
             let until = until_ms.map(|until| format!(", {} at most", times::took(until - at_ms))).unwrap_or_default();
             (Info, format!("step {path} waits for {}{until}", awaited(what)))
         }
+        Record::Voted { path, vote } => {
+            let said = if vote.approve { "approved" } else { "rejected" };
+            let why = if vote.comment.is_empty() { String::new() } else { format!(": {}", vote.comment) };
+            let via = if vote.via.is_empty() { String::new() } else { format!(" by {}", vote.via) };
+            (Info, format!("{} {said} step {path}{via}{why}", vote.by))
+        }
+        Record::Delegated { path, by, to } => (Info, format!("{by} has {to} decide about step {path}")),
+        Record::Escalated { path } => (Warn, format!("step {path} asks others too")),
         Record::Called { path, run, flow, waits, .. } => {
             let how = if *waits { "and waits for it" } else { "and goes on" };
             (Info, format!("step {path} began {run} of {flow} {how}"))
@@ -135,6 +143,7 @@ fn awaited(what: &Awaited) -> String {
     match what {
         Awaited::Callback => "its callback".to_owned(),
         Awaited::Event { trigger, .. } => format!("an event of {trigger}"),
+        Awaited::People(ask) => format!("approval by {}", ask.approvers.join(", ")),
         Awaited::Run { run, flow } => format!("{run} of {flow}"),
     }
 }
@@ -287,6 +296,12 @@ impl Step {
                 self.note = display(&format!("waits for {}", awaited(what)));
                 self.spans.push(span("wait".to_owned(), at_ms, *until_ms, StepState::Waiting));
             }
+            Record::Voted { vote, .. } => {
+                let said = if vote.approve { "approved" } else { "rejected" };
+                let before = if self.note.is_empty() { String::new() } else { format!("{}; ", self.note) };
+                self.note = display(&format!("{before}{} {said}", vote.by));
+            }
+            Record::Delegated { by, to, .. } => self.note = display(&format!("{by} has {to} decide")),
             Record::Called { run, flow, waits: true, .. } => {
                 self.state = StepState::Waiting;
                 self.note = display(&format!("waits for {run} of {flow}"));

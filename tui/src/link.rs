@@ -300,6 +300,15 @@ impl Link {
                 let answer = rpc.run_cancel(context, call, cancel).await;
                 self.handed(answer).await?.map(|head| Reply::Took(Box::new(head), "asked to cancel"))
             }
+            Request::Asks(run) => {
+                let answer = rpc.run_asks(context, call, RunRef(run.to_string())).await;
+                self.handed(answer).await?.map(|asked| Reply::Asks(run, asked))
+            }
+            Request::Vote(vote) => {
+                let what = if vote.approve { "approved" } else { "rejected" };
+                let answer = rpc.run_vote(context, call, *vote).await;
+                self.handed(answer).await?.map(|head| Reply::Took(Box::new(head), what))
+            }
             Request::Resolve(run, step, resolution) => {
                 let resolve = RunResolve { run: RunRef(run.to_string()), step, resolution };
                 let answer = rpc.run_resolve(context, call, resolve).await;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use aura_protocol::WireError;
+use aura_protocol::approval::Question;
 use aura_protocol::event::{EventRow, EventState};
 use aura_protocol::ids::{EventId, RunId};
 use aura_protocol::rpc::{PayloadQuery, RunDetail, RunQuery, StatusReply};
@@ -91,6 +92,8 @@ pub struct Store {
     pub detail_stale: bool,
     /// A run was found by a part of its id.
     pub found: Option<RunId>,
+    /// A run told what it asks people.
+    pub asked: Option<(RunId, Vec<Question>)>,
     /// Where older runs begin, by question; the empty one is of all runs.
     pub older: BTreeMap<String, Older>,
     /// Flows.
@@ -118,6 +121,7 @@ impl Default for Store {
             version: 0,
             detail_stale: false,
             found: None,
+            asked: None,
             older: BTreeMap::new(),
             catalog: Catalog::default(),
             events: Events::default(),
@@ -200,6 +204,10 @@ impl Store {
                 self.detail = Some(*detail);
                 self.detail_stale = false;
                 true
+            }
+            Reply::Asks(run, asked) => {
+                self.asked = Some((run, asked));
+                false
             }
             Reply::Found(run) => {
                 self.found = Some(run);

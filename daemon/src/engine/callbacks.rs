@@ -33,6 +33,11 @@ impl Links for DoorLinks {
         let code = BASE64.encode([run.bytes().as_slice(), &mac, path.as_bytes()].concat());
         format!("{}/c/{code}", self.base.trim_end_matches('/'))
     }
+
+    fn approval(&self, run: RunId, path: &str, account: &str) -> String {
+        let token = super::asked::token(&self.store, self.tenant, run, path, account);
+        format!("{}/a/{token}", self.base.trim_end_matches('/'))
+    }
 }
 
 fn mac(store: &Store, tenant: TenantId, run: RunId, path: &str) -> [u8; 16] {

@@ -224,6 +224,10 @@ impl Driver {
             drop(place);
             return self.make_kv(tenant, run, &path, attempt, &input).await;
         }
+        if step.kind.emits() {
+            drop(place);
+            return self.make_emit(tenant, run, &path, attempt, &input).await;
+        }
         if step.kind.calls_flow() {
             drop(place);
             return self.make_child(tenant, run, &path, attempt, &input).await;

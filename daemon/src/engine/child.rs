@@ -17,8 +17,8 @@ use super::core::{Input, Moment};
 use super::driver::{Cell, Done, Driver, EngineError, Live, lock};
 use super::intake::{Creation, Submitted};
 
-/// Calls may nest so deep; a flow that calls itself for ever ends here.
-const DEPTH_MAX: u32 = 32;
+/// Calls and events may lead to one another so often; a flow that calls itself for ever ends here.
+pub(crate) const DEPTH_MAX: u32 = 32;
 
 impl Driver {
     /// Begins the run that a step calls.
@@ -47,7 +47,8 @@ impl Driver {
             let message = format!("the flow {shown} cannot be called; give it a trigger `on: called`");
             return self.transition(tenant, caller, refuse(ErrorClass::Invalid, message), Txn::new()).await.map(drop);
         };
-        let depth = self.depth(tenant, caller)?.saturating_add(1);
+        let (depth, begun_by) = self.led_to(tenant, caller)?;
+        let depth = depth.saturating_add(1);
         if depth > DEPTH_MAX {
             let message = format!("calls nest deeper than {DEPTH_MAX}");
             return self.transition(tenant, caller, refuse(ErrorClass::Invalid, message), Txn::new()).await.map(drop);
@@ -63,15 +64,17 @@ impl Driver {
         let moment = self.moment();
         let run = self.new_run(&moment);
         let given = input.get("input").cloned().unwrap_or_default();
+        let mut headers = vec![
+            ("content-type".to_owned(), "application/json".to_owned()),
+            ("by".to_owned(), format!("{caller} {path}")),
+        ];
+        headers.extend(begun_by.map(|by| ("starter".to_owned(), by)));
         let delivery = Delivery {
             event: EventId::from_bytes(self.new_run(&moment).bytes()),
             trigger: trigger.id.clone(),
             method: "CALL".to_owned(),
             query: String::new(),
-            headers: vec![
-                ("content-type".to_owned(), "application/json".to_owned()),
-                ("by".to_owned(), format!("{caller} {path}")),
-            ],
+            headers,
             body: given.to_json().into_bytes(),
             blob: None,
             received_ms: moment.now_ms,
@@ -133,19 +136,6 @@ impl Driver {
         }
     }
 
-    /// How many calls deep a run is.
-    fn depth(&self, tenant: TenantId, run: RunId) -> Result<u32, EngineError> {
-        let cell = self.cell(run);
-        let mut place = lock(&cell);
-        if place.is_none() {
-            *place = Some(self.load(tenant, run)?);
-        }
-        let started = place.as_ref().and_then(|live| live.state.started.clone());
-        drop(place);
-        self.forget_idle(run, cell);
-        Ok(started.and_then(|started| started.caller.as_ref().map(|caller| caller.depth)).unwrap_or(0))
-    }
-
     /// Notes of a transition for other runs: to the caller of a run that ended, to children nobody waits for.
     pub(crate) fn notes(
         &self,
@@ -184,13 +174,14 @@ impl Driver {
     pub(crate) fn deliver(self: &Arc<Self>, tenant: TenantId, note: Note) {
         let Note { to, key, row } = note;
         let mut taken = Txn::new();
-        taken.delete(Table::Inbox, key);
+        taken.delete(Table::Inbox, key.clone());
         match row {
             InboxRow::Cancel { by, reason } => self.spawn_transition(tenant, to, Input::Cancel { by, reason }, taken),
             InboxRow::Returned { path, run, output, error } => {
                 let outcome = error.map_or(Ok(output), Err);
                 self.spawn_transition(tenant, to, Input::Returned { path, run, outcome }, taken);
             }
+            InboxRow::Event { flow, delivery } => self.spawn_taken(tenant, key, flow, *delivery),
             InboxRow::Meet { .. } => {}
         }
     }

@@ -5,13 +5,14 @@
 //! driver's handle of the store is dead and another driver reads what is true ([`super::Engine::renew`]).
 //! Lock order: intake, gate, kv, map of runs, one run, backlog; what is held back may be locked within any.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aura_protocol::approval::MayNot;
 use aura_protocol::flow::{Effect, Span};
 use aura_protocol::run::{Blocked, Record, RunHead, RunState as State, Transition};
-use aura_protocol::{FlowId, RunId, TenantId, WireError};
+use aura_protocol::{EventId, FlowId, RunId, TenantId, WireError};
 use aura_storage::rows::{LiveRow, TimerRow, journal_key, run_key, timer_key};
 use aura_storage::{CommitError, Key, ReadError, Receipt, Table, TailEntry, Txn};
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -62,7 +63,9 @@ impl From<EngineError> for WireError {
         use aura_protocol::Code;
         let code = match &error {
             EngineError::NotFound(_) | EngineError::Refused(Refused::UnknownStep(_)) => Code::NotFound,
-            EngineError::Refused(Refused::NoWait(_) | Refused::TooMuch(_)) => Code::Invalid,
+            EngineError::Refused(Refused::MayNot(_, MayNot::Decided)) => Code::Conflict,
+            EngineError::Refused(Refused::MayNot(..)) => Code::Forbidden,
+            EngineError::Refused(Refused::NoWait(_) | Refused::AsksNobody(_) | Refused::TooMuch(_)) => Code::Invalid,
             EngineError::Refused(_) | EngineError::Commit(CommitError::Conflict(_)) => Code::Conflict,
             EngineError::Read(ReadError::Corrupt { .. }) => Code::Corrupt,
             EngineError::Full | EngineError::Commit(CommitError::Io(_) | CommitError::Reopened) => Code::Busy,
@@ -179,6 +182,8 @@ pub(crate) struct Driver {
     pub admission: Admission,
     /// Keys under which somebody looks for runs that wait and for events, and who is to be seen by another look.
     pub meeting: Mutex<HashMap<[u8; 16], Vec<[u8; 16]>>>,
+    /// Events from inside that are being taken.
+    pub taking: Mutex<HashSet<EventId>>,
     pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
     pub stopping: CancellationToken,
     /// Its memory is given up: calls at work are dropped, their answers could not be recorded.
@@ -226,6 +231,7 @@ impl Driver {
             backlog,
             admission: Admission::new(),
             meeting: Mutex::default(),
+            taking: Mutex::default(),
             replies: Mutex::default(),
             stopping: CancellationToken::new(),
             retired: CancellationToken::new(),
@@ -457,7 +463,10 @@ impl Driver {
         let mut out = step(&live.plan, &mut live.state, input, &moment, &keys)?;
         let kept = session.end()?;
         let (timer, head) = (live.timer, head(live));
-        let notes = self.notes(live, &out.records, std::mem::take(&mut out.children), txn)?;
+        let mut notes = self.notes(live, &out.records, std::mem::take(&mut out.children), txn)?;
+        if head.state == State::Failed {
+            notes.extend(self.tell_failure(live, &out.records, txn)?);
+        }
         let mut meets = Vec::new();
         if live.plan.awaits_events {
             meets = self.awaits(live, &out.records, txn)?;

@@ -267,6 +267,9 @@ impl Driver {
         let alone = policies.dedupe.is_none() && policies.debounce.is_none() && !self.holds_back(&intake.flow);
         let mut rows = (!alone).then(|| lock(&self.held));
         let mut txn = Txn::new();
+        if let Some(note) = intake.note {
+            txn.delete(Table::Inbox, note);
+        }
         if let Some((hash, _)) = policies.dedupe
             && let Some(first) = store.dedupe_find(tenant, &hash, now)
         {

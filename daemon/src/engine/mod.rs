@@ -4,6 +4,7 @@
 //! nothing of its insides.
 
 mod admission;
+mod asked;
 mod backlog;
 pub mod blobs;
 mod callbacks;
@@ -12,6 +13,7 @@ mod carried;
 mod child;
 pub mod core;
 mod driver;
+mod emitted;
 mod force;
 mod gate;
 mod held;
@@ -36,14 +38,15 @@ use aura_protocol::flow::Flow;
 use aura_protocol::rpc::{Actor, ScheduleInfo};
 use aura_protocol::run::{Resolution, RunHead, RunState};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
-use aura_storage::Store;
 use aura_storage::rows::ConnectionRecord;
+use aura_storage::{Key, Store};
 
 use crate::clock::Clock;
 use crate::hold::Hold;
 use crate::room::{Room, Tight};
 use crate::runner::pool::Pool;
 pub use admission::Asking;
+pub use asked::{Opened, VotedBy};
 pub use callbacks::CalledBack;
 use carried::CarriedOn;
 use core::Input;
@@ -132,6 +135,8 @@ pub struct Intake {
     pub shown: Value,
     /// The sender's own id of this delivery (scheme's header, or `Idempotency-Key`), for dedupe by default.
     pub delivery_id: Option<String>,
+    /// The row of the inbox that brought it; it goes with what becomes of the event.
+    pub note: Option<Key>,
 }
 
 /// What the sender hears.
@@ -394,17 +399,23 @@ impl Engine {
         self.detached(|driver| async move { driver.decide_once(tenant, run, signal, request).await }).await
     }
 
+    /// Whether something from outside can be taken now.
+    fn may_take(&self) -> Result<(), Refusal> {
+        if let Some(why) = self.0.deps.hold.why() {
+            return Err(Refusal::Held { retry_after_s: why.retry_after_s() });
+        }
+        match self.0.deps.room.tight() {
+            Some(why) => Err(Refusal::NoRoom(why)),
+            None => Ok(()),
+        }
+    }
+
     /// Somebody called the address of a wait.
     ///
     /// # Errors
     /// Busy, no room or store failure: then nothing is promised.
     pub async fn called_back(&self, code: String, data: Value) -> Result<CalledBack, Refusal> {
-        if let Some(why) = self.0.deps.hold.why() {
-            return Err(Refusal::Held { retry_after_s: why.retry_after_s() });
-        }
-        if let Some(why) = self.0.deps.room.tight() {
-            return Err(Refusal::NoRoom(why));
-        }
+        self.may_take()?;
         if no_references(&data).is_err() {
             return Ok(CalledBack::Unknown);
         }

@@ -40,6 +40,18 @@ pub enum Refused {
     /// The time of a callback is over: 410.
     #[error("nobody waits for this call any more")]
     Over,
+    /// A decision that was taken, or is not asked for any more: 410.
+    #[error("this was decided, or is not asked any more")]
+    Decided,
+    /// A link whose step has not begun: 409.
+    #[error("this is not asked yet; open the link again later")]
+    NotYet,
+    /// A decision about something else than is asked: 409.
+    #[error("what is asked has changed since it was shown; open the link again")]
+    Changed,
+    /// Whose link it is may not decide: 403.
+    #[error("{0}")]
+    MayNot(String),
     /// Too many bytes: 413.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
@@ -76,9 +88,10 @@ impl Refused {
     fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::OtherEvent(_) => StatusCode::NOT_FOUND,
-            Self::Over => StatusCode::GONE,
+            Self::Over | Self::Decided => StatusCode::GONE,
+            Self::NotYet | Self::Changed => StatusCode::CONFLICT,
             Self::Unproved => StatusCode::UNAUTHORIZED,
-            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Denied | Self::MayNot(_) => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -93,8 +106,8 @@ impl Refused {
     fn code(&self) -> Code {
         match self {
             Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
-            Self::Over => Code::Conflict,
-            Self::Unproved | Self::Denied => Code::Forbidden,
+            Self::Over | Self::Decided | Self::NotYet | Self::Changed => Code::Conflict,
+            Self::Unproved | Self::Denied | Self::MayNot(_) => Code::Forbidden,
             Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded(_) | Self::Slow => Code::Invalid,
             Self::Busy(_)
             | Self::Held(_)

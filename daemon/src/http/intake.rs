@@ -159,7 +159,8 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
         received_ms: now_ms,
     };
     let shown = delivery.to_trigger_with(json);
-    let intake = Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, shown, delivery_id };
+    let tenant = TenantId::DEFAULT;
+    let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, note: None };
     // The engine goes on with what it began even if this sender hangs up.
     let answer = door.engine.accept(intake, asking).await?;
     drop((place, waits));

@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod answer;
 pub mod api;
+pub mod approve;
 pub mod body;
 pub mod callback;
 pub mod counters;
@@ -172,6 +173,7 @@ impl Door {
             .route("/hooks/{tenant}/{flow}/{trigger}", any(intake::named))
             .route("/webhooks/{provider}/{flow}", any(intake::provider))
             .route("/c/{code}", any(callback::callback))
+            .route("/a/{token}", any(approve::approve))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .fallback(|| async { answer::Refused::NotFound.into_response() })

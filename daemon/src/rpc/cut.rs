@@ -4,7 +4,7 @@
 //! their beginning.
 
 use aura_protocol::Value;
-use aura_protocol::run::{Record, RunHead, StepError, Transition};
+use aura_protocol::run::{Awaited, Record, RunHead, StepError, Transition};
 
 /// Payloads over this many bytes are cut in replies.
 pub const PAYLOAD_MAX: usize = 16 * 1024;
@@ -96,7 +96,11 @@ fn cut_record(record: &mut Record, max: usize) {
             value(input, max);
             draws.truncate(100);
         }
-        Record::Completed { output, .. } | Record::Handled { output, .. } => value(output, max),
+        Record::Completed { output, .. } | Record::Handled { output, .. } | Record::Signalled { data: output, .. } => {
+            value(output, max);
+        }
+        Record::Awaiting { what: Awaited::People(ask), .. } => value(&mut ask.form, max),
+        Record::Voted { vote, .. } => value(&mut vote.form, max),
         Record::Listed { items, keys, .. } => {
             // How many there are stays.
             if items.iter().map(Value::weight).sum::<usize>() > max {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use aura_protocol::event::EventRow;
 use aura_protocol::run::{Record, RunHead, Transition};
 use aura_protocol::upkeep::{ExportPage, ExportQuery};
-use aura_protocol::{BlobRef, Code, RunId, TenantId, Value, WireError, wire};
+use aura_protocol::{BlobRef, Code, TenantId, Value, WireError, wire};
 use aura_storage::rows::{journal_key, run_key};
 use aura_storage::{Key, Table};
 
 use crate::catalog::unreadable;
-use crate::rpc::{Shared, cut};
+use crate::rpc::{Shared, cut, runs};
 
 /// Bytes of lines after which a window ends.
 const WINDOW_BYTES: usize = 1024 * 1024;
@@ -119,7 +119,7 @@ fn runs(
                     cut::head(&mut head, cut::HEAD_TEXT_MAX);
                     window.add("run", &[], &head)?;
                 }
-                if let Some(next) = journal(shared, head.run, number, &mut window)? {
+                if let Some(next) = journal(shared, &head, number, &mut window)? {
                     return Ok(window.ends_at(Some(format!("r:{}:{next}", key.hex()))));
                 }
             }
@@ -136,7 +136,8 @@ fn runs(
 }
 
 /// Transitions from a number on; gives the number to go on with if the window is full.
-fn journal(shared: &Shared, run: RunId, from: u64, window: &mut Window) -> Result<Option<u64>, WireError> {
+fn journal(shared: &Shared, head: &RunHead, from: u64, window: &mut Window) -> Result<Option<u64>, WireError> {
+    let (run, redacted) = (head.run, runs::redacted(shared, head));
     let (mut from, to) = (journal_key(TENANT, run, from), run_key(TENANT, run).after_prefix());
     loop {
         let rows: Vec<(Key, Transition)> =
@@ -144,7 +145,7 @@ fn journal(shared: &Shared, run: RunId, from: u64, window: &mut Window) -> Resul
         let more = rows.len() == ROWS;
         for (key, transition) in rows {
             let next = transition.number + 1;
-            let mut shown = cut::transition(whole(shared, transition)?, PAYLOAD_MAX);
+            let mut shown = cut::transition(runs::hidden(&redacted, whole(shared, transition)?), PAYLOAD_MAX);
             if serde_json::to_string(&shown).is_ok_and(|line| line.len() > LINE_BYTES) {
                 shown = cut::transition(shown, cut::PAYLOAD_MAX);
             }

@@ -3,15 +3,16 @@
 //! A session knows who is at the other end of its socket; what the call says about itself is only a name
 //! for the record.
 
+use aura_protocol::approval::Question;
 use aura_protocol::descriptor::Connector;
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
     FlowApply, FlowDetail, FlowEnable, FlowPause, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery,
-    PayloadWindow, Removed, Role, RunCancel, RunDelete, RunDetail, RunForceFinish, RunPage, RunPause, RunQuery, RunRef,
-    RunResolve, RunSignal, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest,
-    WebhookTested,
+    PayloadWindow, Removed, Role, RunCancel, RunDelegate, RunDelete, RunDetail, RunForceFinish, RunPage, RunPause,
+    RunQuery, RunRef, RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply,
+    Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -115,6 +116,15 @@ impl Handler for Session {
     }
     async fn run_resolve(&self, actor: Actor, request: RunResolve) -> Result<RunHead, WireError> {
         runs::resolve(&self.service, actor, request).await
+    }
+    async fn run_vote(&self, actor: Actor, request: RunVote) -> Result<RunHead, WireError> {
+        runs::vote(&self.service, actor, request).await
+    }
+    async fn run_delegate(&self, actor: Actor, request: RunDelegate) -> Result<RunHead, WireError> {
+        runs::delegate(&self.service, actor, request).await
+    }
+    async fn run_asks(&self, actor: Actor, run: RunRef) -> Result<Vec<Question>, WireError> {
+        runs::asks(&self.service, actor, run).await
     }
     async fn run_signal(&self, actor: Actor, request: RunSignal) -> Result<RunHead, WireError> {
         runs::signal(&self.service, actor, request).await

@@ -32,6 +32,7 @@ use aura_protocol::{Code, WireError};
 use aura_storage::Store;
 use tokio::sync::watch as channel;
 
+use crate::accounts::Accounts;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub clock: Clock,
     /// Tasks that must not end with their client.
     pub tasks: Tasks,
+    /// Who may use the socket.
+    pub accounts: Accounts,
     /// Name of this daemon on screen.
     pub profile: String,
     /// Address of the door.

@@ -1,7 +1,8 @@
 //! Who is at the other end of the socket: told by the kernel, never by the call.
 //!
-//! The daemon's own user and root are owners; everybody else is refused until there are accounts.
+//! The daemon's own user and root are owners; everybody else needs an account in the settings.
 
+use crate::accounts::Accounts;
 use aura_protocol::rpc::Role;
 use aura_protocol::{Code, WireError};
 use tokio::net::UnixStream;
@@ -29,17 +30,23 @@ pub enum Standing {
 impl Peer {
     /// The client of a connection.
     #[must_use]
-    pub fn of(stream: &UnixStream) -> Self {
+    pub fn of(stream: &UnixStream, accounts: &Accounts) -> Self {
         let Ok(peer) = stream.peer_cred() else {
             return Self { account: "unknown".to_owned(), standing: Standing::Stranger };
         };
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        Self::judged(peer.uid(), rustix::process::geteuid().as_raw(), &passwd)
+        Self::judged(peer.uid(), rustix::process::geteuid().as_raw(), &passwd, accounts)
     }
 
-    fn judged(uid: u32, daemon: u32, passwd: &str) -> Self {
-        let account = account(uid, passwd).unwrap_or_else(|| format!("uid {uid}"));
-        let standing = if uid == daemon || uid == 0 { Standing::Has(Role::Owner) } else { Standing::Stranger };
+    fn judged(uid: u32, daemon: u32, passwd: &str, accounts: &Accounts) -> Self {
+        let named = accounts.of(uid);
+        let account = named.map(|(name, _)| name.to_owned()).or_else(|| account(uid, passwd));
+        let account = account.unwrap_or_else(|| format!("uid {uid}"));
+        let standing = match named {
+            _ if uid == daemon || uid == 0 => Standing::Has(Role::Owner),
+            Some((_, role)) => Standing::Has(role),
+            None => Standing::Stranger,
+        };
         Self { account, standing }
     }
 
@@ -52,9 +59,9 @@ impl Peer {
             Standing::Has(role) => Ok(role),
             Standing::Stranger => Err(WireError::new(
                 Code::Forbidden,
-                format!("{} is neither the daemon's own user nor root", self.account),
+                format!("{} is neither the daemon's own user nor root, and has no account", self.account),
             )
-            .hint("run `aura` as the user that runs `aurad`")),
+            .hint("run `aura` as the user that runs `aurad`, or have an account added under `[accounts]`")),
             Standing::OneTooMany => {
                 Err(WireError::new(Code::Busy, "the daemon serves as many clients as it may; close one and try again"))
             }
@@ -70,6 +77,15 @@ fn account(uid: u32, passwd: &str) -> Option<String> {
     })
 }
 
+/// The role of an account by name: the daemon's own user and root are owners.
+#[must_use]
+pub fn role_of(name: &str, accounts: &Accounts) -> Option<Role> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let daemon = rustix::process::geteuid().as_raw();
+    let owners = [daemon, 0].map(|uid| Peer::judged(uid, daemon, &passwd, accounts).account);
+    if owners.iter().any(|owner| owner == name) { Some(Role::Owner) } else { accounts.role(name) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,10 +94,15 @@ mod tests {
     fn only_the_daemons_user_and_root_have_a_role() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\nbroken\n";
         for (uid, account, owner) in [(1000, "anna", true), (0, "root", true), (1001, "uid 1001", false)] {
-            let peer = Peer::judged(uid, 1000, passwd);
+            let peer = Peer::judged(uid, 1000, passwd, &Accounts::default());
             assert_eq!((peer.account.as_str(), peer.role().is_ok()), (account, owner));
         }
-        let error = Peer::judged(7, 1000, "").role().unwrap_err();
+        let error = Peer::judged(7, 1000, "", &Accounts::default()).role().unwrap_err();
         assert_eq!(error.code, Code::Forbidden);
+        let accounts = Accounts::read("anna.b:1000:viewer,ben:1001:operator").unwrap();
+        let ben = Peer::judged(1001, 1000, passwd, &accounts);
+        assert_eq!((ben.account.as_str(), ben.role().ok()), ("ben", Some(Role::Operator)));
+        let own = Peer::judged(1000, 1000, passwd, &accounts);
+        assert_eq!((own.account.as_str(), own.role().ok()), ("anna.b", Some(Role::Owner)));
     }
 }

@@ -1,10 +1,12 @@
 //! Calls about runs: lists in windows, one run with its journal, payloads in windows, cancel and resolve.
 
+use aura_protocol::approval::{Question, Vote};
+use aura_protocol::flow::redact::{self, Redacted};
 use aura_protocol::rpc::{
-    Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDetail, RunForceFinish, RunPage, RunPause, RunQuery,
-    RunRef, RunResolve, RunSignal,
+    Actor, OutlineRow, PayloadQuery, PayloadWindow, RunCancel, RunDelegate, RunDetail, RunForceFinish, RunPage,
+    RunPause, RunQuery, RunRef, RunResolve, RunSignal, RunVote,
 };
-use aura_protocol::run::{Record, RunHead, RunState, Transition};
+use aura_protocol::run::{Awaited, Record, RunHead, RunState, Transition};
 use aura_protocol::text::display;
 use aura_protocol::{BlobRef, Code, RunId, TenantId, Value, WireError, wire};
 use aura_storage::rows::{journal_key, run_key};
@@ -90,11 +92,12 @@ pub fn show(shared: &Shared, run: &RunRef) -> Result<RunDetail, WireError> {
     let mut head = refs::find(shared, run)?;
     shared.engine.tell_blocked(std::slice::from_mut(&mut head), true);
     cut::head(&mut head, cut::HEAD_TEXT_MAX);
+    let redacted = redacted(shared, &head);
     let most = u64::try_from(TRANSITIONS_MAX).unwrap_or(u64::MAX);
     let first = head.transition.saturating_sub(most);
     let mut journal: Vec<Transition> = journal(shared, head.run, first, TRANSITIONS_MAX + 100)?
         .into_iter()
-        .map(|transition| cut::transition(transition, cut::PAYLOAD_MAX))
+        .map(|transition| cut::transition(hidden(&redacted, transition), cut::PAYLOAD_MAX))
         .collect();
     let mut bytes = 0;
     let fits = journal.iter().rev().take_while(|transition| {
@@ -110,6 +113,18 @@ pub fn show(shared: &Shared, run: &RunRef) -> Result<RunDetail, WireError> {
         .map(|flow| outline(&flow))
         .unwrap_or_default();
     Ok(RunDetail { head, journal, outline, cut: dropped > 0 || first > 1 })
+}
+
+/// What a run's version hides from people.
+pub(crate) fn redacted(shared: &Shared, head: &RunHead) -> Redacted {
+    let flow = shared.catalog.version(TenantId::DEFAULT, head.flow_id, &head.version);
+    flow.map(|flow| Redacted::of(&flow)).unwrap_or_default()
+}
+
+/// A transition without what is hidden.
+pub(crate) fn hidden(redacted: &Redacted, mut transition: Transition) -> Transition {
+    redacted.transition(&mut transition);
+    transition
 }
 
 fn outline(flow: &aura_protocol::flow::Flow) -> Vec<OutlineRow> {
@@ -128,7 +143,10 @@ pub fn payload(shared: &Shared, query: &PayloadQuery) -> Result<PayloadWindow, W
             if query.step.is_empty() { "the run".to_owned() } else { format!("the step {}", display(&query.step)) };
         WireError::not_found(format!("{of} has no {} (yet)", query.part))
     })?;
-    let text = whole(&shared.store, &journal, found)?.to_json_pretty();
+    let mut found = whole(&shared.store, &journal, found)?;
+    let side = if query.part == "input" { redact::Part::Input } else { redact::Part::Output };
+    redacted(shared, &head).hide(&query.step, side, &mut found);
+    let text = found.to_json_pretty();
     // Of the whole: a window may end within a secret.
     Ok(window(&shared.catalog.sink().text(&text), query.offset, query.limit))
 }
@@ -181,6 +199,7 @@ fn part(journal: &[Transition], step: &str, part: &str) -> Result<Option<Value>,
             error.as_ref().map(aura_protocol::run::StepError::to_value)
         }
         ("input", Record::Scheduled { path, input, .. }) if path == step => Some(input.clone()),
+        ("input", Record::Awaiting { path, what: Awaited::People(ask), .. }) if path == step => Some(ask.form.clone()),
         ("output", Record::Completed { path, output, .. } | Record::Handled { path, output }) if path == step => {
             Some(output.clone())
         }
@@ -218,6 +237,44 @@ pub async fn resolve(service: &Service, actor: Actor, request: RunResolve) -> Re
     let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
     let engine = service.engine.clone();
     service.change(async move { engine.resolve(&actor, run, &step, resolution).await }).await.map(shown)
+}
+
+/// Decides about what a step asks people.
+///
+/// # Errors
+/// No such run, not asked, or what the engine says.
+pub async fn vote(service: &Service, actor: Actor, request: RunVote) -> Result<RunHead, WireError> {
+    let RunVote { run, step, approve, hash, form, comment } = request;
+    let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
+    let engine = service.engine.clone();
+    // Who it is and when is said by the engine.
+    let vote = Vote { by: String::new(), approve, hash, form, comment, via: String::new(), at_ms: 0 };
+    service.change(async move { engine.vote(&actor, run, &step, vote).await }).await.map(shown)
+}
+
+/// Has somebody else decide.
+///
+/// # Errors
+/// No such run or account, not asked, or what the engine says.
+pub async fn delegate(service: &Service, actor: Actor, request: RunDelegate) -> Result<RunHead, WireError> {
+    let RunDelegate { run, step, to } = request;
+    let Some(role) = super::peer::role_of(&to, &service.accounts) else {
+        let error = WireError::not_found(format!("there is no account {}", display(&to)));
+        return Err(error.hint("accounts stand under `[accounts]` in the settings of the daemon"));
+    };
+    let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
+    let engine = service.engine.clone();
+    let to = (to, role.word().to_owned());
+    service.change(async move { engine.delegate(&actor, run, &step, to).await }).await.map(shown)
+}
+
+/// What a run asks people now.
+///
+/// # Errors
+/// No such run, or it cannot be read.
+pub async fn asks(service: &Service, actor: Actor, run: RunRef) -> Result<Vec<Question>, WireError> {
+    let run = service.read(move |shared| refs::find(shared, &run)).await?.run;
+    service.engine.questions(actor.tenant, run).await
 }
 
 /// Gives a step what it waits for.

@@ -17,6 +17,7 @@ use tarpc::server::{BaseChannel, Channel, Config};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::accounts::Accounts;
 use crate::locked;
 use crate::rpc::Service;
 use crate::rpc::frames::Clean;
@@ -139,11 +140,20 @@ fn clear(path: &Path) -> Result<(), String> {
 /// Serves clients until the daemon closes.
 pub async fn serve(listener: UnixListener, service: Service) {
     let (tasks, sink) = (service.tasks.clone(), service.catalog.sink().clone());
-    serve_with(listener, tasks, sink, move |peer| Offered::Open(Session { service: service.clone(), peer })).await;
+    let accounts = service.accounts.clone();
+    serve_with(listener, tasks, (sink, accounts), move |peer| {
+        Offered::Open(Session { service: service.clone(), peer })
+    })
+    .await;
 }
 
 /// Serves clients, each with a service made for it, until the daemon closes. What they get passes the sink.
-pub async fn serve_with(listener: UnixListener, tasks: Tasks, sink: Sink, session: impl Fn(Peer) -> Served) {
+pub async fn serve_with(
+    listener: UnixListener,
+    tasks: Tasks,
+    (sink, accounts): (Sink, Accounts),
+    session: impl Fn(Peer) -> Served,
+) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
     let spare = Arc::new(Semaphore::new(CLIENTS_MAX));
     loop {
@@ -159,7 +169,7 @@ pub async fn serve_with(listener: UnixListener, tasks: Tasks, sink: Sink, sessio
                 continue;
             }
         };
-        let mut peer = Peer::of(&stream);
+        let mut peer = Peer::of(&stream, &accounts);
         let (place, stay) = match Arc::clone(&places).try_acquire_owned() {
             Ok(place) if peer.standing != Standing::Stranger => (place, None),
             taken => {

@@ -16,7 +16,7 @@ use aura_storage::{Key, Table, TailEntry};
 use tokio::time::Instant;
 
 use crate::catalog::unreadable;
-use crate::rpc::{Service, Shared, cut};
+use crate::rpc::{Service, Shared, cut, runs};
 
 /// Most items of a batch.
 const ITEMS_MAX: u32 = 1_000;
@@ -274,7 +274,13 @@ fn transition(shared: &Shared, run: RunId, number: u64) -> Result<Option<Transit
         .store
         .get(tenant, Table::Journal, &journal_key(tenant, run, number))
         .map_err(|error| unreadable(&error))?;
-    Ok(found.map(|transition| cut::transition(transition, cut::PAYLOAD_MAX)))
+    let Some(mut found) = found else { return Ok(None) };
+    let head: Option<RunHead> =
+        shared.store.get(tenant, Table::Runs, &run_key(tenant, run)).map_err(|error| unreadable(&error))?;
+    if let Some(head) = head {
+        found = runs::hidden(&runs::redacted(shared, &head), found);
+    }
+    Ok(Some(cut::transition(found, cut::PAYLOAD_MAX)))
 }
 
 fn head(shared: &Shared, run: RunId) -> Result<Option<RunHead>, WireError> {

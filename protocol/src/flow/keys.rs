@@ -61,7 +61,7 @@ pub const MODIFIERS: &[&str] = &[
     "note",
 ];
 /// The kinds of triggers, besides `connector.event`.
-pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "poll", "called", "flow_failed"];
+pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "poll", "called", "event", "flow_failed"];
 /// Of `auth`.
 pub const AUTH: &[&str] = &["scheme", "secret", "bearer", "hmac"];
 /// Of `auth.hmac`.
@@ -106,11 +106,15 @@ pub const WAIT: &[&str] = &["event", "callback", "match", "deadline"];
 /// Of `match` in a `wait`.
 pub const MATCH: &[&str] = &["event", "run"];
 /// Of `approval`.
-pub const APPROVAL: &[&str] = &["form", "approvers", "quorum", "no_self", "deadline", "escalate"];
+pub const APPROVAL: &[&str] = &["form", "approvers", "quorum", "no_self", "delegate", "deadline", "escalate"];
+/// Of `escalate` in an `approval`.
+pub const ESCALATE: &[&str] = &["after", "approvers"];
 /// Of `call`.
 pub const CALL: &[&str] = &["flow", "input", "wait", "detach"];
 /// Of `code`.
 pub const CODE: &[&str] = &["js", "input"];
+/// Of `emit`.
+pub const EMIT: &[&str] = &["event", "body"];
 /// Of `kv`.
 pub const KV: &[&str] = &["get", "set", "delete", "incr", "cas", "default", "value", "by", "from", "to", "ttl"];
 /// Of `respond`.

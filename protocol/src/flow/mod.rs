@@ -4,6 +4,7 @@
 //! ignores it ([`support`]). Authored text is kept beside the canonical form; the version of a flow is the
 //! hash of the canonical form. The way of a file: [`read()`] → [`Document`] → [`check()`] → [`version_hash`].
 
+pub mod ask;
 pub mod await_for;
 mod canonical;
 mod check;
@@ -17,6 +18,7 @@ pub mod limits;
 mod outline;
 mod path;
 mod read;
+pub mod redact;
 pub mod rules;
 mod scalar;
 mod schema;

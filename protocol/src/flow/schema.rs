@@ -317,8 +317,8 @@ struct StepFile {
     approval: Option<ApprovalFile>,
     /// Runs another flow.
     call: Option<CallFile>,
-    /// Emits an event.
-    emit: Option<Json>,
+    /// Gives an event to every flow that takes it.
+    emit: Option<EmitFile>,
     /// Reads or writes the key-value store.
     kv: Option<KvFile>,
     /// Answers the sender of the webhook.
@@ -608,18 +608,40 @@ struct MatchFile {
 #[derive(JsonSchema)]
 #[schemars(rename = "Approval", deny_unknown_fields)]
 struct ApprovalFile {
-    /// What they fill in.
-    form: Option<Json>,
-    /// Who may.
-    approvers: Option<Json>,
-    /// How many must.
+    /// What they see, and what they fill in: `{ ask: text }`, `number` or `boolean`.
+    form: Option<Object>,
+    /// Accounts and roles who may decide.
+    approvers: Vec<String>,
+    /// How many must agree, default 1; or `{ approve, reject }`.
     quorum: Option<Json>,
-    /// Not the one who asked.
-    no_self: Option<Json>,
-    /// Not longer than this.
-    deadline: Option<Json>,
-    /// Who is asked then.
-    escalate: Option<Json>,
+    /// Not whoever began the run.
+    no_self: Option<bool>,
+    /// Whoever is asked may ask somebody else instead.
+    delegate: Option<bool>,
+    /// Not longer than this: a duration, or `{ business, zone, open, close, days, holidays }`.
+    deadline: Json,
+    /// Who is asked too, and after which time.
+    escalate: Option<EscalateFile>,
+}
+
+/// Who is asked too when nobody has decided in time.
+#[derive(JsonSchema)]
+#[schemars(rename = "Escalate", deny_unknown_fields)]
+struct EscalateFile {
+    /// After this time, written as the deadline is.
+    after: Json,
+    /// Accounts and roles.
+    approvers: Vec<String>,
+}
+
+/// Gives an event to every flow that has a trigger `on: event` for it.
+#[derive(JsonSchema)]
+#[schemars(rename = "Emit", deny_unknown_fields)]
+struct EmitFile {
+    /// Its name.
+    event: String,
+    /// The body of the event.
+    body: Option<Json>,
 }
 
 /// Runs another flow.

@@ -7,16 +7,18 @@ use super::{Auth, Span};
 use crate::signature;
 
 /// Step kinds.
-pub const KINDS: &[&str] =
-    &["uses", "http", "set", "branch", "map", "loop", "try", "sleep", "wait", "call", "code", "kv", "respond", "stop"];
+pub const KINDS: &[&str] = &[
+    "uses", "http", "set", "branch", "map", "loop", "try", "sleep", "wait", "approval", "call", "code", "emit", "kv",
+    "respond", "stop",
+];
 /// Modifiers of steps that this build does not execute yet; it executes all others of the format.
-pub const MODIFIERS_LATER: &[&str] = &["redact"];
+pub const MODIFIERS_LATER: &[&str] = &[];
 /// Modifiers of steps that this build executes.
 pub fn modifiers() -> impl Iterator<Item = &'static str> {
     super::keys::MODIFIERS.iter().copied().filter(|key| !MODIFIERS_LATER.contains(key))
 }
 /// Trigger kinds, besides a connector's own (`connector.event`).
-pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule", "called"];
+pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule", "called", "event", "flow_failed"];
 /// Keys of triggers.
 pub const TRIGGER_KEYS: &[&str] = &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
 /// Keys of the flow.

@@ -96,6 +96,8 @@ asks! {
     flow_publish(String) -> FlowRow;
     flow_enable(FlowEnable) -> FlowRow;
     flow_run(FlowRun) -> RunHead;
+    run_vote(RunVote) -> RunHead;
+    run_delegate(RunDelegate) -> RunHead;
     schedule_list(ScheduleQuery) -> Vec<ScheduleInfo>;
     run_list(RunQuery) -> Vec<RunHead>;
     run_page(RunQuery) -> RunPage;

@@ -26,6 +26,7 @@ pub mod table;
 mod tail;
 mod upkeep;
 mod var;
+mod vote;
 mod webhook;
 
 use std::io::IsTerminal;
@@ -94,6 +95,14 @@ enum Command {
     /// Runs: list, show, follow, cancel, resolve
     #[command(subcommand)]
     Run(run::Command),
+    /// Agree to what a run asks people
+    #[command(
+        after_help = "Example: aura approve 4XK2QW --show\n         aura approve 4XK2QW pay --field limit=500 --comment 'checked the sum'"
+    )]
+    Approve(vote::Decision),
+    /// Refuse what a run asks people
+    #[command(after_help = "Example: aura reject 4XK2QW --comment 'wrong account'")]
+    Reject(vote::Decision),
     /// Follow everything that happens, one line each
     #[command(after_help = "Example: aura tail --json --from 1200")]
     Tail(tail::Args),
@@ -221,6 +230,8 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Doctor { deep }) => doctor::doctor(&loaded, &chosen, &mut session, &mut out, deep).await,
         Some(Command::Flow(command)) => flow::flow(command, &mut session, &mut out).await,
         Some(Command::Run(command)) => run::run(command, &mut session, &mut out).await,
+        Some(Command::Approve(decision)) => vote::vote(decision, true, &mut session, &mut out).await,
+        Some(Command::Reject(decision)) => vote::vote(decision, false, &mut session, &mut out).await,
         Some(Command::Tail(args)) => tail::tail(&args, &mut session, &mut out).await,
         Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
         Some(Command::Backup(args)) => upkeep::backup(args, &mut session, &mut out).await,

@@ -150,6 +150,9 @@ pub enum Command {
         #[arg(long, value_name = "JSON", requires = "done")]
         output: Option<String>,
     },
+    /// Have somebody else decide about what a run asks you
+    #[command(after_help = "Example: aura run delegate 4XK2QW --to ben")]
+    Delegate(super::vote::Delegation),
     /// Give a step what it waits for; also before it waits
     #[command(after_help = "Example: aura run signal 4XK2QW payment --data '{\"paid\": true}'")]
     Signal {
@@ -263,6 +266,7 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
                 .await?;
             decided(&head, out)
         }
+        Command::Delegate(delegation) => super::vote::delegate(delegation, session, out).await,
         Command::Signal { run, step, data } => {
             let data = data.map_or(Ok(Value::Null), |text| files::json(&text))?;
             let request = RunSignal { run: RunRef(run), step, data };
@@ -332,7 +336,11 @@ async fn list(query: RunQuery, csv: bool, session: &mut Session, out: &mut Outpu
     Ok(0)
 }
 
-async fn detail(run: &str, session: &mut Session) -> Result<RunDetail, WireError> {
+/// One run with its journal.
+///
+/// # Errors
+/// What the daemon says.
+pub async fn detail(run: &str, session: &mut Session) -> Result<RunDetail, WireError> {
     let run = RunRef(run.to_owned());
     session
         .call(|rpc, context, call| {
@@ -353,7 +361,11 @@ pub fn sentence(head: &RunHead, out: &mut Output) -> Result<(), WireError> {
     out.line(&format!("{} {}{why}", head.run, head.state.word()))
 }
 
-fn decided(head: &RunHead, out: &mut Output) -> Ended {
+/// Tells how a run stands after a decision.
+///
+/// # Errors
+/// If standard output takes no more.
+pub fn decided(head: &RunHead, out: &mut Output) -> Ended {
     if out.json {
         out.value(head)?
     } else {

@@ -8,3 +8,4 @@ pub mod foot;
 pub mod list;
 pub mod overlay;
 pub mod palette;
+pub mod vote;

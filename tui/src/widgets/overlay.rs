@@ -14,6 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::field::Field;
 use super::palette::{Around, OFFERS_MAX, offers};
+use super::vote::{VoteDialog, Voted};
 use crate::action::{Action, Request};
 use crate::commands::Finished;
 use crate::look::Look;
@@ -36,6 +37,8 @@ pub enum Overlay {
     Confirm(String, Vec<Action>),
     /// Three ways out of doubt; the field holds the output of `it happened`.
     Resolve(RunId, String, Option<Field>, String),
+    /// What a step asks people.
+    Vote(Box<VoteDialog>),
     /// The input of a run by hand: flow, JSON, what is wrong with it.
     Start(String, Field, String),
     /// A command line: what was typed, what may follow, what is wrong with it.
@@ -79,6 +82,11 @@ impl Overlay {
             | Self::Start(_, field, _)
             | Self::Line(field, ..) => {
                 field.paste(text);
+            }
+            Self::Vote(dialog) => {
+                if let Some(field) = dialog.field() {
+                    field.paste(text);
+                }
             }
             _ => {}
         }
@@ -172,6 +180,10 @@ impl Overlay {
                 };
                 Then::Stay
             }
+            Self::Vote(dialog) => match dialog.key(key) {
+                Voted::Stay => Then::Stay,
+                Voted::Close(actions) => Then::Close(actions),
+            },
             Self::Confirm(_, actions) => match key.code {
                 KeyCode::Char('y') => Then::Close(std::mem::take(actions)),
                 _ => close(),
@@ -296,6 +308,15 @@ impl Overlay {
                     0,
                     &[(" y", Tone::Key), (" yes   ", Tone::Plain), ("n", Tone::Key), (" no", Tone::Plain)],
                 );
+            }
+            Self::Vote(dialog) => {
+                let rows = dialog.rows(70, cursor(look));
+                let high = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(3);
+                let inside = boxed(look, buf, area, &dialog.title(), 76, high);
+                for (y, (lead, text, tone)) in (0..inside.height).zip(&rows) {
+                    let used = look.put(buf, inside, 1, y, lead, Tone::Key);
+                    look.put(buf, inside, used + 1, y, text, *tone);
+                }
             }
             Self::Resolve(run, step, output, problem) => {
                 let inside = boxed(look, buf, area, &format!("in doubt: {} of {}", display(step), run.short()), 70, 9);

@@ -67,6 +67,12 @@ pub enum Bug {
     PriorityIsForgotten,
     /// A tenant with many waiting holds up the others.
     FairnessIsForgotten,
+    /// Whoever began a run may approve it although the step says no.
+    OwnVoteCounts,
+    /// One agreement is enough whatever the quorum.
+    QuorumIsOne,
+    /// A decision about something else than what is asked counts.
+    AnyHashCounts,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aura_protocol::Value;
+use aura_protocol::approval::{Ask, Standing};
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{Awaited, Limited, StepError, StepState, path_key};
 
@@ -76,6 +77,8 @@ pub struct StepCell {
     pub wait_until_ms: Option<i64>,
     /// What it waits for from outside.
     pub awaits: Option<Box<Awaited>>,
+    /// How the decision of people stands, while it asks them.
+    pub people: Option<Box<Standing>>,
     /// The next attempt is due then.
     pub retry_at_ms: Option<i64>,
     /// Some attempt of a call that must not be repeated blindly may have happened.
@@ -221,6 +224,26 @@ impl StepCell {
     fn all_frames(&self) -> impl Iterator<Item = FrameIx> + '_ {
         let items = self.items.iter().flat_map(|items| items.live.values().copied());
         self.body.into_iter().chain(self.catch).chain(self.handler).chain(items)
+    }
+
+    /// When others are asked too, if they are not yet.
+    #[must_use]
+    pub fn escalates(&self) -> Option<i64> {
+        match self.awaits.as_deref() {
+            Some(Awaited::People(ask)) if !self.people.as_ref().is_some_and(|people| people.escalated) => {
+                ask.escalate_ms
+            }
+            _ => None,
+        }
+    }
+
+    /// What it asks people, and how that stands.
+    #[must_use]
+    pub fn asks(&self) -> Option<(&Ask, &Standing)> {
+        match (self.awaits.as_deref(), self.people.as_deref()) {
+            (Some(Awaited::People(ask)), Some(standing)) => Some((ask, standing)),
+            _ => None,
+        }
     }
 
     /// Begins as a step with steps in it.

@@ -6,12 +6,15 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use aura_protocol::approval::Vote;
 use aura_protocol::flow::{self, Flow};
-use aura_protocol::run::Transition;
-use aura_protocol::{RunId, wire};
+use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError, Transition};
+use aura_protocol::{RunId, Value, wire};
 use serde::{Deserialize, Serialize};
 
+use super::fixtures::started;
 use super::plan::Plan;
 use super::{Input, Moment, RunState, sim, step};
 
@@ -93,11 +96,139 @@ fn write(name: &str, flow: &Flow, rows: &[Transition]) {
     }
 }
 
+/// A run of a flow that is given these inputs one after the other, each when the one before is dealt with.
+fn played(steps: &str, inputs: Vec<Input>) -> (Flow, Vec<Transition>) {
+    let document = flow::read(&format!("aura: 1\nflow: g\nsteps:\n{steps}")).expect("a flow");
+    let plan = plan(&flow::canonical_text(&document.flow));
+    let mut state = RunState::new(RunId::from_parts(1, &[1; 10]), &plan);
+    let (mut rows, mut now_ms) = (Vec::new(), 1_000);
+    let mut begun = started("t", Value::object([("n", 2_i64)]));
+    begun.event.method = "MANUAL".to_owned();
+    begun.event.headers = vec![("by".to_owned(), "anna".to_owned())];
+    let rest = std::iter::repeat_n(Input::Due, 20);
+    for mut input in std::iter::once(Input::Start(Arc::new(begun))).chain(inputs).chain(rest) {
+        if state.finished.is_some() {
+            break;
+        }
+        now_ms += 1_000;
+        match &mut input {
+            Input::Due => now_ms = now_ms.max(state.next_due().expect("something is due")),
+            Input::Vote { vote, .. } => {
+                state.each_live(&mut |_, cell| {
+                    if let Some((ask, _)) = cell.asks() {
+                        vote.hash.clone_from(&ask.hash);
+                    }
+                });
+            }
+            _ => {}
+        }
+        let keys = |path: &str| format!("aura_{path}");
+        let out = step(&plan, &mut state, input.clone(), &Moment::new(now_ms, [5; 16]), &keys);
+        let records = out.unwrap_or_else(|why| panic!("{input:?}: {why}")).records;
+        rows.push(Transition { number: state.transition, at_ms: now_ms, records });
+    }
+    assert!(state.finished.is_some(), "{steps}: {rows:#?}");
+    (document.flow, rows)
+}
+
+/// A journal of each kind that has records of its own, with what can happen to it.
+fn scripted() -> Vec<(&'static str, String, Vec<Input>)> {
+    let done = |path: &str, output: Value| Input::Result {
+        path: path.to_owned(),
+        attempt: 1,
+        outcome: CallOutcome::Done(output),
+    };
+    let vote = |by: &str, approve: bool, form: Value| Input::Vote {
+        path: "ask".to_owned(),
+        role: "viewer".to_owned(),
+        vote: Vote {
+            by: by.to_owned(),
+            approve,
+            hash: String::new(),
+            form,
+            comment: "seen".to_owned(),
+            via: String::new(),
+            at_ms: 0,
+        },
+    };
+    let broken = CallOutcome::Failed(StepError::new(ErrorClass::Invalid, "refused"), Reach::Refused);
+    let child = RunId::from_parts(2, &[2; 10]);
+    let limit = || Value::object([("limit", 5_i64)]);
+    vec![
+        (
+            "loop",
+            "  - id: turns\n    loop:\n      while: \"{{ index < 9 }}\"\n      max_iterations: 9\n      max_duration: 1d\n      \
+             break_if: \"{{ index >= input.n }}\"\n      steps: [{ id: nap, sleep: { for: 1m } }, { id: n, set: { i: \"{{ index }}\" } }]\n"
+                .to_owned(),
+            vec![Input::Due, Input::Due],
+        ),
+        (
+            "try",
+            "  - id: tried\n    try:\n      steps: [{ id: put, http: { method: PUT, url: \"http://e.org\" } }]\n      \
+             catch: [{ id: nap, sleep: { for: 1m } }, { id: why, set: { m: \"{{ error.message }}\" } }]\n"
+                .to_owned(),
+            vec![Input::Result { path: "put".to_owned(), attempt: 1, outcome: broken }, Input::Due],
+        ),
+        (
+            "wait",
+            "  - { id: paid, wait: { callback: true, deadline: 7d } }\n  - id: late\n    wait: { callback: true, deadline: 1h }\n    \
+             on_error: [{ id: told, set: { c: \"{{ error.class }}\" } }]\n"
+                .to_owned(),
+            vec![
+                Input::Signal { path: "paid".to_owned(), data: Value::from(7_i64), by: "callback".to_owned() },
+                Input::Due,
+            ],
+        ),
+        (
+            "call",
+            "  - { id: away, call: { flow: other, detach: true } }\n  - { id: sub, call: { flow: other, input: 1 } }\n".to_owned(),
+            vec![
+                called("away", child, false),
+                called("sub", child, true),
+                Input::Returned { path: "sub".to_owned(), run: child, outcome: Ok(Value::from("x")) },
+            ],
+        ),
+        (
+            "approval",
+            "  - id: ask\n    approval:\n      form: { n: \"{{ input.n }}\", limit: { ask: number } }\n      approvers: [anna, ben, carl]\n      \
+             quorum: 2\n      no_self: true\n      delegate: true\n      deadline: 2d\n      escalate: { after: 1h, approvers: [dora] }\n  \
+             - id: late\n    approval: { approvers: [owner], deadline: 1h }\n    on_error: [{ id: told, set: { c: \"{{ error.class }}\" } }]\n"
+                .to_owned(),
+            vec![
+                vote("ben", true, limit()),
+                Input::Delegate {
+                    path: "ask".to_owned(),
+                    by: ("carl".to_owned(), "viewer".to_owned()),
+                    to: ("eva".to_owned(), "viewer".to_owned()),
+                },
+                vote("eva", false, Value::Null),
+                Input::Due,
+                vote("dora", true, limit()),
+                Input::Due,
+            ],
+        ),
+        (
+            "emit",
+            "  - { id: tell, emit: { event: paid, body: { n: \"{{ input.n }}\" } } }\n".to_owned(),
+            vec![done("tell", Value::object([("told", Value::List(Vec::new()))]))],
+        ),
+    ]
+}
+
+fn called(path: &str, run: RunId, waits: bool) -> Input {
+    let (flow, version) = ("other".to_owned(), "v".to_owned());
+    Input::Called { path: path.to_owned(), attempt: 1, run, flow, version, waits }
+}
+
 #[test]
 fn journals_of_every_release_replay() {
     if std::env::var_os("AURA_WRITE_GOLDEN").is_some() {
         for (number, (flow, rows)) in sim::recorded(15).iter().enumerate() {
             write(&format!("run-{number:02}"), flow, rows);
+        }
+        for (name, flow, inputs) in scripted() {
+            let (flow, rows) = played(&flow, inputs);
+            write(name, &flow, &rows);
         }
     }
     let (mut files, mut size) = (0, 0);
@@ -127,6 +258,6 @@ fn journals_of_every_release_replay() {
             }
         }
     }
-    assert!(files >= 15, "only {files} golden files");
+    assert!(files >= 21, "only {files} golden files");
     assert!(size <= BYTES_MAX, "{size} bytes of golden files");
 }

@@ -25,10 +25,12 @@ pub mod state;
 mod tests;
 mod turn;
 mod view;
+pub(crate) mod votes;
 mod waits;
 
 use std::sync::Arc;
 
+use aura_protocol::approval::{MayNot, Vote};
 use aura_protocol::run::{CallOutcome, Record, Resolution, RunStarted, RunState as State, StepError};
 use aura_protocol::{RunId, Value};
 
@@ -114,6 +116,24 @@ pub enum Input {
         resolution: Resolution,
         /// Who.
         by: String,
+    },
+    /// Somebody decides about what a step asks.
+    Vote {
+        /// Step.
+        path: String,
+        /// The role of whoever decides.
+        role: String,
+        /// The decision; its time is that of the moment.
+        vote: Vote,
+    },
+    /// Whoever is asked has somebody else decide.
+    Delegate {
+        /// Step.
+        path: String,
+        /// Account and role of who is asked.
+        by: (String, String),
+        /// Account and role of who is asked instead.
+        to: (String, String),
     },
     /// A run of another flow is begun for a step, in the same commit.
     Called {
@@ -213,6 +233,18 @@ pub enum Refused {
     /// Its time is over.
     #[error("step {0} does not wait any more")]
     Over(String),
+    /// The step asks nobody.
+    #[error("step {0} asks nobody")]
+    AsksNobody(String),
+    /// The step has not begun.
+    #[error("step {0} does not ask yet")]
+    NotYet(String),
+    /// Whoever decides may not.
+    #[error("{0} {1}")]
+    MayNot(String, MayNot),
+    /// They saw something else.
+    #[error("what was seen is not what is asked now; look again")]
+    Changed,
     /// Too much, or too many.
     #[error("{0}")]
     TooMuch(String),
@@ -295,6 +327,8 @@ pub fn step(
             return Ok(work.out);
         }
         Input::Resolve { path, resolution, by } => work.resolve(path, resolution, by)?,
+        Input::Vote { path, role, vote } => work.vote(path, &role, vote)?,
+        Input::Delegate { path, by, to } => work.delegate(path, by, to)?,
         Input::Called { path, attempt, run, flow, version, waits } => {
             work.at_work(&path, attempt)?;
             work.called(path, run, flow, version, waits)?;

@@ -61,7 +61,7 @@ pub struct Plan {
     pub index: Vec<String>,
     /// Some step waits for an event.
     pub awaits_events: bool,
-    /// Some step waits for a callback.
+    /// Some step has addresses of its own: it waits for a callback, or asks people.
     pub has_callbacks: bool,
     /// Variables that its expressions read.
     pub variables: Variables,
@@ -334,7 +334,8 @@ impl Plan {
         if !flow.finally.is_empty() {
             builder.plan.finally = Some(builder.scope(Owner::Finally, &flow.finally)?);
         }
-        builder.plan.has_callbacks = builder.plan.steps.iter().any(|step| step.kind.is_called_back());
+        builder.plan.has_callbacks =
+            builder.plan.steps.iter().any(|step| step.kind.is_called_back() || step.kind.asks());
         builder.plan.awaits_events = builder.plan.triggers.iter().any(|trigger| !trigger.awaited.is_empty());
         let outside = builder.plan.steps.iter().filter(|step| !step.in_map).count();
         builder.plan.steps_outside_maps = u32::try_from(outside).unwrap_or(u32::MAX);

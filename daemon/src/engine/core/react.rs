@@ -74,7 +74,8 @@ impl Work<'_> {
         self.expire(now);
         let mut due = Vec::new();
         self.state.each_live(&mut |at, cell| {
-            if is_due(cell.wait_until_ms) && cell.state == Some(StepState::Waiting) {
+            let wakes = is_due(cell.escalates()) || is_due(cell.wait_until_ms);
+            if wakes && cell.state == Some(StepState::Waiting) {
                 due.push((at, false));
             } else if is_due(cell.retry_at_ms) && cell.state == Some(StepState::Retrying) {
                 due.push((at, true));
@@ -83,6 +84,10 @@ impl Work<'_> {
         for (at, again) in due {
             // What fired before may have ended the item that it is in.
             let Some(cell) = self.state.cell(at).filter(|cell| cell.active()) else { continue };
+            if is_due(cell.escalates()) && !is_due(cell.wait_until_ms) {
+                self.escalate(at);
+                continue;
+            }
             if let Some(what) = cell.awaits.clone() {
                 self.wait_ends(at, &what);
                 continue;

@@ -57,6 +57,8 @@ pub struct Moment {
 pub trait Links: Send + Sync {
     /// The address of a step's callback.
     fn callback(&self, run: RunId, path: &str) -> String;
+    /// The address under which an account decides about what a step asks.
+    fn approval(&self, run: RunId, path: &str, account: &str) -> String;
 }
 
 impl Moment {
@@ -160,12 +162,13 @@ impl<'a> StepScope<'a> {
         }
     }
 
-    /// `run` with the addresses of the callbacks that a step may hand out: those of its scope and of the ones around.
+    /// `run` with the addresses that a step may hand out, of callbacks and for those who are asked: those of its scope
+    /// and of the ones around.
     fn run_with_callbacks(&self) -> Value {
         let (Value::Map(run), Some(links)) = (&self.state.run_value, &self.moment.links) else {
             return self.state.run_value.clone();
         };
-        let mut callbacks = Map::new();
+        let (mut callbacks, mut approvals) = (Map::new(), Map::new());
         let mut next = Some(self.at.frame);
         while let Some(ix) = next {
             let Some(frame) = self.state.frame(ix) else { break };
@@ -175,11 +178,17 @@ impl<'a> StepScope<'a> {
                     let address = links.callback(self.state.run, &path);
                     callbacks.insert(step.id.clone(), Value::from(address));
                 }
+                if step.kind.asks() {
+                    let path = self.state.path(self.plan, Place { frame: ix, position: step.position });
+                    let link = |name: &String| (name.clone(), Value::from(links.approval(self.state.run, &path, name)));
+                    approvals.insert(step.id.clone(), Value::Map(step.kind.accounts().iter().map(link).collect()));
+                }
             }
             next = frame.owner.map(|owner| owner.frame);
         }
         let mut run = run.clone();
         run.insert("callbacks".to_owned(), Value::Map(callbacks));
+        run.insert("approvals".to_owned(), Value::Map(approvals));
         Value::Map(run)
     }
 

@@ -278,7 +278,13 @@ impl RunState {
                 if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::Waiting);
                     cell.awaits = Some(Box::new(what.clone()));
+                    cell.people = matches!(what, Awaited::People(_)).then(Box::default);
                     cell.wait_until_ms = *until_ms;
+                }
+            }
+            Record::Voted { .. } | Record::Delegated { .. } | Record::Escalated { .. } => {
+                if let Some(people) = self.cell_mut(at).and_then(|cell| cell.people.as_deref_mut()) {
+                    super::votes::apply(people, record);
                 }
             }
             Record::Called { run, flow, waits: true, .. } => {
@@ -363,6 +369,7 @@ impl RunState {
         cell.state = Some(StepState::Succeeded);
         cell.wait_until_ms = None;
         cell.awaits = None;
+        cell.people = None;
         cell.retry_at_ms = None;
         cell.input = Value::Null;
         cell.value = Some(settled_value(output.clone(), StepState::Succeeded, None));
@@ -395,6 +402,7 @@ impl RunState {
         let Some(cell) = self.cell_mut(at) else { return };
         cell.wait_until_ms = None;
         cell.awaits = None;
+        cell.people = None;
         cell.expired = false;
         cell.unknown |= error.unknown && cell.effect.is_some_and(|effect| !repeatable(effect));
         cell.retry_at_ms = retry_at_ms;

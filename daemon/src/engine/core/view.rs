@@ -35,7 +35,7 @@ impl RunState {
             look.retrying |= cell.state == Some(StepState::Retrying);
             look.waiting |= cell.state == Some(StepState::Waiting);
             look.doubt |= cell.state == Some(StepState::InDoubt);
-            let due = [cell.wait_until_ms, cell.retry_at_ms, self.live_limit(at, cell)]
+            let due = [cell.wait_until_ms, cell.escalates(), cell.retry_at_ms, self.live_limit(at, cell)]
                 .into_iter()
                 .flatten()
                 .chain(look.next_due)
@@ -144,6 +144,10 @@ impl RunState {
                 let what = match cell.awaits.as_deref()? {
                     Awaited::Callback => "its callback".to_owned(),
                     Awaited::Event { trigger, .. } => format!("an event of {trigger}"),
+                    Awaited::People(ask) => {
+                        let standing = cell.people.as_deref().cloned().unwrap_or_default();
+                        format!("approval by {}", ask.who(&standing))
+                    }
                     Awaited::Run { run, flow } => format!("{run} of {flow}"),
                 };
                 let until = cell.wait_until_ms.map(|until| format!(" until {}", timestamp(until))).unwrap_or_default();

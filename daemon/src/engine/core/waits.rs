@@ -16,7 +16,11 @@ impl Work<'_> {
     /// A step begins to wait; what has come already ends it at once.
     pub(super) fn wait(&mut self, at: Place, what: Awaited, until_ms: Option<i64>) {
         let path = self.path(at);
+        let asks = matches!(what, Awaited::People(_));
         self.emit(Record::Awaiting { path: path.clone(), what, until_ms });
+        if asks {
+            return self.decide_votes(at);
+        }
         if let Some(data) = self.state.signals.get(&path).cloned() {
             self.emit(Record::Completed { path, attempt: 0, output: data });
         }
@@ -38,7 +42,7 @@ impl Work<'_> {
         let at = self.state.find(self.plan, &path);
         let cell = at.and_then(|at| self.state.cell(at));
         let waits = |cell: &super::frames::StepCell| {
-            cell.awaits.as_deref().is_some_and(|what| !matches!(what, Awaited::Run { .. }))
+            cell.awaits.as_deref().is_some_and(|what| !matches!(what, Awaited::Run { .. } | Awaited::People(_)))
         };
         if cell.is_some_and(waits) {
             self.emit(Record::Signalled { path: path.clone(), data: data.clone(), by });
@@ -118,6 +122,7 @@ impl Work<'_> {
         let message = match what {
             Awaited::Callback => "nobody called back until the deadline".to_owned(),
             Awaited::Event { trigger, .. } => format!("no such event of {trigger} came until the deadline"),
+            Awaited::People(_) => "nobody decided until the deadline".to_owned(),
             Awaited::Run { run, .. } => format!("{run} did not end until the deadline"),
         };
         if has(Bug::DeadlineIsGreen) {

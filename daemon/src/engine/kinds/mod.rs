@@ -3,9 +3,11 @@
 //! A kind has a pure half (`enter`: what its turn means for the run) and, if it calls somebody, a half
 //! that the driver runs (`call`). To add a kind: one file, one line in [`KINDS`].
 
+pub mod approval;
 pub mod branch;
 pub mod call;
 pub mod code;
+pub mod emit;
 pub mod http;
 pub mod kv;
 pub mod map;
@@ -50,8 +52,10 @@ pub const KINDS: &[(&str, Compile)] = &[
     ("try", try_catch::compile),
     ("sleep", sleep::compile),
     ("wait", wait::compile),
+    ("approval", approval::compile),
     ("call", call::compile),
     ("code", code::compile),
+    ("emit", emit::compile),
     ("kv", kv::compile),
     ("respond", respond::compile),
     ("stop", stop::compile),
@@ -223,6 +227,21 @@ pub trait StepKind: Debug + Send + Sync {
     /// For a script: what a runner is asked, from the step's key and its resolved input.
     fn job(&self, _key: &str, _input: &Value) -> Option<Result<Job, String>> {
         None
+    }
+
+    /// Whether it asks people.
+    fn asks(&self) -> bool {
+        false
+    }
+
+    /// The accounts that it asks by name, at once or later.
+    fn accounts(&self) -> &[String] {
+        &[]
+    }
+
+    /// Whether it gives an event to the flows that take it, instead of calling somebody.
+    fn emits(&self) -> bool {
+        false
     }
 
     /// Whether it waits for something from outside.

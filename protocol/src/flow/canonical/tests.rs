@@ -110,7 +110,7 @@ fn kind(body: BoxedStrategy<Vec<Step>>) -> impl Strategy<Value = Kind> {
         span().prop_map(|span| Kind::Sleep(Sleep::For(span.to_string()))),
         condition().prop_map(|text| Kind::Sleep(Sleep::Until(text))),
         object().prop_map(|event| Kind::Wait(Value::object([("event", Value::Map(event))]))),
-        value().prop_map(Kind::Emit),
+        value().prop_map(|body| Kind::Emit(Value::object([("event", Value::from("e")), ("body", body)]))),
         respond.prop_map(|(status, headers, body)| Kind::Respond(Respond { status, headers, body })),
         value().prop_map(|reason| Kind::Stop(Stop::Ok(reason))),
         value().prop_map(|reason| Kind::Stop(Stop::Fail(reason))),

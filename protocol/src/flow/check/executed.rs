@@ -67,7 +67,6 @@ impl Checks<'_> {
             ("each", step.each.is_some()),
             ("compensate", !step.compensate.is_empty()),
             ("limit", step.limit.is_some()),
-            ("redact", !step.redact.is_empty()),
         ];
         for (key, _) in written.iter().filter(|(key, written)| *written && support::MODIFIERS_LATER.contains(key)) {
             let message = format!("the modifier `{key}` is not executed by this build");

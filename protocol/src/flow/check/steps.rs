@@ -7,7 +7,8 @@ use super::super::path::Path;
 use super::super::scopes::{At, ScopeKind};
 use super::super::suggest::did_you_mean;
 use super::super::{
-    Arm, Effect, Http, InDoubtPolicy, Kind, Reply, Respond, Retry, Span, Step, await_for, code, kv, support,
+    Arm, Effect, Http, InDoubtPolicy, Kind, Reply, Respond, Retry, Span, Step, ask, await_for, code, kv, redact,
+    support,
 };
 use super::Checks;
 use super::triggers::is_name;
@@ -25,6 +26,7 @@ impl Checks<'_> {
             self.joined(step, &path);
             self.repeated(step, at, &path);
             self.ruled(step, &path);
+            self.redacted(step, &path);
             match &step.kind {
                 Kind::Uses { action, connection, .. } => self.uses(action, connection.as_deref(), &path),
                 Kind::Http(http) => self.http(http, &path.field("http")),
@@ -33,12 +35,26 @@ impl Checks<'_> {
                 Kind::Stop(_) => self.stop(step, at, &path),
                 Kind::Kv(value) => self.kv(value, &path.field("kv")),
                 Kind::Wait(value) => self.wait(value, &path.field("wait")),
+                Kind::Approval(value) => {
+                    if let Err((field, message, hint)) = ask::shape(value) {
+                        let own = path.field("approval");
+                        let place = if field.is_empty() { own } else { own.field(&field) };
+                        self.error(&place, message, hint);
+                    }
+                }
+                Kind::Emit(value) => self.emits(value, &path.field("emit")),
                 Kind::Call(value) => self.called(value, &path.field("call")),
                 Kind::Code(value) => self.code(value, step, &path),
                 Kind::Loop { with, steps } => self.loops(with, steps, step, &path),
                 Kind::Try { steps, catch } => self.tries(steps, catch, &path.field("try")),
                 _ => {}
             }
+        }
+    }
+
+    fn redacted(&mut self, step: &Step, path: &Path) {
+        for wrong in step.redact.iter().filter_map(|text| redact::read(text).err()) {
+            self.error(&path.field("redact"), wrong, "write paths such as `output.token`");
         }
     }
 
@@ -151,7 +167,7 @@ impl Checks<'_> {
                 let message = format!("the flow has no trigger `{}`", crate::text::display(event.trigger));
                 self.error(&path, message, did_you_mean(event.trigger, ids));
             }
-            Some(trigger) if matches!(trigger.on.as_str(), "manual" | "schedule" | "called") => {
+            Some(trigger) if matches!(trigger.on.as_str(), "manual" | "schedule" | "called" | "flow_failed") => {
                 let message = format!("a `{}` trigger brings no events that could be awaited", trigger.on);
                 self.error(&path, message, "name a `webhook` trigger or one of a connector");
             }
@@ -160,6 +176,17 @@ impl Checks<'_> {
                 self.error(&path, message, "leave `debounce` and `reply` out of that trigger");
             }
             Some(_) => {}
+        }
+    }
+
+    fn emits(&mut self, value: &Value, path: &Path) {
+        match value.get("event") {
+            None => self.error(path, "the key `event` is missing", "write what happened: `event: order_paid`"),
+            Some(Value::Str(name)) if is_name(name) => {}
+            Some(_) => {
+                let hint = "use letters, digits, `-`, `_` and `.`; what differs belongs into `body`";
+                self.error(&path.field("event"), "`event` is a name, no expression", hint);
+            }
         }
     }
 

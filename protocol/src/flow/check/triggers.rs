@@ -6,6 +6,7 @@ use super::super::{Auth, Kind, Reply, Span, Trigger, support};
 use super::Checks;
 use crate::intake::Takes;
 use crate::schedule::{Overlap, Schedule, Wrong};
+use crate::value::Value;
 
 /// A dedupe key counts at least this long (design §11): providers send again for up to three days.
 const DEDUPE_FLOOR: Span = Span::from_secs(72 * 3600);
@@ -21,6 +22,11 @@ impl Checks<'_> {
             match trigger.on.as_str() {
                 "webhook" => self.webhook(trigger, &path),
                 "manual" => self.no_sender(trigger, &path, "runs by hand start at once and answer with the run"),
+                "flow_failed" => {
+                    self.no_caller(trigger, &path, "it is told of runs that have failed");
+                    self.failures(trigger, &path.field("with"));
+                }
+                "event" => self.emitted(trigger, &path),
                 "called" => self.no_sender(trigger, &path, "the step that calls waits for the run, or has its id"),
                 "schedule" => self.schedule(trigger, &path),
                 on if on.contains('.') => self.connector_trigger(trigger, &path),
@@ -108,6 +114,34 @@ impl Checks<'_> {
         }
     }
 
+    /// A trigger for what happens inside of this installation: there are events, and nobody outside who sends them.
+    fn no_caller(&mut self, trigger: &Trigger, path: &Path, hint: &str) {
+        let written = [
+            ("auth", trigger.auth.is_some()),
+            ("connection", trigger.connection.is_some()),
+            ("reply", trigger.reply != Reply::Ack),
+        ];
+        for (key, _) in written.iter().filter(|(_, written)| *written) {
+            let message = format!("`{key}` has no meaning on a {} trigger", trigger.on);
+            self.error(&path.field(key), message, hint);
+        }
+    }
+
+    /// Of which event of `emit` steps a trigger is told.
+    fn emitted(&mut self, trigger: &Trigger, path: &Path) {
+        self.no_caller(trigger, path, "its events come from `emit` steps of this installation");
+        let with = path.field("with");
+        for key in trigger.with.keys().filter(|key| *key != "name") {
+            let message = format!("triggers of kind `event` take no setting `{}`", crate::text::display(key));
+            self.error(&with.field(key), message, "`name` says which event");
+        }
+        match trigger.with.get("name") {
+            Some(Value::Str(name)) if is_name(name) => {}
+            Some(_) => self.error(&with.field("name"), "`name` is the name of an event", "write it as the `emit` does"),
+            None => self.error(path, "the trigger does not say which event", "write `with: { name: order_paid }`"),
+        }
+    }
+
     fn schedule(&mut self, trigger: &Trigger, path: &Path) {
         self.no_sender(trigger, path, "a schedule starts runs by itself; use `if` on the first step to leave one out");
         let with = path.field("with");
@@ -154,6 +188,30 @@ impl Checks<'_> {
         }
     }
 
+    /// Of which flows a trigger is told.
+    fn failures(&mut self, trigger: &Trigger, path: &Path) {
+        let text = |value: &Value| value.as_str().is_some_and(|text| !text.contains("{{"));
+        for (key, value) in &trigger.with {
+            let at = path.field(key);
+            match (key.as_str(), value) {
+                ("flows", Value::List(names)) if !names.is_empty() && names.iter().all(text) => {}
+                ("flows", _) => {
+                    self.error(&at, "`flows` is a list of names of flows", "write `flows: [a, b]`, or leave it out");
+                }
+                ("labels", Value::Map(labels)) if !labels.is_empty() && labels.values().all(text) => {}
+                ("labels", _) => {
+                    let hint = "write `labels: { team: growth }`, or leave it out";
+                    self.error(&at, "`labels` are those that the failed flow has", hint);
+                }
+                _ => {
+                    let shown = crate::text::display(key);
+                    let message = format!("triggers of kind `flow_failed` take no setting `{shown}`");
+                    self.error(&at, message, "`flows` and `labels` say of which flows it is told");
+                }
+            }
+        }
+    }
+
     fn policies(&mut self, trigger: &Trigger, path: &Path) {
         if trigger.on == "webhook" || trigger.on.contains('.') {
             if let Err(wrong) = Takes::read(&trigger.with) {
@@ -161,7 +219,9 @@ impl Checks<'_> {
                     self.error(&path.field("with").field(&key), message, hint);
                 }
             }
-        } else if support::TRIGGERS.contains(&trigger.on.as_str()) && trigger.on != "schedule" {
+        } else if support::TRIGGERS.contains(&trigger.on.as_str())
+            && !matches!(trigger.on.as_str(), "schedule" | "event" | "flow_failed")
+        {
             for key in trigger.with.keys() {
                 let message = format!("triggers of kind `{}` take no setting `{key}`", trigger.on);
                 self.error(&path.field("with").field(key), message, "leave it out");

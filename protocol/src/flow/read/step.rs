@@ -120,7 +120,7 @@ impl Reader {
             "wait" => self.closed(tree, &path, "`wait`", keys::WAIT).map(Kind::Wait),
             "approval" => self.closed(tree, &path, "`approval`", keys::APPROVAL).map(Kind::Approval),
             "call" => self.closed(tree, &path, "`call`", keys::CALL).map(Kind::Call),
-            "emit" => Some(Kind::Emit(self.value(tree, &path))),
+            "emit" => self.closed(tree, &path, "`emit`", keys::EMIT).map(Kind::Emit),
             "kv" => Some(Kind::Kv(self.value(tree, &path))),
             "respond" => {
                 let fields = self.fields(tree, &path, "`respond`", keys::RESPOND)?;

@@ -7,6 +7,7 @@ mod payload;
 mod steps;
 mod view;
 
+use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::PayloadQuery;
 use aura_protocol::run::StepState;
@@ -151,6 +152,10 @@ impl RunScreen {
                 let run = detail.head.run;
                 vec![Action::Confirm(format!("Ask run {} to end?", run.short()), vec![Request::Cancel(run)])]
             }
+            Command::Vote if detail.head.state.is_final() => {
+                vec![Action::Say(format!("this run has ended: {}", detail.head.state.word()))]
+            }
+            Command::Vote => vec![Action::Ask(Request::Asks(detail.head.run))],
             Command::Resolve => {
                 let doubtful = steps::in_state(detail, StepState::InDoubt);
                 let chosen = doubtful.iter().find(|step| **step == self.selected).or_else(|| doubtful.first());
@@ -164,6 +169,12 @@ impl RunScreen {
             Command::CopyId => vec![Action::Copy(detail.head.run.to_string())],
             _ => Vec::new(),
         }
+    }
+
+    /// The question of the selected step, else the first one.
+    pub fn chosen(&self, mut questions: Vec<Question>) -> Option<Question> {
+        let at = questions.iter().position(|question| question.path == self.selected).unwrap_or(0);
+        (at < questions.len()).then(|| questions.swap_remove(at))
     }
 
     fn show(&mut self, part: Part) -> Vec<Action> {

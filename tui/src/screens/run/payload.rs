@@ -4,7 +4,7 @@
 
 use aura_protocol::Value;
 use aura_protocol::rpc::{PayloadQuery, RunDetail, RunRef};
-use aura_protocol::run::Record;
+use aura_protocol::run::{Awaited, Record};
 use aura_protocol::text::display_lines;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
@@ -104,6 +104,7 @@ fn find(detail: &RunDetail, step: &str, part: Part) -> Option<Value> {
     }
     records().filter(|record| record.path() == Some(step)).find_map(|record| match (record, part) {
         (Record::Scheduled { input, .. }, Part::Input) => Some(input.clone()),
+        (Record::Awaiting { what: Awaited::People(ask), .. }, Part::Input) => Some(ask.form.clone()),
         (Record::Completed { output, .. } | Record::Handled { output, .. }, Part::Output) => Some(output.clone()),
         (Record::Failed { error, .. } | Record::InDoubt { error, .. }, Part::Error) => Some(error.to_value()),
         _ => None,

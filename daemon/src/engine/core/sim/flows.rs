@@ -88,6 +88,13 @@ pub(super) enum Spec {
     Loop(Turns, Vec<Sketch>),
     /// For a callback, so many seconds.
     Wait(u16),
+    /// People decide: so many of three must agree.
+    Approval {
+        quorum: u8,
+        no_self: bool,
+        delegates: bool,
+        escalates: bool,
+    },
     /// A run of another flow, which ends well or not.
     Child {
         waits: bool,
@@ -202,7 +209,8 @@ fn spec(place: Where) -> BoxedStrategy<Spec> {
     let each = (0_u8..4, 1_u8..4, any::<bool>(), effect(), answers()).prop_map(
         |(items, parallel, carry_on, effect, answers)| Spec::Each { items, parallel, carry_on, effect, answers },
     );
-    let leaf = prop_oneof![2 => Just(Spec::Set), 2 => (1_u16..500).prop_map(Spec::Sleep), 2 => (1_u16..2000).prop_map(Spec::Wait), 2 => (any::<bool>(), any::<bool>()).prop_map(|(waits, ends)| Spec::Child { waits, ends }), 6 => call, 1 => each, 4 => kept];
+    let leaf = prop_oneof![2 => Just(Spec::Set), 2 => (1_u16..500).prop_map(Spec::Sleep), 2 => (1_u16..2000).prop_map(Spec::Wait), 2 => (any::<bool>(), any::<bool>()).prop_map(|(waits, ends)| Spec::Child { waits, ends }),
+        2 => (1_u8..4, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(quorum, no_self, delegates, escalates)| Spec::Approval { quorum, no_self, delegates, escalates }), 6 => call, 1 => each, 4 => kept];
     let leaf = if place.in_map { leaf.boxed() } else { prop_oneof![12 => leaf, 1 => Just(Spec::Respond)].boxed() };
     let leaf =
         if place.stops { prop_oneof![14 => leaf, 1 => any::<bool>().prop_map(Spec::Stop)].boxed() } else { leaf };
@@ -385,6 +393,21 @@ impl Maker {
                 self.keeps.insert(id);
             }
             Spec::Sleep(secs) => step.kind = Kind::Sleep(Sleep::For(format!("{secs}s"))),
+            Spec::Approval { quorum, no_self, delegates, escalates } => {
+                let names = |list: &[&str]| Value::List(list.iter().map(|name| Value::from(*name)).collect());
+                let mut parts = vec![
+                    ("approvers", names(&["a", "b", "c"])),
+                    ("quorum", Value::from(i64::from(*quorum))),
+                    ("no_self", Value::Bool(*no_self)),
+                    ("delegate", Value::Bool(*delegates)),
+                    ("deadline", Value::from("500s")),
+                ];
+                if *escalates {
+                    let rule = [("after", Value::from("100s")), ("approvers", names(&["d"]))];
+                    parts.push(("escalate", Value::object(rule)));
+                }
+                step.kind = Kind::Approval(Value::object(parts));
+            }
             Spec::Child { waits, ends } => {
                 let mut parts = vec![("flow", Value::from("other")), ("input", Value::Bool(*ends))];
                 parts.extend((!waits).then_some(("detach", Value::Bool(true))));

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aura_protocol::run::{ErrorClass, Record, Resolution, RunState as State, ScopeKind, StepState};
+use aura_protocol::approval::Ask;
+use aura_protocol::run::{Awaited, ErrorClass, Record, Resolution, RunState as State, ScopeKind, StepState};
 use aura_protocol::{RunId, Value};
 
 use super::super::Place;
@@ -63,7 +64,67 @@ pub(super) fn judge(sim: &Sim) -> Result<(), Fault> {
     large(sim)?;
     nested(sim)?;
     signals(sim)?;
-    children(sim)
+    children(sim)?;
+    votes(sim)
+}
+
+/// Everybody who decides is asked, saw what is asked, decides once; and enough agreed where a run went on.
+fn votes(sim: &Sim) -> Result<(), Fault> {
+    /// Who may decide still, and how many agreed.
+    struct Open<'r> {
+        ask: &'r Ask,
+        may: BTreeSet<&'r str>,
+        seen: BTreeSet<&'r str>,
+        agreed: usize,
+    }
+    let mut asks: BTreeMap<&str, Open<'_>> = BTreeMap::new();
+    for record in records(sim) {
+        match record {
+            Record::Awaiting { path, what: Awaited::People(ask), .. } => {
+                let may: BTreeSet<&str> = ["a", "b", "c"].into_iter().collect();
+                asks.insert(path, Open { ask, seen: may.clone(), may, agreed: 0 });
+            }
+            Record::Escalated { path } => {
+                if let Some(open) = asks.get_mut(path.as_str())
+                    && open.seen.insert("d")
+                {
+                    open.may.insert("d");
+                }
+            }
+            Record::Delegated { path, by, to } => {
+                let Some(open) = asks.get_mut(path.as_str()) else {
+                    return Err(format!("{by} handed on {path}, which asks nobody"));
+                };
+                if !open.ask.delegate || !open.may.remove(by.as_str()) || !open.seen.insert(to) {
+                    return Err(format!("{by} had {to} decide about {path} and may not"));
+                }
+                open.may.insert(to);
+            }
+            Record::Voted { path, vote } => {
+                let Some(open) = asks.get_mut(path.as_str()) else {
+                    return Err(format!("{} decided about {path}, which asks nobody", vote.by));
+                };
+                if !open.may.remove(vote.by.as_str()) || vote.hash != open.ask.hash {
+                    return Err(format!("{} decided about {path} and may not", vote.by));
+                }
+                if open.ask.no_self && vote.by == "a" {
+                    return Err(format!("a began the run and decided about {path}"));
+                }
+                open.agreed += usize::from(vote.approve);
+            }
+            Record::Completed { path, .. } => {
+                let Some(Open { ask, agreed, .. }) = asks.remove(path.as_str()) else { continue };
+                if agreed < usize::try_from(ask.quorum).unwrap_or(usize::MAX) {
+                    return Err(format!("{path} went on, {agreed} of {} had agreed", ask.quorum));
+                }
+            }
+            Record::Failed { path, .. } => {
+                asks.remove(path.as_str());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A called run that failed fails its step, and one that nobody waits for any more is asked to end.
@@ -104,7 +165,7 @@ fn signals(sim: &Sim) -> Result<(), Fault> {
             Record::Signalled { path, data, .. } if came.insert(path, data).is_some() => {
                 return Err(format!("{path} was given twice what it waits for"));
             }
-            Record::Awaiting { path, .. } => {
+            Record::Awaiting { path, what: Awaited::Callback | Awaited::Event { .. }, .. } => {
                 waiting.insert(path);
             }
             Record::Completed { path, output, .. } if waiting.contains(path.as_str()) => {

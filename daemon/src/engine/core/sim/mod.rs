@@ -16,6 +16,7 @@ mod peer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use aura_protocol::approval::Vote;
 use aura_protocol::run::{
     Awaited, CallOutcome, ErrorClass, Reach, Record, Resolution, RunState as State, StepError, StepState, Transition,
 };
@@ -143,6 +144,8 @@ impl Sim {
     fn start(&mut self) -> Result<(), Fault> {
         let mut first = started("t", Value::Null);
         let mut kept = Vec::new();
+        first.event.method = "MANUAL".to_owned();
+        first.event.headers = vec![("by".to_owned(), "a".to_owned())];
         if self.large_body {
             let blob = self.disk.keep(format!("\"{}\"", "b".repeat(disk::LARGE)).into_bytes());
             (first.event.body, first.event.blob) = (Vec::new(), Some(blob));
@@ -366,6 +369,33 @@ impl Sim {
         self.commit(Input::Result { path, attempt: call.attempt, outcome }, extra)
     }
 
+    /// Somebody decides about what a step asks; whether it changed anything.
+    fn vote(&mut self) -> Result<bool, Fault> {
+        let mut asking = Vec::new();
+        self.state.each_live(&mut |at, cell| {
+            if let Some((ask, _)) = cell.asks() {
+                asking.push((self.state.path(&self.plan, at), ask.hash.clone()));
+            }
+        });
+        if asking.is_empty() {
+            return Ok(false);
+        }
+        let (path, hash) = asking.swap_remove(self.pick(asking.len()));
+        let anybody = ["a", "b", "c", "d", "x", "z"];
+        let by = anybody[self.pick(anybody.len())].to_owned();
+        let before = self.points;
+        if self.pick(5) == 2 {
+            let to = anybody[self.pick(anybody.len())].to_owned();
+            self.apply(Input::Delegate { path, by: (by, "viewer".into()), to: (to, "viewer".into()) })?;
+            return Ok(self.points != before);
+        }
+        let hash = if self.pick(17) == 3 { "what was asked yesterday".to_owned() } else { hash };
+        let approve = self.pick(7) > 1;
+        let vote = Vote { by, approve, hash, form: Value::Null, comment: String::new(), via: String::new(), at_ms: 0 };
+        self.apply(Input::Vote { path, role: "viewer".into(), vote })?;
+        Ok(self.points != before)
+    }
+
     /// A called run ends, if one does now; what it was given says how.
     fn child_ends(&mut self) -> Result<bool, Fault> {
         let mut waiting = None;
@@ -474,6 +504,9 @@ impl Sim {
                 self.flush()?;
                 continue;
             }
+            if self.pick(4) > 0 && self.vote()? {
+                continue;
+            }
             if (self.pick(3) > 0 || self.state.next_due().is_none()) && self.child_ends()? {
                 continue;
             }
@@ -523,7 +556,7 @@ fn check(case: &Case) -> Result<(), Fault> {
     // What comes from outside at a moment of its own meets a run with a crash at another moment.
     let expires = any_sketch(case, &|sketch| matches!(sketch.spec, Spec::Kv(Keep::SetFor, _)));
     // When something comes from outside decides too.
-    let waits = any_sketch(case, &|sketch| matches!(sketch.spec, Spec::Wait(_)));
+    let waits = any_sketch(case, &|sketch| matches!(sketch.spec, Spec::Wait(_) | Spec::Approval { .. }));
     let timed = waits || case.cancel_after.is_some() || case.timeout_s.is_some() || expires || is_limited(case);
     for at in 1..=calm.points {
         let crashed = Sim::new(case, Some(at)).run(case).map_err(|fault| format!("crash at {at}: {fault}"))?;
@@ -670,6 +703,9 @@ fn every_deliberate_bug_is_found_within_its_budget() {
         (Bug::DeadlineIsGreen, 200),
         (Bug::CalledFailureIsGreen, 200),
         (Bug::ChildrenAreForgotten, 200),
+        (Bug::OwnVoteCounts, 200),
+        (Bug::QuorumIsOne, 200),
+        (Bug::AnyHashCounts, 400),
     ];
     for (bug, budget) in budgets {
         let (tried, fault, _) =

@@ -4,7 +4,8 @@
 //! Behind each `yaml` block stands a `json` block:
 //! `input` (of a run by hand) or `event` (the body that came in), `vars`, `answers` (by step: what the other side
 //! says; `{"fails": …}` for a refusal; a list for one attempt after the other; of a `call` what its run gives), `signals`
-//! (by step: what it waits for comes), and what is expected: `run`
+//! (by step: what it waits for comes), `votes` (by step: who decides what, one after the other, or has somebody else
+//! decide), and what is expected: `run`
 //! (its state), `error`, `outputs` and `calls` (by step), `reply`, and `takes` (the time until its end). Names kept
 //! by `kv` steps begin empty and are kept for the examples of one section. Nothing on the page is left out: a flow
 //! without its block fails the test.
@@ -12,6 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aura_protocol::approval::Vote;
 use aura_protocol::event::Delivery;
 use aura_protocol::flow::{Effect, Span};
 use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, Record, RunState as State, StepError};
@@ -125,7 +127,8 @@ fn run(example: &Example, kept: &mut Kept) -> Vec<String> {
         Err(error) => return vec![error.to_string()],
     };
     let block = &example.block;
-    let known = ["input", "event", "vars", "answers", "signals", "run", "error", "outputs", "calls", "reply", "takes"];
+    let known =
+        ["input", "event", "vars", "answers", "signals", "votes", "run", "error", "outputs", "calls", "reply", "takes"];
     wrong.extend(block.as_map().unwrap().keys().filter(|key| !known.contains(&key.as_str())).cloned());
     let mut begin = started("example", block.get("input").cloned().unwrap_or_default());
     if let Some(body) = block.get("event") {
@@ -181,6 +184,29 @@ fn comes(run: &mut Run, block: &Value) -> bool {
     });
     let Some((path, what)) = waiting else { return false };
     match what {
+        Awaited::People(ask) => {
+            let decided = records(run).filter(|record| match record {
+                Record::Voted { path: of, .. } | Record::Delegated { path: of, .. } => *of == path,
+                _ => false,
+            });
+            let votes = block.get("votes").and_then(|votes| votes.get(&path)).and_then(Value::as_list);
+            let Some(vote) = votes.unwrap_or_default().get(decided.count()) else { return false };
+            let text = |name: &str| vote.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let by = text("by");
+            run.apply(match vote.get("delegates_to") {
+                Some(to) => {
+                    let to = (to.as_str().unwrap().to_owned(), "viewer".to_owned());
+                    Input::Delegate { path, by: (by, text("role")), to }
+                }
+                None => {
+                    let approve = vote.get("approve") == Some(&Value::Bool(true));
+                    let form = vote.get("form").cloned().unwrap_or_default();
+                    let (hash, comment) = (ask.hash.clone(), text("comment"));
+                    let vote = Vote { by, approve, hash, form, comment, via: String::new(), at_ms: 0 };
+                    Input::Vote { path, role: text("role"), vote }
+                }
+            });
+        }
         Awaited::Run { run: child, .. } => {
             let outcome = match answer(block.get("answers"), &path, 1) {
                 CallOutcome::Done(output) => Ok(output),

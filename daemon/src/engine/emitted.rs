@@ -1,0 +1,301 @@
+//! Events that come from inside: of `emit` steps, and of runs that failed.
+//!
+//! What happened and a note for each flow that takes it are one transaction; a note and what becomes of it are another.
+//! So a stop in between loses no event and none counts twice. How deep such events led to one another is counted, and
+//! a run that was told of a failure tells nobody of its own: nothing of this goes on for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aura_protocol::event::Delivery;
+use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, RunStarted, RunState as State, StepError};
+use aura_protocol::{EventId, FlowId, RunId, TenantId, Value};
+use aura_storage::rows::InboxRow;
+use aura_storage::{Key, Table, Txn};
+
+use super::child::{DEPTH_MAX, Note};
+use super::core::Input;
+use super::core::votes::starter;
+use super::driver::{Driver, EngineError, Live, lock};
+use super::{Intake, Published, Refusal};
+
+/// Method of the deliveries of `emit` steps.
+pub(crate) const EMIT: &str = "EMIT";
+/// Method of the deliveries that tell of a run that failed.
+pub(crate) const FAILED: &str = "FAILED";
+/// One event has so many takers at most: they are told in one transaction.
+const TAKERS_MAX: usize = 32;
+/// A taker that cannot take now is tried again after this time, and later after longer ones.
+const AGAIN: Duration = Duration::from_millis(500);
+/// But not after longer ones than this.
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// How many events and calls led to this run.
+pub(crate) fn depth_of(started: &RunStarted) -> u32 {
+    let called = started.caller.as_ref().map(|caller| caller.depth);
+    let told = || match started.event.method.as_str() {
+        EMIT | FAILED => started.event.headers.iter().find(|(name, _)| name == "depth")?.1.parse().ok(),
+        _ => None,
+    };
+    called.or_else(told).unwrap_or(0)
+}
+
+/// A trigger of a flow that takes an event.
+struct Taker {
+    flow: Published,
+    trigger: String,
+}
+
+impl Driver {
+    /// The triggers of a kind that take something now.
+    fn takers(&self, tenant: TenantId, fits: impl Fn(&Published, &aura_protocol::flow::Trigger) -> bool) -> Vec<Taker> {
+        let flows = self.deps.flows.ids(tenant).into_iter().filter_map(|id| self.deps.flows.published(tenant, id));
+        let mut takers = Vec::new();
+        for flow in flows.filter(|flow| flow.enabled) {
+            for trigger in flow.flow.triggers.iter().filter(|trigger| fits(&flow, trigger)) {
+                takers.push(Taker { flow: flow.clone(), trigger: trigger.id.clone() });
+            }
+        }
+        takers.sort_by(|a, b| (&a.flow.name, &a.trigger).cmp(&(&b.flow.name, &b.trigger)));
+        takers
+    }
+
+    /// Gives the event of an `emit` step to those who take it, and records to whom.
+    pub(crate) async fn make_emit(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        run: RunId,
+        path: &str,
+        attempt: u32,
+        input: &Value,
+    ) -> Result<(), EngineError> {
+        let name = input.get("event").and_then(Value::as_str).unwrap_or_default();
+        let report = |outcome: CallOutcome| Input::Result { path: path.to_owned(), attempt, outcome };
+        let refuse =
+            |message: String| report(CallOutcome::Failed(StepError::new(ErrorClass::Invalid, message), Reach::Refused));
+        let (depth, begun_by) = self.led_to(tenant, run)?;
+        if depth >= DEPTH_MAX {
+            let message = format!("events and calls led to one another more than {DEPTH_MAX} times");
+            return self.transition(tenant, run, refuse(message), Txn::new()).await.map(drop);
+        }
+        let takers = self.takers(tenant, |_, trigger| {
+            trigger.on == "event" && trigger.with.get("name").and_then(Value::as_str) == Some(name)
+        });
+        if takers.len() > TAKERS_MAX {
+            let message = format!("{} triggers take this event, more than {TAKERS_MAX}", takers.len());
+            return self.transition(tenant, run, refuse(message), Txn::new()).await.map(drop);
+        }
+        let body = input.get("body").map(Value::to_json).unwrap_or_default().into_bytes();
+        let said = [("by", format!("{run} {path}")), ("depth", (depth + 1).to_string())];
+        let mut txn = Txn::new();
+        let (mut notes, mut told) = (Vec::new(), Vec::new());
+        for taker in takers {
+            let delivery = self.inside(EMIT, &taker.trigger, &said, begun_by.as_deref(), body.clone());
+            told.push(Value::object([
+                ("flow", Value::from(taker.flow.name.as_str())),
+                ("trigger", Value::from(taker.trigger.as_str())),
+                ("event_id", Value::from(delivery.event.to_string())),
+            ]));
+            notes.push(self.note_event(tenant, run, taker, delivery, &mut txn)?);
+        }
+        let done = report(CallOutcome::Done(Value::object([("told", Value::List(told))])));
+        self.transition(tenant, run, done, txn).await?;
+        notes.into_iter().for_each(|note| self.deliver(tenant, note));
+        Ok(())
+    }
+
+    /// How deep a run is, and who began what led to it.
+    pub(crate) fn led_to(&self, tenant: TenantId, run: RunId) -> Result<(u32, Option<String>), EngineError> {
+        let cell = self.cell(run);
+        let started = {
+            let mut place = lock(&cell);
+            if place.is_none() {
+                *place = Some(self.load(tenant, run)?);
+            }
+            place.as_ref().and_then(|live| live.state.started.clone())
+        };
+        self.forget_idle(run, cell);
+        Ok(started.map_or((0, None), |started| (depth_of(&started), starter(&started).map(str::to_owned))))
+    }
+
+    /// An event of our own.
+    fn inside(
+        &self,
+        method: &str,
+        trigger: &str,
+        said: &[(&str, String)],
+        begun_by: Option<&str>,
+        body: Vec<u8>,
+    ) -> Delivery {
+        let moment = self.moment();
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        headers.extend(said.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        headers.extend(begun_by.map(|by| ("starter".to_owned(), by.to_owned())));
+        Delivery {
+            event: EventId::from_bytes(self.new_run(&moment).bytes()),
+            trigger: trigger.to_owned(),
+            method: method.to_owned(),
+            query: String::new(),
+            headers,
+            body,
+            blob: None,
+            received_ms: moment.now_ms,
+        }
+    }
+
+    /// A note that a flow is to take an event.
+    fn note_event(
+        &self,
+        tenant: TenantId,
+        run: RunId,
+        taker: Taker,
+        delivery: Delivery,
+        txn: &mut Txn,
+    ) -> Result<Note, EngineError> {
+        // No other note has the id of this event.
+        let key = Key::tenant(tenant).id(run.bytes()).id(delivery.event.bytes());
+        let row = InboxRow::Event { flow: taker.flow.id, delivery: Box::new(delivery) };
+        self.deps.store.put(txn, tenant, Table::Inbox, key.clone(), &row)?;
+        Ok(Note { to: run, key, row })
+    }
+
+    /// Notes for the flows that are told of a failure, in its transaction.
+    pub(crate) fn tell_failure(
+        &self,
+        live: &Live,
+        records: &[Record],
+        txn: &mut Txn,
+    ) -> Result<Vec<Note>, EngineError> {
+        let Some(started) = &live.state.started else { return Ok(Vec::new()) };
+        let end = records.iter().rev().find_map(|record| match record {
+            Record::RunFinished { state: State::Failed, error, .. } => Some(error),
+            _ => None,
+        });
+        let depth = depth_of(started);
+        let (Some(error), true) = (end, depth < DEPTH_MAX && started.event.method != FAILED) else {
+            return Ok(Vec::new());
+        };
+        let (tenant, run) = (live.tenant, live.state.run);
+        let labels = || self.deps.flows.version(tenant, started.flow_id, &started.version);
+        let mut takers = self.takers(tenant, |flow, trigger| {
+            // A flow is not told of itself.
+            trigger.on == "flow_failed" && flow.id != started.flow_id && {
+                let named = trigger.with.get("flows").and_then(Value::as_list);
+                let wanted = trigger.with.get("labels").and_then(Value::as_map);
+                named.is_none_or(|names| names.iter().any(|name| name.as_str() == Some(&started.flow)))
+                    && wanted.is_none_or(|wanted| {
+                        labels().is_some_and(|failed| {
+                            wanted
+                                .iter()
+                                .all(|(name, value)| failed.labels.get(name).map(String::as_str) == value.as_str())
+                        })
+                    })
+            }
+        });
+        if takers.len() > TAKERS_MAX {
+            tracing::warn!(%run, "more than {TAKERS_MAX} flows want to know of its failure; the others are not told");
+            takers.truncate(TAKERS_MAX);
+        }
+        if takers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let body = Value::object([
+            ("run_id", Value::from(run.to_string())),
+            ("flow", Value::from(started.flow.as_str())),
+            ("version", Value::from(started.version.as_str())),
+            ("trigger", Value::from(started.trigger.as_str())),
+            ("event_id", Value::from(started.event.event.to_string())),
+            ("error", error.as_ref().map(StepError::to_value).unwrap_or_default()),
+        ]);
+        let body = body.to_json().into_bytes();
+        let said = [("by", run.to_string()), ("depth", (depth + 1).to_string())];
+        let tell = |taker: Taker| {
+            let delivery = self.inside(FAILED, &taker.trigger, &said, starter(started), body.clone());
+            self.note_event(tenant, run, taker, delivery, txn)
+        };
+        takers.into_iter().map(tell).collect()
+    }
+
+    /// Has a flow take an event; its note goes with what becomes of it.
+    pub(crate) fn spawn_taken(self: &Arc<Self>, tenant: TenantId, key: Key, flow: FlowId, delivery: Delivery) {
+        // A start that looks through the notes may find one that was just left.
+        if !lock(&self.taking).insert(delivery.event) {
+            return;
+        }
+        let driver = Arc::clone(self);
+        self.tasks.spawn(async move {
+            driver.take_until_taken(tenant, &key, flow, &delivery).await;
+            lock(&driver.taking).remove(&delivery.event);
+        });
+    }
+
+    async fn take_until_taken(self: &Arc<Self>, tenant: TenantId, key: &Key, flow: FlowId, delivery: &Delivery) {
+        let mut again = AGAIN;
+        loop {
+            tokio::select! {
+                // The note is there: the next start goes on.
+                () = self.stopping.cancelled() => return,
+                () = self.may_start() => {}
+            }
+            let why = match self.taken(tenant, key, flow, delivery).await {
+                Ok(()) => return,
+                Err(why) => why,
+            };
+            if self.retired.is_cancelled() {
+                return;
+            }
+            tracing::warn!(event = %delivery.event, why, "an event of ours is not taken yet; it is tried again");
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.retired.cancelled() => return,
+                () = tokio::time::sleep(again) => again = (again * 2).min(AGAIN_MAX),
+            }
+        }
+    }
+
+    /// Takes an event once; why not, if it can be tried again.
+    async fn taken(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        key: &Key,
+        id: FlowId,
+        delivery: &Delivery,
+    ) -> Result<(), String> {
+        let said = |error: EngineError| error.to_string();
+        let noted = self.deps.store.get::<InboxRow>(tenant, Table::Inbox, key).map_err(|error| error.to_string())?;
+        if noted.is_none() {
+            return Ok(());
+        }
+        let Some(place) = self.admission.enter(self.admission.asks()).await else {
+            return Err("too much at once".to_owned());
+        };
+        let permit = self.deps.store.reserve().await.map_err(|error| error.to_string())?;
+        let published = self.deps.flows.published(tenant, id);
+        let of = |flow: &Published| flow.flow.triggers.iter().position(|known| known.id == delivery.trigger);
+        let found = published.as_ref().filter(|flow| flow.enabled).and_then(|flow| Some((of(flow)?, flow.clone())));
+        let Some((trigger, flow)) = found else {
+            let mut txn = Txn::new();
+            txn.delete(Table::Inbox, key.clone());
+            if let Some(flow) = published {
+                let reason = "its flow does not take it any more".to_owned();
+                self.drop_event(tenant, &flow.name, delivery, reason, &mut txn).map_err(said)?;
+            }
+            return permit.submit(txn).committed().await.map(drop).map_err(|error| error.to_string());
+        };
+        let shown = delivery.to_trigger();
+        let intake = Intake {
+            tenant,
+            flow,
+            trigger,
+            delivery: delivery.clone(),
+            shown,
+            delivery_id: None,
+            note: Some(key.clone()),
+        };
+        match self.accept(intake, permit, place).await {
+            Ok(_) => Ok(()),
+            Err(Refusal::Store(why)) => Err(why),
+            Err(other) => Err(other.to_string()),
+        }
+    }
+}
