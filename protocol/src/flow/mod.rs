@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod await_for;
 mod canonical;
+pub mod cases;
 mod check;
 pub mod code;
 mod document;

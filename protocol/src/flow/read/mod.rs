@@ -4,12 +4,14 @@
 //! execute; what it must not do stands in [`super::check`]. Reading goes on after a finding, so that one
 //! look shows all of them. [`scan`] holds the small readers, [`step`] and [`trigger`] the two big parts.
 
+mod cases;
 mod scan;
 mod step;
 #[cfg(test)]
 mod tests;
 mod trigger;
 
+pub use cases::read_cases;
 pub(super) use trigger::DEDUPE_WINDOW;
 
 use super::document::Document;
