@@ -11,6 +11,7 @@ use aura_storage::{ReadError, Txn};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 
 use super::backlog::Waiting;
+use super::core::decide::forgotten;
 use super::core::plan::Plan;
 use super::core::{Call, Input, Refused};
 use super::driver::{Driver, EngineError, InFlight, lock, needs_started};
@@ -39,6 +40,8 @@ struct Scheduled {
     input: Value,
     key: String,
     effect: Option<Effect>,
+    /// Why it must not leave any more.
+    forgotten: Option<StepError>,
 }
 
 impl Driver {
@@ -210,7 +213,11 @@ impl Driver {
         if self.is_paused(run, call) {
             return Ok(());
         }
-        let Some(Scheduled { path, input, key, effect }) = self.scheduled(run, call) else { return Ok(()) };
+        let Some(Scheduled { path, input, key, effect, forgotten }) = self.scheduled(run, call) else { return Ok(()) };
+        if let Some(error) = forgotten {
+            // It waited for its turn for longer than its peer remembers the key.
+            return self.report(tenant, run, &path, attempt, CallOutcome::Failed(error, Reach::Unknown)).await;
+        }
         let input = match self.blobs.loaded(tenant, &input) {
             Ok(input) => input,
             Err(ReadError::Io(message)) => return Err(ReadError::Io(message).into()),
@@ -351,7 +358,9 @@ impl Driver {
         let wanted = lock(&cell).as_ref().and_then(|live| {
             let step = live.state.cell(call.at).filter(|step| step.attempt == call.attempt)?;
             let path = live.state.path(&live.plan, call.at);
-            Some(Scheduled { path, input: step.input.clone(), key: step.key.clone(), effect: step.effect })
+            let planned = live.plan.step(call.step)?;
+            let forgotten = forgotten(planned, step, self.deps.clock.now_ms());
+            Some(Scheduled { path, input: step.input.clone(), key: step.key.clone(), effect: step.effect, forgotten })
         });
         self.forget_idle(run, cell);
         wanted

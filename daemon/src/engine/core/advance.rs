@@ -87,7 +87,7 @@ impl Work<'_> {
 
     /// The flow's handler, if there is one, then what follows it.
     fn flow_handler(&mut self) -> bool {
-        if self.plan.on_error.is_none() {
+        if self.plan.on_error.is_none() || has(Bug::FlowHandlerIsSkipped) {
             return self.compensate();
         }
         let Some(handler) = self.state.on_error else {
@@ -114,7 +114,7 @@ impl Work<'_> {
         }
         let green = self.state.ending(self.plan).state == State::Succeeded && !self.state.compensating;
         let next = if has(Bug::CompensationInOrder) { self.state.undo.first() } else { self.state.undo.last() };
-        match next.copied().filter(|_| !green) {
+        match next.copied().filter(|_| !green && !has(Bug::UndoIsForgotten)) {
             Some(_) if !self.has_room() => false,
             Some(at) => {
                 self.emit(Record::ScopeOpened { path: self.path(at), scope: ScopeKind::Compensate });
@@ -198,6 +198,9 @@ impl Work<'_> {
         match cell.state {
             None => self.start(at),
             Some(StepState::Failed) => match cell.handler {
+                None if has(Bug::HandlerIsSkipped) => {
+                    self.emit(Record::Handled { path: self.path(at), output: Value::Null });
+                }
                 None => self.emit(Record::ScopeOpened { path: self.path(at), scope: ScopeKind::OnError }),
                 Some(handler) => {
                     if self.walk(handler) == Progress::Done {

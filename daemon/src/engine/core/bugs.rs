@@ -73,6 +73,30 @@ pub enum Bug {
     QuorumIsOne,
     /// A decision about something else than what is asked counts.
     AnyHashCounts,
+    /// A failure goes past the flow's handler.
+    FlowHandlerIsSkipped,
+    /// A step that failed for good goes on to the next one without its handler.
+    HandlerIsSkipped,
+    /// What undoes a step of a part that lost a join counts as lost too.
+    UndoOfLosersIsLost,
+    /// What was done is not undone.
+    UndoIsForgotten,
+    /// The next attempt comes sooner than the peer asked.
+    RetryAfterIsIgnored,
+    /// A call is repeated under a key that its peer has forgotten.
+    KeyWindowIsForgotten,
+    /// The answer of an earlier attempt counts for the one at work.
+    LateAnswerCounts,
+    /// The end of a called run counts as often as it is told.
+    ReturnCountsTwice,
+    /// An item that failed is left out of its map.
+    ItemFailureIsGreen,
+    /// A run may take as long as it likes.
+    TimeoutIsForgotten,
+    /// A sleep ends before its time.
+    SleepEndsEarly,
+    /// After a restore what was scheduled before is simply sent.
+    RestoreIsForgotten,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.

@@ -3,6 +3,7 @@
 use aura_protocol::flow::{Effect, InDoubtPolicy};
 use aura_protocol::run::{ErrorClass, Reach, StepError};
 
+use super::bugs::{Bug, has};
 use super::frames::StepCell;
 use super::plan::PlanStep;
 use super::scope::Moment;
@@ -56,7 +57,16 @@ pub fn decide(step: &PlanStep, cell: &StepCell, error: StepError, reach: Reach, 
 /// The last time at which the peer still honours the key of a `keyed` call.
 #[must_use]
 pub fn window_end(step: &PlanStep, cell: &StepCell) -> i64 {
-    cell.scheduled_ms.saturating_add(ms(step.key_window.ms))
+    let window = if has(Bug::KeyWindowIsForgotten) { i64::MAX } else { ms(step.key_window.ms) };
+    cell.scheduled_ms.saturating_add(window)
+}
+
+/// Why a call must not leave any more: an earlier attempt may have arrived, and its peer has forgotten the key.
+#[must_use]
+pub fn forgotten(step: &PlanStep, cell: &StepCell, now_ms: i64) -> Option<StepError> {
+    let late = cell.effect == Some(Effect::Keyed) && cell.unknown && now_ms > window_end(step, cell);
+    let message = "an earlier attempt may have arrived and its key is too old to repeat it";
+    late.then(|| StepError { unknown: true, ..StepError::new(ErrorClass::InDoubt, message) })
 }
 
 /// What becomes of an unknown outcome, by the step's policy.
@@ -90,7 +100,8 @@ pub fn next_attempt(step: &PlanStep, cell: &StepCell, error: &StepError, moment:
         return None;
     }
     let longest = retry.longest_pause(cell.attempt).ms;
-    let wait = moment.below(longest.saturating_add(1)).max(error.retry_after_ms.unwrap_or(0));
+    let asked = error.retry_after_ms.filter(|_| !has(Bug::RetryAfterIsIgnored));
+    let wait = moment.below(longest.saturating_add(1)).max(asked.unwrap_or(0));
     let due = moment.now_ms.saturating_add(ms(wait));
     let last = retry.max_elapsed.map(|span| cell.scheduled_ms.saturating_add(ms(span.ms)));
     (last.is_none_or(|last| due <= last)).then_some(due)

@@ -12,6 +12,7 @@ use aura_protocol::approval::{Ask, Standing};
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{Awaited, Limited, StepError, StepState, path_key};
 
+use super::bugs::{Bug, has};
 use super::plan::{Owner, Plan, ScopeIx, StepIx};
 use super::state::RunState;
 
@@ -450,6 +451,11 @@ impl RunState {
                 return true;
             }
             next = self.around(at);
+            // What undoes a step counts, whatever became of what the step stood in.
+            let undoes = next.and_then(|around| self.cell(around)?.undo) == Some(at.frame);
+            if undoes && !has(Bug::UndoOfLosersIsLost) {
+                return false;
+            }
         }
         false
     }

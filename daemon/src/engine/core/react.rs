@@ -74,7 +74,8 @@ impl Work<'_> {
         self.expire(now);
         let mut due = Vec::new();
         self.state.each_live(&mut |at, cell| {
-            let wakes = is_due(cell.escalates()) || is_due(cell.wait_until_ms);
+            let early = has(Bug::SleepEndsEarly) && cell.awaits.is_none() && cell.wait_until_ms.is_some();
+            let wakes = early || is_due(cell.escalates()) || is_due(cell.wait_until_ms);
             if wakes && cell.state == Some(StepState::Waiting) {
                 due.push((at, false));
             } else if is_due(cell.retry_at_ms) && cell.state == Some(StepState::Retrying) {
@@ -105,13 +106,9 @@ impl Work<'_> {
     /// The next attempt, unless the peer has forgotten the key under which an earlier one may have happened.
     fn again(&mut self, at: Place) {
         let (Some(step), Some(cell)) = (self.step_at(at), self.state.cell(at)) else { return };
-        let late = self.moment.now_ms > decide::window_end(step, cell);
-        if !(late && cell.unknown && cell.effect == Some(Effect::Keyed)) {
-            return self.call(at);
-        }
+        let Some(error) = decide::forgotten(step, cell, self.moment.now_ms) else { return self.call(at) };
         let attempt = cell.attempt;
-        let message = "an earlier attempt may have arrived and its key is too old to repeat it";
-        let error = StepError { step: self.path(at), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
+        let error = StepError { step: self.path(at), ..error };
         let verdict = doubt(step, None, error.clone());
         self.conclude(at, attempt, error, verdict);
     }
@@ -207,7 +204,9 @@ impl Work<'_> {
             };
             let error =
                 StepError { step: self.path(at), unknown: true, ..StepError::new(ErrorClass::InDoubt, message) };
-            if (effect.needs_started() && (was_out || restored) && !has(Bug::OnceIsRepeated))
+            if (effect.needs_started()
+                && (was_out || (restored && !has(Bug::RestoreIsForgotten)))
+                && !has(Bug::OnceIsRepeated))
                 || late
                 || (ending && effect == Effect::Keyed)
             {

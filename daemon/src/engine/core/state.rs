@@ -465,6 +465,7 @@ impl RunState {
     fn item_over(&mut self, plan: &Plan, map: Place, index: u32, result: Result<Value, StepError>) {
         let kind = self.step_ix(plan, map).and_then(|ix| plan.step(ix)).map(|step| &step.kind);
         let carry_on = kind.and_then(|kind| kind.map()).is_some_and(|rules| rules.carry_on);
+        let carry_on = carry_on || has(Bug::ItemFailureIsGreen);
         let repeats = kind.is_some_and(|kind| kind.repeats().is_some());
         let frame = self.cell_mut(map).and_then(|cell| cell.items.as_mut()?.live.remove(&index));
         let kept = frame.filter(|frame| !self.drop_frame(*frame));

@@ -76,7 +76,7 @@ impl RunState {
             && self.cancel.is_none()
             && !self.closing()
             && self.on_error.is_none();
-        self.deadline_ms.filter(|_| counts && self.finished.is_none())
+        self.deadline_ms.filter(|_| counts && self.finished.is_none() && !has(Bug::TimeoutIsForgotten))
     }
 
     /// The state people see.

@@ -100,7 +100,8 @@ impl Work<'_> {
     ) -> Result<(), Refused> {
         let at = self.place(path)?;
         let awaits = self.state.cell(at).and_then(|cell| cell.awaits.as_deref());
-        if !matches!(awaits, Some(Awaited::Run { run: of, .. }) if *of == run) {
+        let over = || self.state.cell(at).is_some_and(|cell| cell.over && has(Bug::ReturnCountsTwice));
+        if !matches!(awaits, Some(Awaited::Run { run: of, .. }) if *of == run) && !over() {
             return Err(Refused::Stale);
         }
         let path = path.to_owned();

@@ -1,8 +1,11 @@
 //! Random flows for the simulator: what may stand in them, and how the other side answers.
+//!
+//! To add a step kind: a variant of [`Spec`], a line in `spec` (how often), one in `Maker::step` (what the file says),
+//! and in [`Spec::inside`] if it has steps in it. `soak` fails until every kind that the engine executes is met.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aura_protocol::flow::{Arm, Effect, Flow, Http, Kind, Need, Retry, Sleep, Span, Step, Stop};
+use aura_protocol::flow::{Arm, Effect, Flow, Http, InDoubtPolicy, Kind, Need, Retry, Sleep, Span, Step, Stop};
 use aura_protocol::{Map, Value};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -61,6 +64,9 @@ pub(super) enum Spec {
         attempts: u32,
         size: Size,
         echo: bool,
+        /// As an action of a connector, not as a request.
+        uses: bool,
+        policy: InDoubtPolicy,
     },
     Branch {
         taken: bool,
@@ -138,7 +144,19 @@ pub(super) struct Sketch {
 impl Sketch {
     /// Whether it has steps in it.
     pub(super) fn is_scope(&self) -> bool {
-        matches!(self.spec, Spec::Branch { .. } | Spec::Map { .. } | Spec::Try(..) | Spec::Loop(..))
+        !self.spec.inside().is_empty()
+    }
+}
+
+impl Spec {
+    /// The lists of steps in it.
+    pub(super) fn inside(&self) -> Vec<&[Sketch]> {
+        match self {
+            Self::Branch { arm, other, .. } => vec![arm, other],
+            Self::Map { body, .. } | Self::Loop(_, body) => vec![body],
+            Self::Try(body, catch) => vec![body, catch],
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -157,9 +175,10 @@ pub(super) struct Case {
     pub luck: u64,
 }
 
-fn answer() -> impl Strategy<Value = Answer> {
+/// `well` of them to some that go wrong.
+fn answer(well: u32) -> impl Strategy<Value = Answer> {
     prop_oneof![
-        8 => Just(Answer::Ok),
+        well => Just(Answer::Ok),
         1 => Just(Answer::LostAfter),
         1 => Just(Answer::LostBefore),
         2 => Just(Answer::Refused),
@@ -195,12 +214,34 @@ struct Where {
     stops: bool,
     undo: bool,
     in_map: bool,
+    /// Also what makes a run with a crash differ honestly from one without.
+    free: bool,
 }
 
 fn spec(place: Where) -> BoxedStrategy<Spec> {
-    let answers = || prop::collection::vec(answer(), 1..4);
-    let call = (effect(), answers(), 1_u32..4, size(), prop::bool::weighted(0.2))
-        .prop_map(|(effect, answers, attempts, size, echo)| Spec::Call { effect, answers, attempts, size, echo });
+    // What fails soon ends deep flows before they are deep.
+    let well = if place.free { 40 } else { 8 };
+    let answers = move || prop::collection::vec(answer(well), 1..4);
+    let effects =
+        if place.free { prop_oneof![6 => effect(), 1 => Just(Effect::Lookup)].boxed() } else { effect().boxed() };
+    let policy = if place.free {
+        prop_oneof![4 => Just(InDoubtPolicy::Ask), 1 => Just(InDoubtPolicy::Fail), 1 => Just(InDoubtPolicy::Retry)]
+            .boxed()
+    } else {
+        Just(InDoubtPolicy::Ask).boxed()
+    };
+    let uses = prop::bool::weighted(if place.free { 0.3 } else { 0.0 });
+    let call = (effects, answers(), 1_u32..4, size(), prop::bool::weighted(0.2), uses, policy).prop_map(
+        |(effect, answers, attempts, size, echo, uses, policy)| Spec::Call {
+            effect,
+            answers,
+            attempts,
+            size,
+            echo,
+            uses,
+            policy,
+        },
+    );
     let kept = prop_oneof![
         4 => (keep(), 0_u8..2).prop_map(|(keep, name)| Spec::Kv(keep, name)),
         1 => Just(Spec::Large),
@@ -262,9 +303,18 @@ fn sketches(place: Where) -> BoxedStrategy<Vec<Sketch>> {
 }
 
 pub(super) fn case() -> impl Strategy<Value = Case> {
-    let place = |depth, stops, undo| Where { depth, stops, undo, in_map: false };
+    case_of(2, false)
+}
+
+/// Deeper ones, with all that may stand in a flow.
+pub(super) fn nested_case() -> impl Strategy<Value = Case> {
+    prop_oneof![3 => case_of(2, true), 2 => case_of(3, true)]
+}
+
+fn case_of(deep: u32, free: bool) -> impl Strategy<Value = Case> {
+    let place = move |depth, stops, undo| Where { depth, stops, undo, in_map: false, free };
     (
-        sketches(place(2, true, true)),
+        sketches(place(deep, true, true)),
         prop::option::weighted(0.3, sketches(place(1, true, false))),
         prop::option::weighted(0.4, sketches(place(1, false, false))),
         prop::option::weighted(0.2, 0_usize..10),
@@ -298,6 +348,8 @@ pub(super) struct Maker {
     pub keeps: BTreeSet<String>,
     /// Which step gives again what which one gave.
     pub echoes: BTreeMap<String, String>,
+    /// What each step is, by its id.
+    pub kinds: BTreeMap<String, &'static str>,
 }
 
 /// What [`Spec::Large`] gives.
@@ -422,9 +474,17 @@ impl Maker {
             Spec::Respond => step.kind = Kind::Respond(aura_protocol::flow::Respond::default()),
             Spec::Stop(true) => step.kind = Kind::Stop(Stop::Ok(Value::from("enough"))),
             Spec::Stop(false) => step.kind = Kind::Stop(Stop::Fail(Value::from("no"))),
-            Spec::Call { effect, answers, attempts, size, echo } => {
+            Spec::Call { effect, answers, attempts, size, echo, uses, policy } => {
                 let body = echo.then_some(again);
-                step.kind = Kind::Http(Http { body, ..http });
+                step.kind = if *uses {
+                    let parts = [("url", Value::from("http://peer/")), ("body", body.unwrap_or_default())];
+                    let with = parts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                    Kind::Uses { action: "peer.act".to_owned(), connection: None, with }
+                } else {
+                    Kind::Http(Http { body, ..http })
+                };
+                step.in_doubt = Some(*policy);
+                step.i_accept_duplicates = *policy == InDoubtPolicy::Retry;
                 self.sizes.insert(id.clone(), *size);
                 step.effect = Some(*effect);
                 step.retry = Some(Retry { attempts: *attempts, ..Retry::default() });
@@ -471,6 +531,7 @@ impl Maker {
                 step.kind = Kind::Loop { with, steps: self.steps(body) };
             }
         }
+        self.kinds.insert(step.id.clone(), step.kind.name());
         step.timeout = sketch.limit.filter(|_| sketch.is_scope()).map(|secs| Span::from_secs(u64::from(secs)));
         step.on_error = sketch.handler.as_ref().map(|handler| self.steps(handler)).unwrap_or_default();
         step.compensate = sketch.undo.as_ref().map(|undo| self.steps(undo)).unwrap_or_default();
@@ -482,12 +543,7 @@ impl Maker {
 pub(super) fn any_sketch(case: &Case, test: &dyn Fn(&Sketch) -> bool) -> bool {
     fn any(sketches: &[Sketch], test: &dyn Fn(&Sketch) -> bool) -> bool {
         sketches.iter().any(|sketch| {
-            let inside = match &sketch.spec {
-                Spec::Branch { arm, other, .. } => any(arm, test) || any(other, test),
-                Spec::Map { body, .. } | Spec::Loop(_, body) => any(body, test),
-                Spec::Try(body, catch) => any(body, test) || any(catch, test),
-                _ => false,
-            };
+            let inside = sketch.spec.inside().into_iter().any(|sketches| any(sketches, test));
             let beside = [&sketch.handler, &sketch.undo].into_iter().flatten().any(|sketches| any(sketches, test));
             test(sketch) || inside || beside
         })

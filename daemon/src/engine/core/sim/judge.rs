@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aura_protocol::approval::Ask;
+use aura_protocol::flow::InDoubtPolicy;
 use aura_protocol::run::{Awaited, ErrorClass, Record, Resolution, RunState as State, ScopeKind, StepState};
 use aura_protocol::{RunId, Value};
 
@@ -190,7 +191,8 @@ fn signals(sim: &Sim) -> Result<(), Fault> {
 /// What reached the peer.
 fn peer(sim: &Sim) -> Result<(), Fault> {
     for ((path, key), times) in &sim.peer.effects {
-        if *times > 1 {
+        let accepted = step_of(&sim.plan, path).in_doubt == InDoubtPolicy::Retry;
+        if *times > 1 && !accepted {
             return Err(format!("{path} happened {times} times under {key}"));
         }
     }
@@ -205,7 +207,7 @@ fn peer(sim: &Sim) -> Result<(), Fault> {
         let repeats = records(sim).filter(
             |record| matches!(record, Record::Resolved { path: of, resolution: Resolution::Retry, .. } if of == path),
         );
-        let allowed = attempts + repeats.count() + usize::from(sim.crashed);
+        let allowed = attempts + repeats.count() + sim.crashes;
         if *sent > allowed {
             return Err(format!("{path} was sent {sent} times, {allowed} are allowed"));
         }
@@ -403,8 +405,10 @@ fn undone(sim: &Sim) -> Result<(), Fault> {
 /// Maps give one row for each item, in input order.
 fn maps(sim: &Sim) -> Result<(), Fault> {
     let mut lists: BTreeMap<&str, (usize, &[String])> = BTreeMap::new();
+    let mut done: BTreeMap<&str, usize> = BTreeMap::new();
     for record in records(sim) {
         match record {
+            Record::ItemDone { path, .. } => *done.entry(path).or_default() += 1,
             Record::Listed { path, items, keys, .. } => {
                 lists.insert(path, (items.len(), keys));
             }
@@ -416,6 +420,10 @@ fn maps(sim: &Sim) -> Result<(), Fault> {
                     return Err(format!("{path} gave {} rows for {count} items", rows.len()));
                 }
                 let carry_on = step_of(&sim.plan, path).kind.map().is_some_and(|rules| rules.carry_on);
+                let ended = done.get(path.as_str()).copied().unwrap_or(0);
+                if !carry_on && ended != *count {
+                    return Err(format!("{path} went on and {ended} of its {count} items ended well"));
+                }
                 for (index, row) in rows.iter().enumerate().filter(|_| carry_on) {
                     let key = keys.get(index).map_or(Value::from(index as i64), |key| Value::from(key.as_str()));
                     if row.get("key") != Some(&key) {

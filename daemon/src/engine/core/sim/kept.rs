@@ -133,7 +133,9 @@ pub(super) fn large(sim: &Sim) -> Result<(), Fault> {
     // Retention takes rows from the end of a journal, and can be stopped after each.
     for left in (0..sim.journal.len()).rev() {
         sim.disk.delete(&sim.journal[left])?;
-        found(sim, &sim.journal[..left])?;
+        if !sim.trouble.quick || left == 1 {
+            found(sim, &sim.journal[..left])?;
+        }
     }
     sim.disk.counts(&[], &other_value())
 }

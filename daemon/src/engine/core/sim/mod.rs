@@ -4,19 +4,23 @@
 //! them. Memory is ahead of the disk by commits that wait in order, as in the driver; a crash keeps some of them.
 //! Rules that hold for every run stand in [`judge`] and [`kept`]; deliberate bugs ([`super::bugs`]) prove that
 //! the rules find their kind. A failing case shrinks to a small flow and one crash. What may stand in a flow
-//! is in [`flows`].
+//! is in [`flows`]; [`soak`] runs deeper ones with more trouble than one crash.
 
 mod disk;
 mod flows;
 mod judge;
 mod kept;
 mod nested;
+mod order;
 mod peer;
+mod soak;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use aura_protocol::approval::Vote;
+use aura_protocol::flow::Effect;
 use aura_protocol::run::{
     Awaited, CallOutcome, ErrorClass, Reach, Record, Resolution, RunState as State, StepError, StepState, Transition,
 };
@@ -26,14 +30,16 @@ use aura_storage::rows::KvRow;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use super::bugs::{self, Bug, has};
+use super::decide::forgotten;
 use super::fixtures::started;
-use super::plan::Plan;
+use super::plan::{KEY_WINDOW, Plan};
 use super::{Call, Input, Moment, Output, Place, RunState, step};
 use crate::engine::kv::{Keeper, Planned, planned};
 use disk::{Disk, kept_key};
 use flows::{Answer, Case, Keep, Maker, Size, Spec, Waits, any_sketch, case, other_value};
 use judge::judge;
 use peer::Peer;
+use trouble::Trouble;
 
 /// What rides in the transaction of a transition.
 #[derive(Default)]
@@ -99,6 +105,18 @@ struct Sim {
     /// The point at which it comes.
     crash_at: Option<usize>,
     crashed: bool,
+    /// How often memory was lost.
+    crashes: usize,
+    /// What else may go wrong.
+    trouble: Trouble,
+    /// What has gone wrong, by name.
+    met: BTreeMap<&'static str, u64>,
+    /// Answers that may come once more.
+    late: Vec<(String, u32, CallOutcome)>,
+    /// Steps whose calls somebody else may have sent: those scheduled in a store that was restored.
+    scheduled_before: BTreeSet<String>,
+    /// What each step is, by its id.
+    kinds: BTreeMap<String, &'static str>,
 }
 
 /// Something that must not be.
@@ -108,7 +126,8 @@ impl Sim {
     fn new(case: &Case, crash_at: Option<usize>) -> Self {
         let mut maker = Maker::default();
         let flow = maker.flow(case);
-        let plan = Plan::compile(&flow, "v", &|_| None).expect("generated flows compile");
+        let actions = |action: &str| (action == "peer.act").then_some((Effect::Once, KEY_WINDOW));
+        let plan = Plan::compile(&flow, "v", &actions).expect("generated flows compile");
         let run = RunId::from_parts(1, &[1; 10]);
         let peer = Peer { scripts: maker.scripts, sizes: maker.sizes, ..Peer::default() };
         let state = RunState::new(run, &plan);
@@ -137,6 +156,12 @@ impl Sim {
             points: 0,
             crash_at,
             crashed: false,
+            crashes: 0,
+            trouble: Trouble::default(),
+            met: BTreeMap::new(),
+            late: Vec::new(),
+            scheduled_before: BTreeSet::new(),
+            kinds: maker.kinds,
         }
     }
 
@@ -191,7 +216,7 @@ impl Sim {
             self.journal.push(transition.clone());
             commit.transition = Some(transition);
             // Before its crash a run is the one without, which was looked at.
-            let new = self.crash_at.is_none() || self.crashed;
+            let new = (self.crash_at.is_none() || self.crashed) && (self.trouble.crashes == 0 || self.pick(16) == 0);
             if new && RunState::fold(self.state.run, &self.plan, &self.journal) != self.state {
                 return Err("the journal does not read back as the run in memory".into());
             }
@@ -263,12 +288,19 @@ impl Sim {
 
     fn point(&mut self) -> bool {
         self.points += 1;
+        if self.trouble.crashes > 0 && self.pick_for(1, 30) == 0 {
+            self.trouble.crashes -= 1;
+            return true;
+        }
         !self.crashed && self.crash_at == Some(self.points)
     }
 
     /// Memory is lost; the disk is not. Of what was on its way, the first ones may have arrived.
     fn crash(&mut self) -> Result<(), Fault> {
         self.crashed = true;
+        self.crashes += 1;
+        self.meets("crash");
+        self.late.clear();
         let arrived = self.pick(self.queue.len() + 1);
         let queue = std::mem::take(&mut self.queue);
         for commit in queue.iter().take(arrived) {
@@ -287,7 +319,17 @@ impl Sim {
             return self.start();
         }
         self.state = RunState::fold(self.state.run, &self.plan, &self.journal);
-        self.apply(Input::Recover { epoch: self.epoch, restored: false })
+        let restored = self.trouble.restores && self.pick_for(2, 2) == 0;
+        if restored {
+            self.meets("restore");
+            self.scheduled_before = records(self)
+                .filter_map(|record| match record {
+                    Record::Scheduled { path, .. } => Some(path.clone()),
+                    _ => None,
+                })
+                .collect();
+        }
+        self.apply(Input::Recover { epoch: self.epoch, restored })
     }
 
     /// Sends a call that is still wanted; its answer comes later.
@@ -329,6 +371,20 @@ impl Sim {
         if input.get("url") != Some(&Value::from("http://peer/")) {
             return Err(format!("{path} is sent with another input: {}", input.to_json()));
         }
+        let late = self.plan.step(call.step).and_then(|step| forgotten(step, &cell, self.now_ms));
+        if let Some(error) = late {
+            self.meets("key too old");
+            let outcome = CallOutcome::Failed(error, Reach::Unknown);
+            return self.apply(Input::Result { path, attempt, outcome });
+        }
+        let window = i64::try_from(KEY_WINDOW.ms).unwrap_or(i64::MAX);
+        let forgotten = effect == Effect::Keyed && self.now_ms > cell.scheduled_ms + window;
+        if forgotten && self.peer.effects.contains_key(&(path.clone(), cell.key.clone())) {
+            return Err(format!("{path} is repeated under a key that its peer has forgotten"));
+        }
+        if effect.needs_started() && self.scheduled_before.contains(&path) && !self.was_doubted(&path) {
+            return Err(format!("{path} was scheduled before the restore and is simply sent"));
+        }
         let outcome = self.peer.send(&path, &cell.key, effect);
         if self.point() {
             return self.crash();
@@ -366,6 +422,12 @@ impl Sim {
         self.now_ms += 7;
         let (outcome, kept) = self.disk.keep_outcome(outcome);
         let extra = Extra { kept, ..Extra::default() };
+        if self.trouble.twice
+            && self.late.len() < 8
+            && matches!(&outcome, CallOutcome::Failed(..) | CallOutcome::Done(Value::Str(_)))
+        {
+            self.late.push((path.clone(), call.attempt, outcome.clone()));
+        }
         self.commit(Input::Result { path, attempt: call.attempt, outcome }, extra)
     }
 
@@ -409,7 +471,15 @@ impl Sim {
         let failed = || Box::new(StepError::new(ErrorClass::Invalid, "the other flow failed"));
         let outcome = if well { Ok(Value::from(path.as_str())) } else { Err(failed()) };
         self.now_ms += 20;
-        self.apply(Input::Returned { path, run, outcome })?;
+        let epoch = self.epoch;
+        self.apply(Input::Returned { path: path.clone(), run, outcome: outcome.clone() })?;
+        if self.trouble.twice && epoch == self.epoch && self.state.finished.is_none() {
+            self.meets("told twice");
+            self.refuses(
+                Input::Returned { path: path.clone(), run, outcome },
+                &format!("the end of what {path} called counts twice"),
+            )?;
+        }
         Ok(true)
     }
 
@@ -442,7 +512,13 @@ impl Sim {
 
     /// A number below `bound` that the case and the moment decide.
     fn pick(&self, bound: usize) -> usize {
-        let mixed = (self.luck ^ (self.points as u64)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
+        self.pick_for(0, bound)
+    }
+
+    /// Another one at the same moment.
+    fn pick_for(&self, what: u64, bound: usize) -> usize {
+        let salt = what.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let mixed = (self.luck ^ salt ^ (self.points as u64)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23);
         usize::try_from(mixed % (bound.max(1) as u64)).unwrap_or(0)
     }
 
@@ -462,7 +538,14 @@ impl Sim {
     fn run(mut self, case: &Case) -> Result<Self, Fault> {
         self.start()?;
         let mut cancelled = false;
-        for _ in 0..3000 {
+        for _ in 0..20_000 {
+            if self.trouble.jumps && self.pick_for(3, 40) == 0 {
+                self.jump();
+            }
+            if !self.late.is_empty() && self.state.finished.is_none() && self.pick_for(4, 6) == 0 {
+                self.answer_again()?;
+                continue;
+            }
             if self.state.finished.is_some() {
                 if self.queue.is_empty() {
                     return Ok(self);

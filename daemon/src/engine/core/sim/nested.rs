@@ -47,7 +47,7 @@ pub(super) fn nested(sim: &Sim) -> Result<(), Fault> {
     let mut nests: BTreeMap<String, Nest> = BTreeMap::new();
     let mut resolved: BTreeSet<String> = BTreeSet::new();
     // While something is in doubt, or the run is ending, clocks stand still or do not count.
-    let mut doubt = false;
+    let mut doubt = sim.met.keys().any(|what| what.starts_with("clock"));
     for transition in &sim.journal {
         for record in &transition.records {
             doubt |= matches!(record, Record::InDoubt { .. } | Record::CancelRequested { .. });

@@ -41,7 +41,7 @@ impl Peer {
         match answer {
             Answer::Ok | Answer::LostAfter => {
                 let times = self.effects.entry((path.to_owned(), key.to_owned())).or_default();
-                *times = if effect == Effect::Once { *times + 1 } else { 1 };
+                *times = if matches!(effect, Effect::Once | Effect::Lookup) { *times + 1 } else { 1 };
                 if answer == Answer::Ok {
                     CallOutcome::Done(self.output(path))
                 } else {
@@ -50,7 +50,11 @@ impl Peer {
             }
             Answer::LostBefore => failed(ErrorClass::Timeout, Reach::Unknown),
             Answer::Refused => failed(ErrorClass::Invalid, Reach::Refused),
-            Answer::Slower => failed(ErrorClass::RateLimited, Reach::Refused),
+            Answer::Slower => {
+                let error =
+                    StepError { retry_after_ms: Some(5_000), ..StepError::new(ErrorClass::RateLimited, "slower") };
+                CallOutcome::Failed(error, Reach::Refused)
+            }
             Answer::Unsent => failed(ErrorClass::Transient, Reach::Unsent),
         }
     }
