@@ -58,6 +58,8 @@ pub enum Command {
     Runner,
     /// Brings a store to this program's layout, also after tries that came to no end.
     Migrate,
+    /// Runs the cases of a flow without a store: reads a request and writes a report. Use `aura flow test`.
+    Test,
     /// Plays the cart recovery flow against built-in fakes in a temporary directory.
     #[cfg(feature = "fakes")]
     Demo {

@@ -29,6 +29,7 @@ pub mod sockets;
 pub mod stop;
 pub mod tasks;
 pub mod telemetry;
+pub mod trial;
 pub mod upkeep;
 
 use std::process::ExitCode;
@@ -88,6 +89,9 @@ fn run(args: Args, sink: &Sink) -> Result<(), Stop> {
         // Nothing of the machine's own daemon is read: no file, no environment.
         telemetry::start(args.log.as_deref().unwrap_or("warn"), false, sink)?;
         return runtime(0)?.block_on(demo::run(args.socket, paced, sink));
+    }
+    if let Some(Command::Test) = args.command {
+        return trial::serve();
     }
     let options = config::load(&args)?;
     match &args.command {

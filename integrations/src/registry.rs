@@ -23,6 +23,8 @@ pub struct Builtin {
     pub hooks: Hooks,
     /// A realistic payload of each trigger: its id and the body.
     pub samples: &'static [(&'static str, &'static str)],
+    /// The recorded exchange of each action: its id and the fixture.
+    pub exchanges: &'static [(&'static str, &'static str)],
 }
 
 /// Every connector of this build.
@@ -108,6 +110,20 @@ impl Registry {
         }
     }
 
+    /// Whether an action takes an input: closed, complete, of the right types.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that there is no such action.
+    pub fn check_input(&self, action: &str, input: &Value) -> Result<(), String> {
+        let found = action.split_once('.').and_then(|(id, name)| Some((self.find(id)?, name)));
+        match found {
+            Some((connector, name)) => {
+                connector.check_input(name, input).map_err(|problem| format!("{action}: {problem}"))
+            }
+            None => Err(format!("this build has no action `{}`", display(action))),
+        }
+    }
+
     fn find(&self, id: &str) -> Option<&Connector> {
         self.connectors.iter().find(|connector| connector.descriptor.id == id)
     }
@@ -119,4 +135,13 @@ pub fn sample(trigger: &str) -> Option<&'static str> {
     let (connector, id) = trigger.split_once('.')?;
     let builtin = BUILTIN.iter().find(|builtin| builtin.id == connector)?;
     builtin.samples.iter().find(|(name, _)| *name == id).map(|(_, body)| *body)
+}
+
+/// What an action gave when its exchange with the provider was recorded, as in `slack.post_message`.
+#[must_use]
+pub fn example(action: &str) -> Option<Value> {
+    let (connector, id) = action.split_once('.')?;
+    let builtin = BUILTIN.iter().find(|builtin| builtin.id == connector)?;
+    let (_, fixture) = builtin.exchanges.iter().find(|(name, _)| *name == id)?;
+    Value::from_json(fixture.as_bytes()).ok()?.get("output").cloned()
 }

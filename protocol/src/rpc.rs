@@ -5,12 +5,14 @@
 
 mod operate;
 mod room;
+mod trials;
 mod views;
 
 use serde::{Deserialize, Serialize};
 
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
 pub use room::{RUNS_MAX, RoomStatus, RunDelete, RunFilter, RunsDeleted};
+pub use trials::{CallRow, CaseProblem, CaseReport, CrashReport, FlowTest, FlowTested, PathRow};
 pub use views::{
     Activity, EventPage, EventQuery, FlowActivity, LastRun, RunPage, SettingRow, Settings, WebhookTest, WebhookTested,
 };
@@ -202,6 +204,10 @@ service! {
     flow_restore / FlowRestore(String) -> FlowRow: Admin;
     /// What is in the bin.
     bin_list / BinList(()) -> Vec<Binned>: Viewer;
+    /// Runs a flow's cases under a virtual clock; nothing is stored or sent.
+    flow_test / FlowTest(FlowTest) -> FlowTested: Editor;
+    /// Writes a file of cases from a run.
+    run_record / RunRecord(RunRef) -> String: Viewer;
     /// Starts a run by hand.
     flow_run / FlowRun(FlowRun) -> RunHead: Operator;
     /// Runs, newest first, in windows.

@@ -40,6 +40,7 @@ mod e2e_schedules;
 mod e2e_scopes;
 mod e2e_service;
 mod e2e_start;
+mod e2e_testing;
 mod e2e_tui;
 mod e2e_waits;
 mod e2e_watch;

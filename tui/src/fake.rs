@@ -244,6 +244,12 @@ impl Handler for Fake {
     async fn connection_restore(&self, _: Actor, _: String) -> Result<Connection, WireError> {
         unscripted()
     }
+    async fn flow_test(&self, _: Actor, _: FlowTest) -> Result<FlowTested, WireError> {
+        unscripted()
+    }
+    async fn run_record(&self, _: Actor, _: RunRef) -> Result<String, WireError> {
+        unscripted()
+    }
     async fn flow_run(&self, _: Actor, _: FlowRun) -> Result<RunHead, WireError> {
         unscripted()
     }

@@ -280,6 +280,13 @@ impl Catalog {
         Ok(self.now().flow(name)?.record.id)
     }
 
+    /// The authored text of a version, as long as it is kept.
+    #[must_use]
+    pub fn version_text(&self, flow: FlowId, version: &str) -> Option<String> {
+        let loaded = load_version(&self.0.store, TenantId::DEFAULT, flow, version).ok().flatten()?;
+        Some(loaded.0.text)
+    }
+
     /// The name of a flow, for lists and news.
     #[must_use]
     pub fn flow_name(&self, id: FlowId) -> Option<String> {

@@ -338,6 +338,12 @@ impl Engine {
         self.detached(|driver| async move { driver.run_by_hand(tenant, flow, input, request, &by).await }).await
     }
 
+    /// Where scripts run.
+    #[must_use]
+    pub fn runners(&self) -> Pool {
+        self.0.deps.runners.clone()
+    }
+
     /// Asks a run to end.
     ///
     /// # Errors

@@ -9,10 +9,10 @@ use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
-    FlowApply, FlowDetail, FlowEnable, FlowPause, FlowRow, FlowRun, Handler, HelloReply, HelloRequest, PayloadQuery,
-    PayloadWindow, Removed, Role, RunCancel, RunDelegate, RunDelete, RunDetail, RunForceFinish, RunPage, RunPause,
-    RunQuery, RunRef, RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply,
-    Webhook, WebhookTest, WebhookTested,
+    FlowApply, FlowDetail, FlowEnable, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested, Handler, HelloReply,
+    HelloRequest, PayloadQuery, PayloadWindow, Removed, Role, RunCancel, RunDelegate, RunDelete, RunDetail,
+    RunForceFinish, RunPage, RunPause, RunQuery, RunRef, RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleInfo,
+    ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -21,7 +21,7 @@ use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, EventId, TenantId, WireError};
 
 use crate::rpc::peer::Peer;
-use crate::rpc::{Service, activity, bin, deletion, events, export, flows, runs, sample, status, watch};
+use crate::rpc::{Service, activity, bin, deletion, events, export, flows, runs, sample, status, trials, watch};
 use crate::upkeep::{self, backup, compact, usage};
 
 /// One client.
@@ -86,6 +86,12 @@ impl Handler for Session {
     }
     async fn bin_list(&self, _: Actor, (): ()) -> Result<Vec<Binned>, WireError> {
         Ok(self.service.catalog.binned())
+    }
+    async fn flow_test(&self, _: Actor, request: FlowTest) -> Result<FlowTested, WireError> {
+        trials::test(&self.service, request).await
+    }
+    async fn run_record(&self, _: Actor, run: RunRef) -> Result<String, WireError> {
+        self.service.read(move |shared| trials::record(shared, &run)).await
     }
     async fn flow_run(&self, actor: Actor, request: FlowRun) -> Result<RunHead, WireError> {
         flows::run(&self.service, actor, request).await

@@ -19,6 +19,7 @@ pub mod sample;
 pub mod search;
 pub mod socket;
 pub mod status;
+pub mod trials;
 pub mod watch;
 
 #[cfg(test)]

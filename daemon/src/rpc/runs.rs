@@ -151,6 +151,40 @@ pub fn payload(shared: &Shared, query: &PayloadQuery) -> Result<PayloadWindow, W
     Ok(window(&shared.catalog.sink().text(&text), query.offset, query.limit))
 }
 
+/// A run and its whole journal, large values and the body of its event included.
+///
+/// # Errors
+/// No such run, it is longer than one answer may be, or something of it cannot be read.
+pub fn whole_journal(shared: &Shared, run: &RunRef) -> Result<(RunHead, Vec<Transition>), WireError> {
+    let head = refs::find(shared, run)?;
+    let mut found = journal(shared, head.run, 0, TRANSITIONS_MAX)?;
+    if found.len() >= TRANSITIONS_MAX {
+        let message = format!("{} has more than {TRANSITIONS_MAX} transitions", head.run);
+        return Err(WireError::new(Code::Invalid, message).hint("take a shorter run"));
+    }
+    let tenant = TenantId::DEFAULT;
+    let content = |blob: BlobRef| {
+        let content = shared.store.blob(tenant, blob).map_err(|error| unreadable(&error))?;
+        content.ok_or_else(|| WireError::new(Code::Corrupt, "a stored value is missing; run `aura doctor --deep`"))
+    };
+    let mut read = |blob: BlobRef| {
+        wire::decode(&content(blob)?).map_err(|_| WireError::new(Code::Corrupt, "a stored value does not decode"))
+    };
+    for record in found.iter_mut().flat_map(|transition| &mut transition.records) {
+        if let Record::RunStarted(started) = record {
+            let started = std::sync::Arc::make_mut(started);
+            if let Some(blob) = started.event.blob.take() {
+                started.event.body = content(blob)?;
+            }
+            started.input = started.input.loaded(&mut read)?;
+        }
+        for payload in record.payloads_mut() {
+            *payload = payload.loaded(&mut read)?;
+        }
+    }
+    Ok((head, found))
+}
+
 /// A payload with what of it stands in blobs.
 fn whole(store: &Store, journal: &[Transition], value: Value) -> Result<Value, WireError> {
     let tenant = TenantId::DEFAULT;

@@ -49,6 +49,14 @@ impl Connector {
         }
     }
 
+    /// Whether one of its actions takes an input, as a call would find out.
+    pub(crate) fn check_input(&self, action: &str, input: &Value) -> Result<(), String> {
+        let found = self.descriptor.actions.iter().find(|known| known.id == action);
+        let known = found.ok_or_else(|| format!("there is no action `{}`", display(action)))?;
+        let mut map = check_input(&known.input, input)?;
+        self.hooks.prepare.map_or(Ok(()), |prepare| prepare(action, &mut map))
+    }
+
     fn request(&self, ctx: &CallCtx<'_>, call: &Call, input: &Value) -> Result<HttpRequest, String> {
         let scope = Scope { input, ctx, defaults: &self.defaults, body: None, headers: &[] };
         let base = self.base(&scope)?;

@@ -14,4 +14,5 @@ pub const BUILTIN: Builtin = Builtin {
     toml: include_str!("connector.toml"),
     hooks: Hooks { prepare: None, wait: None },
     samples: &[],
+    exchanges: &[("send_template", include_str!("fixtures/send_template.json"))],
 };

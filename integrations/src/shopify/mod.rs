@@ -32,6 +32,10 @@ pub const BUILTIN: Builtin = Builtin {
         ("order_paid", ORDER),
         ("order_cancelled", ORDER),
     ],
+    exchanges: &[
+        ("get_abandoned_checkout", include_str!("fixtures/get_abandoned_checkout.json")),
+        ("get_order", include_str!("fixtures/get_order.json")),
+    ],
 };
 
 /// Ids come as numbers (webhooks), as text, or as `gid://shopify/Order/1?…`; requests are made of the digits.

@@ -14,4 +14,5 @@ pub const BUILTIN: Builtin = Builtin {
     toml: include_str!("connector.toml"),
     hooks: Hooks { prepare: None, wait: None },
     samples: &[("event", include_str!("fixtures/event.json"))],
+    exchanges: &[("post_message", include_str!("fixtures/post_message.json"))],
 };

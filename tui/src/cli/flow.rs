@@ -6,7 +6,9 @@
 pub mod bin;
 pub mod check;
 mod edit;
+mod junit;
 mod template;
+mod trial;
 
 use std::io::Write;
 use std::time::Duration;
@@ -66,6 +68,16 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
     },
+    /// Run the cases of flows under a virtual clock: nothing is stored or sent; works without a daemon
+    #[command(after_help = "Examples: aura flow test flows/ --junit report.xml   # exit code 1 if a case fails
+          aura flow test order-paid.yaml --case 'the card is declined' --crash
+          aura flow test order-paid.yaml --record run_01k9   # a case from a real run")]
+    Test(trial::Test),
+    /// Run a flow once under a virtual clock and show what it does and would send
+    #[command(
+        after_help = "Example: aura flow simulate order-paid.yaml --trigger order.json --pin charge='{\"id\": 1}'"
+    )]
+    Simulate(trial::Simulate),
     /// Store files as drafts of their flows
     #[command(after_help = "Example: aura flow apply order-paid.yaml --publish")]
     Apply {
@@ -150,6 +162,8 @@ pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> 
         Command::Show { name, draft } => show(name, draft, session, out).await,
         Command::Schema => schema(out),
         Command::Check { files } => check::check(&files, session, out).await,
+        Command::Test(args) => trial::test(&args, session, out).await,
+        Command::Simulate(args) => trial::simulate(&args, session, out).await,
         Command::Apply { files, publish } => {
             for file in &files {
                 let text = files::text(file)?;

@@ -88,6 +88,14 @@ impl StepKind for Request {
     }
 }
 
+/// Whether a request can be made of a resolved input.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn sendable(input: &Value) -> Result<(), String> {
+    request(input).map(drop)
+}
+
 /// The request of a resolved input.
 fn request(input: &Value) -> Result<HttpRequest, String> {
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

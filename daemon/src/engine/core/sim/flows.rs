@@ -92,6 +92,8 @@ pub(super) enum Spec {
     /// Steps, and others if they fail.
     Try(Vec<Sketch>, Vec<Sketch>),
     Loop(Turns, Vec<Sketch>),
+    /// A script.
+    Code,
     /// For a callback, so many seconds.
     Wait(u16),
     /// People decide: so many of three must agree.
@@ -255,6 +257,7 @@ fn spec(place: Where) -> BoxedStrategy<Spec> {
     let leaf = if place.in_map { leaf.boxed() } else { prop_oneof![12 => leaf, 1 => Just(Spec::Respond)].boxed() };
     let leaf =
         if place.stops { prop_oneof![14 => leaf, 1 => any::<bool>().prop_map(Spec::Stop)].boxed() } else { leaf };
+    let leaf = if place.free { prop_oneof![14 => leaf, 1 => Just(Spec::Code)].boxed() } else { leaf };
     if place.depth == 0 {
         return leaf;
     }
@@ -470,6 +473,11 @@ impl Maker {
                 let parts = [("callback", Value::Bool(true)), ("deadline", Value::from(format!("{secs}s")))];
                 step.kind = Kind::Wait(Value::object(parts));
                 self.waits.push(id);
+            }
+            Spec::Code => {
+                let parts = [("js", Value::from("return 1")), ("input", again)];
+                step.kind = Kind::Code(Value::object(parts));
+                self.scripts.insert(id, Vec::new());
             }
             Spec::Respond => step.kind = Kind::Respond(aura_protocol::flow::Respond::default()),
             Spec::Stop(true) => step.kind = Kind::Stop(Stop::Ok(Value::from("enough"))),

@@ -1,0 +1,82 @@
+//! Tests of flows over the socket: a bounded piece of work away from the runtime, a few at a time.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aura_protocol::rpc::{FlowTest, FlowTested, RunRef};
+use aura_protocol::run::{CallOutcome, Record, Transition};
+use aura_protocol::{Code, WireError};
+
+use crate::rpc::{Service, Shared, runs};
+use crate::runner::wire::Job;
+use crate::trial;
+
+/// So many tests at a time; each takes a processor.
+const AT_ONCE: u32 = 2;
+
+static AT_WORK: AtomicU32 = AtomicU32::new(0);
+
+struct Place;
+
+impl Place {
+    fn take() -> Result<Self, WireError> {
+        if AT_WORK.fetch_add(1, Ordering::AcqRel) < AT_ONCE {
+            return Ok(Self);
+        }
+        drop(Self);
+        Err(WireError::new(Code::Busy, format!("{AT_ONCE} tests of flows are at work already"))
+            .hint("try again in a moment, or run `aurad test` on a machine of your own"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Runs the cases of a flow.
+///
+/// # Errors
+/// Too many at a time, or no case of that name.
+pub async fn test(service: &Service, request: FlowTest) -> Result<FlowTested, WireError> {
+    let place = Place::take()?;
+    service
+        .read(move |shared| {
+            let _place = place;
+            trial::run(&request, shared.catalog.registry(), &scripts(shared), trial::BUDGET)
+        })
+        .await
+}
+
+/// The daemon's own runners; asked from threads that may wait.
+fn scripts(shared: &Shared) -> impl Fn(&Job) -> CallOutcome {
+    trial::in_runners(shared.engine.runners(), tokio::runtime::Handle::current())
+}
+
+/// Writes a file of cases from a run, without secrets.
+///
+/// # Errors
+/// No such run, its flow's version or values are not there any more, or it is too large.
+pub fn record(shared: &Shared, run: &RunRef) -> Result<String, WireError> {
+    let (head, journal) = runs::whole_journal(shared, run)?;
+    let text = shared.catalog.version_text(head.flow_id, &head.version).ok_or_else(|| {
+        WireError::not_found(format!("the version of {} that {} ran is not kept any more", head.flow, head.run))
+    })?;
+    let sink = shared.catalog.sink();
+    // Answers came without secrets; what else stands in the journal passes the sink before stand-ins are made.
+    let journal: Vec<Transition> = journal
+        .into_iter()
+        .map(|mut transition| {
+            for record in &mut transition.records {
+                if let Record::RunStarted(started) = record {
+                    let started = std::sync::Arc::make_mut(started);
+                    started.event.body =
+                        sink.text(&String::from_utf8_lossy(&started.event.body)).into_owned().into_bytes();
+                }
+            }
+            transition
+        })
+        .collect();
+    let text = trial::record(head.run, &text, &journal, (shared.catalog.registry(), &scripts(shared)))?;
+    Ok(sink.text(&text).into_owned())
+}

@@ -1,0 +1,166 @@
+//! How a run under test begins: the event as its door would have made it, with the policies that are asked there.
+
+use std::collections::HashMap;
+
+use aura_integrations::registry::sample;
+use aura_protocol::event::{Delivery, SCHEDULE, Tick, timestamp};
+use aura_protocol::expr::Template;
+use aura_protocol::flow::cases::{Case, CaseEvent};
+use aura_protocol::flow::{Flow, Trigger};
+use aura_protocol::run::{ErrorClass, RunStarted, StepError};
+use aura_protocol::{EventId, FlowId, Map, RunId, Value};
+use aura_storage::rows::KvRow;
+
+use super::world::Halt;
+use crate::engine::core::Moment;
+use crate::engine::core::plan::Plan;
+use crate::engine::core::scope::DoorScope;
+
+/// When a run begins unless its case says so: 2026-01-01T00:00:00Z.
+pub(super) const CLOCK_MS: i64 = 1_767_225_600_000;
+
+fn event_id() -> EventId {
+    EventId::from_bytes([0xA2; 16])
+}
+
+/// What `kv` steps find.
+pub(super) fn kept(case: &Case, run: RunId, now_ms: i64) -> HashMap<String, KvRow> {
+    let row = |(name, value): (&String, &Value)| {
+        let row = KvRow { name: name.clone(), value: value.clone(), changed_ms: now_ms, run, expires_ms: None };
+        (name.clone(), row)
+    };
+    case.kv.iter().map(row).collect()
+}
+
+/// The beginning; `None` if the trigger's filter does not let the event in.
+pub(super) fn started(flow: &Flow, plan: &Plan, case: &Case, moment: &Moment) -> Result<Option<RunStarted>, Halt> {
+    let (event, input) = match (&case.trigger, flow.triggers.first()) {
+        (Some(event), _) => (delivery(flow, event, moment)?, Value::Null),
+        // What nobody says of a flow that events begin: the sample of its first trigger.
+        (None, Some(_))
+            if case.input.is_none() && flow.triggers.iter().all(|it| it.on != "manual" && it.on != "called") =>
+        {
+            (delivery(flow, &CaseEvent::default(), moment)?, Value::Null)
+        }
+        (None, _) => {
+            let input = case.input.clone().unwrap_or_default();
+            (by_hand(&input, moment), input)
+        }
+    };
+    let mut refused = None;
+    if event.method != "MANUAL" {
+        let shown = event.to_trigger();
+        match policies(plan, &event.trigger, &shown, moment) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Ok(Some(RunStarted {
+        flow_id: FlowId::from_bytes([0xA3; 16]),
+        flow: flow.flow.clone(),
+        version: plan.version.clone(),
+        trigger: event.trigger.clone(),
+        semantics: 1,
+        events: vec![event.event],
+        event,
+        events_more: 0,
+        deadline_ms: None,
+        refused,
+        caller: None,
+        priority: 0,
+        index: Vec::new(),
+        input,
+        vars: Value::Map(case.vars.clone()),
+    }))
+}
+
+fn by_hand(input: &Value, moment: &Moment) -> Delivery {
+    Delivery {
+        event: event_id(),
+        trigger: "manual".to_owned(),
+        method: "MANUAL".to_owned(),
+        query: String::new(),
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: input.to_json().into_bytes(),
+        blob: None,
+        received_ms: moment.now_ms,
+    }
+}
+
+fn trigger<'f>(flow: &'f Flow, event: &CaseEvent) -> Result<&'f Trigger, Halt> {
+    let Some(first) = flow.triggers.first() else {
+        let message = "the flow has no triggers: give the run's `input` instead of a `trigger`";
+        return Err(Halt::new("trigger", message));
+    };
+    let Some(id) = &event.id else { return Ok(first) };
+    flow.triggers.iter().find(|trigger| trigger.id == *id).ok_or_else(|| {
+        let known: Vec<&str> = flow.triggers.iter().map(|trigger| trigger.id.as_str()).collect();
+        Halt::new("trigger.id", format!("the flow has no trigger `{id}`; it has {}", known.join(", ")))
+    })
+}
+
+fn delivery(flow: &Flow, event: &CaseEvent, moment: &Moment) -> Result<Delivery, Halt> {
+    let trigger = trigger(flow, event)?;
+    let tick = || {
+        let at = timestamp(moment.now_ms);
+        let tick = Tick { scheduled_at: at, zone: "UTC".to_owned(), previous_at: None, late: false, missed: 0 };
+        Value::from_json(&tick.body()).unwrap_or_default()
+    };
+    let scheduled = trigger.on == "schedule";
+    let body = match (&event.body, sample(&trigger.on)) {
+        (Some(body), _) => body.to_json().into_bytes(),
+        (None, Some(sample)) => sample.as_bytes().to_vec(),
+        (None, None) if scheduled => tick().to_json().into_bytes(),
+        (None, None) => Vec::new(),
+    };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_json(), str::to_owned);
+    let mut headers: Vec<(String, String)> =
+        event.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), text(value))).collect();
+    if headers.iter().all(|(name, _)| name != "content-type") {
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+    }
+    Ok(Delivery {
+        event: event_id(),
+        trigger: trigger.id.clone(),
+        method: if scheduled { SCHEDULE } else { "POST" }.to_owned(),
+        query: query(&event.query),
+        headers,
+        body,
+        blob: None,
+        received_ms: moment.now_ms,
+    })
+}
+
+fn query(pairs: &Map) -> String {
+    let mut out = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs {
+        out.append_pair(name, &value.as_str().map_or_else(|| value.to_json(), str::to_owned));
+    }
+    out.finish()
+}
+
+/// What is asked at the door: false if the filter keeps the event out; an error fails the run (rule 10).
+fn policies(plan: &Plan, id: &str, shown: &Value, moment: &Moment) -> Result<bool, StepError> {
+    let scope = DoorScope::new(shown, moment);
+    let Some(trigger) = plan.triggers.iter().find(|trigger| trigger.id == id) else { return Ok(true) };
+    let wrong = |what: &str, message: &str| {
+        StepError::new(ErrorClass::Invalid, format!("the {what} of trigger {id} failed: {message}"))
+    };
+    let key = |template: &Template, what: &str| match template.eval(&scope) {
+        Err(error) => Err(wrong(what, &error.to_string())),
+        Ok(key) if key.value.is_null() => Err(wrong(what, "its key is null")),
+        Ok(_) => Ok(()),
+    };
+    if let Some((template, _)) = &trigger.dedupe {
+        key(template, "dedupe")?;
+    }
+    let wanted = match &trigger.filter {
+        Some(filter) => filter.eval_bool(&scope).map_err(|error| wrong("filter", &error.to_string()))?.0,
+        None => true,
+    };
+    if let Some((template, _, _)) = &trigger.debounce {
+        key(template, "debounce")?;
+    }
+    Ok(wanted)
+}
