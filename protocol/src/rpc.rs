@@ -4,15 +4,21 @@
 //! that refuses before the handler runs. A method without a role does not parse, so none can be forgotten.
 
 mod operate;
+mod replay;
 mod room;
 mod trials;
+mod versions;
 mod views;
 
 use serde::{Deserialize, Serialize};
 
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
+pub use replay::{EDIT_MAX, Fate, PREVIEW_MAX, ReplayCall, ReplayPreview, Replayed, RunReplay, VersionOf};
 pub use room::{RUNS_MAX, RoomStatus, RunDelete, RunFilter, RunsDeleted};
 pub use trials::{CallRow, CaseProblem, CaseReport, CrashReport, FlowTest, FlowTested, PathRow};
+pub use versions::{
+    FLOWS_AT_ONCE, FlowFiles, FlowText, FlowVersion, FlowVersionOf, PlannedFlow, RunMigrate, RunMigrated,
+};
 pub use views::{
     Activity, EventPage, EventQuery, FlowActivity, LastRun, RunPage, SettingRow, Settings, WebhookTest, WebhookTested,
 };
@@ -194,6 +200,16 @@ service! {
     flow_apply / FlowApply(FlowApply) -> FlowRow: Editor;
     /// Makes the draft the published version.
     flow_publish / FlowPublish(String) -> FlowRow: Editor;
+    /// The publications of a flow, newest first.
+    flow_history / FlowHistory(String) -> Vec<FlowVersion>: Viewer;
+    /// The text of a version.
+    flow_text / FlowTextOf(FlowVersionOf) -> FlowText: Viewer;
+    /// What flow files would change, and what that means for runs.
+    flow_plan / FlowPlan(FlowFiles) -> Vec<PlannedFlow>: Viewer;
+    /// Stores many texts as drafts, or publishes them too: all of them or none.
+    flow_apply_all / FlowApplyAll(FlowFiles) -> Vec<FlowRow>: Editor;
+    /// Publishes an old version again.
+    flow_rollback / FlowRollback(FlowVersionOf) -> FlowRow: Editor;
     /// Starts or stops taking events.
     flow_enable / FlowEnable(FlowEnable) -> FlowRow: Operator;
     /// Holds events of a flow back, or starts them in the order in which they came.
@@ -218,6 +234,10 @@ service! {
     run_show / RunShow(RunRef) -> RunDetail: Viewer;
     /// A window of one payload of a run as JSON text.
     run_payload / RunPayload(PayloadQuery) -> PayloadWindow: Viewer;
+    /// Runs something again, from a point of a run that has ended; or says what that would do.
+    run_replay / RunReplay(RunReplay) -> Replayed: Operator;
+    /// Moves an unfinished run to another version, or says why it cannot.
+    run_migrate / RunMigration(RunMigrate) -> RunMigrated: Operator;
     /// Asks a run to end.
     run_cancel / RunCancel(RunCancel) -> RunHead: Operator;
     /// Holds a run where it is, or lets it go on.

@@ -4,6 +4,8 @@
 //! records (`daemon::engine::core`). Times are Unix milliseconds of the daemon's clock.
 
 mod head;
+mod origin;
+mod payloads;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use crate::event::Delivery;
 use crate::flow::Effect;
 use crate::ids::{EventId, FlowId, RunId};
 use crate::value::{BlobRef, Value};
+pub use origin::{ItemCopy, KeptKey, Origin, Point};
 
 pub use head::{Blocked, RunHead};
 
@@ -417,6 +420,22 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<StepError>,
     },
+    /// What the run that this one goes on from did, and this one does not do again.
+    Copied(Box<Self>),
+    /// Items of a map that the run that this one goes on from did; of a loop, its last iteration that counts.
+    ItemsCopied {
+        /// The map or loop.
+        path: String,
+        /// What they gave.
+        items: Vec<ItemCopy>,
+    },
+    /// The run goes on under another version of its flow.
+    Migrated {
+        /// Hash of the version.
+        version: String,
+        /// Who wanted it.
+        by: String,
+    },
     /// There is more to do than one commit should hold; the run goes on at once.
     Yielded,
     /// The steps of a scope begin.
@@ -581,8 +600,11 @@ impl Record {
             | Self::Resumed { .. }
             | Self::ForceFinished { .. }
             | Self::RunFinished { .. }
+            | Self::Migrated { .. }
             | Self::Yielded => None,
-            Self::Scheduled { path, .. }
+            Self::Copied(copied) => copied.path(),
+            Self::ItemsCopied { path, .. }
+            | Self::Scheduled { path, .. }
             | Self::Started { path, .. }
             | Self::Completed { path, .. }
             | Self::Failed { path, .. }
@@ -608,47 +630,6 @@ impl Record {
             | Self::Responded { path, .. }
             | Self::Log { path, .. } => Some(path).filter(|path| !path.is_empty()).map(String::as_str),
         }
-    }
-}
-
-impl Record {
-    /// The payloads of a record that may stand elsewhere: outputs, and the inputs of calls and of the run.
-    pub fn payloads(&self) -> impl Iterator<Item = &Value> {
-        let payload = match self {
-            Self::RunStarted(started) => Some(&started.input),
-            Self::Scheduled { input, .. } => Some(input),
-            Self::Completed { output, .. }
-            | Self::Handled { output, .. }
-            | Self::RunFinished { output, .. }
-            | Self::Signalled { data: output, .. }
-            | Self::Resolved { resolution: Resolution::Done(output), .. } => Some(output),
-            _ => None,
-        };
-        payload.into_iter()
-    }
-
-    /// The same, to be changed.
-    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut Value> {
-        let payload = match self {
-            Self::Scheduled { input, .. } => Some(input),
-            Self::Completed { output, .. }
-            | Self::Handled { output, .. }
-            | Self::RunFinished { output, .. }
-            | Self::Signalled { data: output, .. }
-            | Self::Resolved { resolution: Resolution::Done(output), .. } => Some(output),
-            _ => None,
-        };
-        payload.into_iter()
-    }
-
-    /// Every reference to a stored value in it.
-    pub fn blobs(&self, visit: &mut dyn FnMut(BlobRef)) {
-        if let Self::RunStarted(started) = self
-            && let Some(blob) = started.event.blob
-        {
-            visit(blob);
-        }
-        self.payloads().for_each(|value| value.blobs(visit));
     }
 }
 
@@ -710,6 +691,9 @@ pub struct RunStarted {
     /// The variables that the flow reads, as they were when the run was created; null if it reads none.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub vars: Value,
+    /// The run that it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
 }
 
 fn is_zero(priority: &i32) -> bool {

@@ -281,6 +281,26 @@ pub struct FlowRecord {
     pub endpoints: Vec<(String, String)>,
     /// Last change.
     pub changed_ms: i64,
+    /// Publications, oldest first: the newest [`HISTORY_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Publication>,
+}
+
+/// Publications of a flow that are remembered.
+pub const HISTORY_MAX: usize = 200;
+
+/// A version became the published one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Hash of the version.
+    pub version: String,
+    /// When.
+    pub at_ms: i64,
+    /// By whom.
+    pub by: String,
+    /// Why, if it was no usual one: `rolled back`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// A published version (table `Versions`, sealed).

@@ -5,8 +5,8 @@
 
 use aura_protocol::Value;
 use aura_protocol::ids::{FlowId, RunId};
-use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery, RunVote};
-use aura_protocol::run::Resolution;
+use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, VersionOf};
+use aura_protocol::run::{Point, Resolution};
 
 use crate::cli::output::json_line;
 use crate::target::quoted;
@@ -45,6 +45,8 @@ pub enum Request {
     Asks(RunId),
     /// Decide about it.
     Vote(Box<RunVote>),
+    /// Run something again, or say what that would do.
+    Replay(Box<RunReplay>),
     /// Read older runs.
     Older(RunQuery),
     /// Read all flows and what they did lately.
@@ -92,6 +94,7 @@ impl Request {
                 }
                 line
             }
+            Self::Replay(replay) => replayed(replay),
             Self::Older(query) => {
                 let mut line = format!("run list --limit {}", query.limit);
                 for state in &query.states {
@@ -123,11 +126,42 @@ impl Request {
     /// It changes something.
     #[must_use]
     pub fn decides(&self) -> bool {
-        matches!(
-            self,
-            Self::Cancel(_) | Self::Resolve(..) | Self::Vote(_) | Self::Switch(..) | Self::Publish(_) | Self::Start(..)
-        )
+        match self {
+            Self::Replay(replay) => !replay.preview,
+            Self::Cancel(_)
+            | Self::Resolve(..)
+            | Self::Vote(_)
+            | Self::Switch(..)
+            | Self::Publish(_)
+            | Self::Start(..) => true,
+            _ => false,
+        }
     }
+}
+
+fn replayed(replay: &RunReplay) -> String {
+    let mut line = format!("run replay {}", quoted(&replay.run.0));
+    match &replay.point {
+        Point::Start => {}
+        Point::Step(step) => line.push_str(&format!(" --from {}", quoted(step))),
+        Point::Item { map, key } => line.push_str(&format!(" --item {}", quoted(&format!("{map}:{key}")))),
+    }
+    match &replay.version {
+        VersionOf::Run => {}
+        VersionOf::Published => line.push_str(" --version published"),
+        VersionOf::Draft => line.push_str(" --version draft"),
+        VersionOf::Hash(hash) => line.push_str(&format!(" --version {}", quoted(hash))),
+    }
+    if let Some(input) = &replay.input {
+        line.push_str(&format!(" --input {}", quoted(&json_line(input).unwrap_or_default())));
+    }
+    if replay.reuse_keys {
+        line.push_str(" --reuse-keys");
+    }
+    if replay.preview {
+        line.push_str(" --preview");
+    }
+    line
 }
 
 /// What a key leads to.
@@ -202,6 +236,14 @@ mod tests {
                 limit: 500,
                 filter: Some("took>10s error~'a b'".into()),
             }),
+            Request::Replay(Box::new(RunReplay {
+                run: aura_protocol::rpc::RunRef(run.to_string()),
+                point: Point::Item { map: "parcels".into(), key: "it's 1".into() },
+                input: Some(output.clone()),
+                version: VersionOf::Hash("1a2b".into()),
+                reuse_keys: true,
+                preview: true,
+            })),
             Request::Flows,
             Request::Flow("a".into()),
             Request::Switch("a".into(), true),

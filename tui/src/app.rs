@@ -29,6 +29,7 @@ use crate::widgets::filter::FilterField;
 use crate::widgets::foot;
 use crate::widgets::overlay::{Overlay, Then};
 use crate::widgets::palette::Around;
+use crate::widgets::replay::Replay;
 use crate::widgets::vote::VoteDialog;
 
 #[cfg(test)]
@@ -185,6 +186,12 @@ impl App {
                         None => drop(self.store.say("no step of this run asks people")),
                     }
                     self.dirty = true;
+                }
+                if let Some((request, preview)) = self.store.preview.take() {
+                    // Whoever typed something else meanwhile is not interrupted.
+                    if self.overlay.is_none() {
+                        self.overlay = Some(Overlay::Replay(Box::new(Replay::new(request, preview))));
+                    }
                 }
                 if let (true, Place::Run(run)) = (std::mem::take(&mut self.store.detail_stale), self.place) {
                     todos.push(Todo::Ask(Request::Run(run)));

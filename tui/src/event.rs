@@ -6,8 +6,8 @@ use aura_protocol::WireError;
 use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{
-    Activity, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery, PayloadWindow, RunDetail, RunPage, RunQuery,
-    StatusReply,
+    Activity, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery, PayloadWindow, ReplayPreview, RunDetail,
+    RunPage, RunQuery, RunReplay, StatusReply,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::watch::WatchReply;
@@ -56,6 +56,8 @@ pub enum Reply {
     Events(EventQuery, EventPage),
     /// A flow took a person's decision.
     Changed(FlowRow, &'static str),
+    /// What a replay would do, and what was asked.
+    Preview(Box<ReplayPreview>, Box<RunReplay>),
     /// A run was started by hand.
     Started(Box<RunHead>),
     /// A run with its journal.

@@ -217,6 +217,27 @@ impl Handler for Fake {
     async fn flow_publish(&self, _: Actor, _: String) -> Result<FlowRow, WireError> {
         unscripted()
     }
+    async fn flow_history(&self, _: Actor, _: String) -> Result<Vec<FlowVersion>, WireError> {
+        unscripted()
+    }
+    async fn flow_text(&self, _: Actor, _: FlowVersionOf) -> Result<FlowText, WireError> {
+        unscripted()
+    }
+    async fn flow_plan(&self, _: Actor, _: FlowFiles) -> Result<Vec<PlannedFlow>, WireError> {
+        unscripted()
+    }
+    async fn flow_apply_all(&self, _: Actor, _: FlowFiles) -> Result<Vec<FlowRow>, WireError> {
+        unscripted()
+    }
+    async fn flow_rollback(&self, _: Actor, _: FlowVersionOf) -> Result<FlowRow, WireError> {
+        unscripted()
+    }
+    async fn run_replay(&self, _: Actor, _: RunReplay) -> Result<Replayed, WireError> {
+        unscripted()
+    }
+    async fn run_migrate(&self, _: Actor, _: RunMigrate) -> Result<RunMigrated, WireError> {
+        unscripted()
+    }
     async fn flow_enable(&self, _: Actor, _: FlowEnable) -> Result<FlowRow, WireError> {
         unscripted()
     }

@@ -60,6 +60,7 @@ pub fn head(number: u8, flow: &str, state: RunState) -> RunHead {
         blocked_by: None,
         error: None,
         transition: 9,
+        origin: None,
     }
 }
 
@@ -208,6 +209,7 @@ pub fn detail() -> RunDetail {
         priority: 0,
         index: Vec::new(),
         vars: Value::Null,
+        origin: None,
     };
     let journal = vec![
         at(
@@ -451,4 +453,51 @@ pub fn open() -> Store {
     let mut store = store();
     store.apply(Reply::Run(Box::new(detail())));
     store
+}
+
+/// What running the failed refund again from its call would do, and what was asked.
+pub fn replay() -> (aura_protocol::rpc::RunReplay, aura_protocol::rpc::ReplayPreview) {
+    use aura_protocol::flow::Effect;
+    use aura_protocol::rpc::{Fate, ReplayCall, ReplayPreview, RunRef, RunReplay, VersionOf};
+    use aura_protocol::run::Point;
+    let run = detail().head.run;
+    let point = Point::Step("post_refund".to_owned());
+    let request = RunReplay {
+        run: RunRef(run.to_string()),
+        point: point.clone(),
+        input: None,
+        version: VersionOf::Run,
+        reuse_keys: false,
+        preview: true,
+    };
+    let call = |path: &str, calls: &str, effect, fate, why: &str| ReplayCall {
+        path: path.to_owned(),
+        calls: calls.to_owned(),
+        effect,
+        fate,
+        why: why.to_owned(),
+    };
+    let calls = vec![
+        call("post_refund", "http POST", Effect::Keyed, Fate::NewKey, "the replay begins here"),
+        call(
+            "mark_done",
+            "shopify.update_order",
+            Effect::Idempotent,
+            Fate::NewKey,
+            "the run did not come to it; only if this one does",
+        ),
+        call("load_order", "shopify.get_order", Effect::Read, Fate::Copied, ""),
+    ];
+    let preview = ReplayPreview {
+        of: run,
+        flow: "refund-sync".to_owned(),
+        point,
+        version: "5c1f0a9be2".to_owned(),
+        same_version: true,
+        copied: 2,
+        again: 3,
+        calls,
+        more: 0,
+    };
+    (request, preview)
 }

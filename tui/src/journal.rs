@@ -42,10 +42,13 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
         Record::RunStarted(start) => {
             let more = u64::try_from(start.events.len()).unwrap_or(0) + start.events_more;
             let events = if more > 1 { format!(", {more} events") } else { String::new() };
-            (Info, format!("run of {} began: trigger {}{events}", start.flow, start.trigger))
+            let origin = start.origin.as_ref().map_or(String::new(), |origin| {
+                format!(", goes on from {} at {}, wanted by {}", origin.run, origin.point, origin.by)
+            });
+            (Info, format!("run of {} began: trigger {}{events}{origin}", start.flow, start.trigger))
         }
         Record::Scheduled { path, key, effect, .. } => {
-            (Info, format!("step {path} scheduled  effect={} key={key}", word(effect)))
+            (Info, format!("step {path} scheduled  effect={} key={key}", effect_word(effect)))
         }
         Record::Started { path, attempt, .. } => (Info, format!("step {path} started  attempt={attempt}")),
         Record::Completed { path, attempt: 0, .. } => (Info, format!("step {path} succeeded")),
@@ -69,6 +72,18 @@ pub fn line(record: &Record, at_ms: i64) -> (Level, String) {
         Record::Compensated { path, error: None } => (Warn, format!("step {path} was undone")),
         Record::Compensated { path, error: Some(error) } => {
             (Error, format!("step {path} could not be undone: {}", sentence(error)))
+        }
+        Record::Copied(copied) => match copied.bare() {
+            // How a copy says that the body of a `try` failed.
+            Record::TimedOut { path, error } => {
+                (Info, format!("copied: the body of step {path} failed: {}", sentence(error)))
+            }
+            other => (Info, format!("copied: {}", line(other, at_ms).1)),
+        },
+        Record::ItemsCopied { path, items } => (Info, format!("copied: {} items of {path}", items.len())),
+        Record::Migrated { version, by } => {
+            let version: String = version.chars().take(8).collect();
+            (Warn, format!("{by} moved the run to version {version}"))
         }
         Record::Yielded => (Info, "more to do: goes on at once".to_owned()),
         Record::ScopeOpened { path, scope } => (Info, opened(path, *scope)),
@@ -156,7 +171,9 @@ fn how(resolution: &Resolution) -> &'static str {
     }
 }
 
-fn word(effect: &aura_protocol::flow::Effect) -> &'static str {
+/// The class of an effect as people see it.
+#[must_use]
+pub fn effect_word(effect: &aura_protocol::flow::Effect) -> &'static str {
     use aura_protocol::flow::Effect;
     match effect {
         Effect::Read => "read",
@@ -220,6 +237,8 @@ pub struct Step {
     pub items: Option<(usize, usize)>,
     /// Of a loop: iterations that began.
     pub rounds: Option<u32>,
+    /// Another run did it, and this one goes on from that.
+    pub copied: bool,
 }
 
 impl Step {
@@ -239,6 +258,7 @@ impl Step {
             undone: false,
             items: None,
             rounds: None,
+            copied: false,
         }
     }
 
@@ -264,7 +284,11 @@ impl Step {
     /// The word people see: its state, or that its failure was handled.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        if self.handled { "handled" } else { self.state.word() }
+        match self.state {
+            StepState::Succeeded if self.copied => "copied",
+            _ if self.handled => "handled",
+            state => state.word(),
+        }
     }
 
     /// A wait for something from outside ends.
@@ -285,6 +309,26 @@ impl Step {
     fn apply(&mut self, at_ms: i64, record: &Record) {
         self.from_ms.get_or_insert(at_ms);
         match record {
+            Record::Copied(copied) => {
+                self.copied |= matches!(copied.bare(), Record::Completed { .. } | Record::Handled { .. });
+                match copied.bare() {
+                    Record::TimedOut { error, .. } => self.note = sentence(error),
+                    // The end of it counts, not the attempts.
+                    Record::Failed { error, .. } => {
+                        (self.state, self.note) = (StepState::Failed, sentence(error));
+                    }
+                    other => self.apply(at_ms, other),
+                }
+            }
+            Record::ItemsCopied { items, .. } => {
+                self.state = StepState::Running;
+                if let Some((done, _)) = &mut self.items {
+                    *done += items.iter().filter(|item| item.error.is_none()).count();
+                }
+                if self.items.is_none() {
+                    self.rounds = items.last().map(|item| item.index.saturating_add(1));
+                }
+            }
             Record::Scheduled { .. } => self.state = StepState::Running,
             Record::Started { attempt, .. } => {
                 self.state = StepState::Running;

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use aura_protocol::ids::RunId;
-use aura_protocol::rpc::{AuraClient, Call, FlowEnable, FlowRun, RunCancel, RunPage, RunQuery, RunRef, RunResolve};
+use aura_protocol::rpc::{
+    AuraClient, Call, FlowEnable, FlowRun, RunCancel, RunPage, RunQuery, RunRef, RunReplay, RunResolve,
+};
 use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
 use aura_protocol::{Code, WireError};
 use tokio::sync::mpsc;
@@ -294,6 +296,13 @@ impl Link {
             Request::Payload(query) => {
                 let answer = rpc.run_payload(context, call, query.clone()).await;
                 self.handed(answer).await?.map(|window| Reply::Payload(query, window))
+            }
+            Request::Replay(replay) => {
+                let answer = rpc.run_replay(context, call, RunReplay::clone(&replay)).await;
+                self.handed(answer).await?.map(|answer| match answer.run {
+                    Some(head) => Reply::Started(Box::new(head)),
+                    None => Reply::Preview(Box::new(answer.preview), replay),
+                })
             }
             Request::Cancel(run) => {
                 let cancel = RunCancel { run: RunRef(run.to_string()), reason: "cancelled on the screen".to_owned() };

@@ -8,7 +8,7 @@ use aura_protocol::WireError;
 use aura_protocol::approval::Question;
 use aura_protocol::event::{EventRow, EventState};
 use aura_protocol::ids::{EventId, RunId};
-use aura_protocol::rpc::{PayloadQuery, RunDetail, RunQuery, StatusReply};
+use aura_protocol::rpc::{PayloadQuery, ReplayPreview, RunDetail, RunQuery, RunReplay, StatusReply};
 use aura_protocol::run::{RunHead, RunState};
 use aura_protocol::text::display;
 use aura_protocol::watch::{Item, WatchReply};
@@ -94,6 +94,8 @@ pub struct Store {
     pub found: Option<RunId>,
     /// A run told what it asks people.
     pub asked: Option<(RunId, Vec<Question>)>,
+    /// What a replay would do, not shown yet.
+    pub preview: Option<(RunReplay, ReplayPreview)>,
     /// Where older runs begin, by question; the empty one is of all runs.
     pub older: BTreeMap<String, Older>,
     /// Flows.
@@ -122,6 +124,7 @@ impl Default for Store {
             detail_stale: false,
             found: None,
             asked: None,
+            preview: None,
             older: BTreeMap::new(),
             catalog: Catalog::default(),
             events: Events::default(),
@@ -192,9 +195,15 @@ impl Store {
                 self.catalog.put(row);
                 true
             }
+            Reply::Preview(preview, request) => {
+                self.preview = Some((*request, *preview));
+                true
+            }
             Reply::Started(head) => {
                 self.twins.settle(None);
-                self.say(format!("{} started by hand: {}", head.run.short(), head.state.word()));
+                let how =
+                    head.origin.map_or("started by hand".to_owned(), |run| format!("goes on from {}", run.short()));
+                self.say(format!("{} {how}: {}", head.run.short(), head.state.word()));
                 self.found = Some(head.run);
                 self.head(*head);
                 true

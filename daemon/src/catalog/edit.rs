@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aura_protocol::flow::{Finding, Severity};
 use aura_protocol::rpc::{Actor, FlowRow};
 use aura_protocol::{Code, FlowId, TenantId, WireError};
-use aura_storage::rows::{FlowRecord, VersionRecord};
+use aura_storage::rows::{FlowRecord, HISTORY_MAX, Publication, VersionRecord};
 use aura_storage::{CommitError, Key, Table, TailEntry, Txn};
 
 use crate::catalog::routes::{Proof, Routes};
@@ -30,7 +30,7 @@ pub(crate) fn uncommitted(error: &CommitError) -> WireError {
     }
 }
 
-fn refused(what: &str, findings: Vec<Finding>) -> WireError {
+pub(crate) fn refused(what: &str, findings: Vec<Finding>) -> WireError {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let first = findings.iter().find(|finding| finding.severity == Severity::Error);
     let message = match (errors, first) {
@@ -50,7 +50,15 @@ impl Catalog {
         }
     }
 
-    fn checked(&self, text: &str) -> Result<(aura_protocol::flow::Flow, Vec<Finding>), Vec<Finding>> {
+    pub(crate) fn checked(&self, text: &str) -> Result<(aura_protocol::flow::Flow, Vec<Finding>), Vec<Finding>> {
+        self.checked_in(&self.now(), text)
+    }
+
+    pub(crate) fn checked_in(
+        &self,
+        state: &State,
+        text: &str,
+    ) -> Result<(aura_protocol::flow::Flow, Vec<Finding>), Vec<Finding>> {
         if text.len() > TEXT_MAX {
             return Err(vec![Finding {
                 severity: Severity::Error,
@@ -61,7 +69,7 @@ impl Catalog {
                 hint: None,
             }]);
         }
-        definition::check(text, &self.now(), &self.0.registry)
+        definition::check(text, state, &self.0.registry)
     }
 
     /// Stores a text as the flow's draft; creates the flow if needed.
@@ -70,8 +78,15 @@ impl Catalog {
     /// Refused with its findings (nothing changed), or not stored.
     pub async fn apply(&self, actor: &Actor, text: &str) -> Result<FlowRow, WireError> {
         let _one = self.editing().await?;
-        let (flow, _) = self.checked(text).map_err(|findings| refused("the flow was refused", findings))?;
         let state = self.now();
+        let entry = self.drafted(&state, text)?;
+        let new = !state.flows.contains_key(&entry.record.id);
+        self.commit_flow(actor.tenant, entry, None, new).await
+    }
+
+    /// A flow with a text as its draft.
+    pub(crate) fn drafted(&self, state: &State, text: &str) -> Result<Entry, WireError> {
+        let (flow, _) = self.checked_in(state, text).map_err(|findings| refused("the flow was refused", findings))?;
         let old = state.names.get(&flow.flow).and_then(|id| state.flows.get(id));
         if old.is_none() && state.flows.len() >= FLOWS_MAX {
             let message = format!("there are {FLOWS_MAX} flows already and no more fit in a list; nothing was stored");
@@ -90,14 +105,13 @@ impl Catalog {
                 draft: None,
                 endpoints: Vec::new(),
                 changed_ms: 0,
+                history: Vec::new(),
             },
             |entry| entry.record.clone(),
         );
         record.draft = (!same).then(|| text.to_owned());
         record.changed_ms = self.0.clock.now_ms();
-        let published = old.and_then(|entry| entry.published.clone());
-        let new = old.is_none();
-        self.commit_flow(actor.tenant, Entry::of(record, published), None, new).await
+        Ok(Entry::of(record, old.and_then(|entry| entry.published.clone())))
     }
 
     /// Makes the draft the published version. Without a draft the published version stays as it is.
@@ -115,12 +129,27 @@ impl Catalog {
                     .hint("`aura flow apply FILE` stores a draft")),
             };
         };
-        let (flow, _) = self.checked(&text).map_err(|findings| refused("the draft was refused", findings))?;
-        let mut record = entry.record.clone();
+        let record = FlowRecord { draft: None, ..entry.record.clone() };
+        let entry = self.published_as(&state, record, text, &actor.name, "")?;
+        let published = entry.published.clone();
+        self.commit_flow(actor.tenant, entry, published, false).await
+    }
+
+    /// A flow with a text as its published version.
+    pub(crate) fn published_as(
+        &self,
+        state: &State,
+        mut record: FlowRecord,
+        text: String,
+        by: &str,
+        note: &str,
+    ) -> Result<Entry, WireError> {
+        let name = record.flow.clone();
+        let (flow, _) = self.checked_in(state, &text).map_err(|findings| refused("the draft was refused", findings))?;
         for trigger in &flow.triggers {
             let Some(proof) = Proof::of(trigger, &self.0.registry) else { continue };
             // Who brings the secret in its handshake has to find a door; it refuses all else until the secret is set.
-            if let Some(missing) = proof.missing_secret(&state).filter(|_| !proof.brings_secret()) {
+            if let Some(missing) = proof.missing_secret(state).filter(|_| !proof.brings_secret()) {
                 return Err(WireError::new(
                     Code::Conflict,
                     format!("no secret configured for the trigger {} of {name}: {missing}", trigger.id),
@@ -154,12 +183,18 @@ impl Catalog {
         }
         let now_ms = self.0.clock.now_ms();
         let version =
-            VersionRecord { version: definition::version(&flow), text, published_ms: now_ms, by: actor.name.clone() };
+            VersionRecord { version: definition::version(&flow), text, published_ms: now_ms, by: by.to_owned() };
+        record.history.push(Publication {
+            version: version.version.clone(),
+            at_ms: now_ms,
+            by: by.to_owned(),
+            note: note.to_owned(),
+        });
+        let more = record.history.len().saturating_sub(HISTORY_MAX);
+        record.history.drain(..more);
         record.published = Some(version.version.clone());
-        record.draft = None;
         record.changed_ms = now_ms;
-        let published = Version::of(version, flow);
-        self.commit_flow(actor.tenant, Entry::of(record, Some(published.clone())), Some(published), false).await
+        Ok(Entry::of(record, Some(Version::of(version, flow))))
     }
 
     /// Starts or stops taking events.
@@ -178,7 +213,7 @@ impl Catalog {
         self.commit_flow(actor.tenant, Entry::of(record, published), None, false).await
     }
 
-    pub(super) async fn commit_flow(
+    pub(crate) async fn commit_flow(
         &self,
         tenant: TenantId,
         entry: Entry,

@@ -8,8 +8,10 @@ pub mod bin;
 pub mod connections;
 pub mod definition;
 pub mod edit;
+pub mod history;
 pub mod routes;
 pub mod signing;
+pub mod together;
 pub mod variables;
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ fn a_row_is_bounded_whatever_its_flow_says() {
     let text =
         format!("aura: 1\nflow: f\ntitle: {title}\ntriggers:\n{triggers}steps:\n  - id: a\n    set: {{ b: 1 }}\n");
     let record = FlowRecord {
+        history: Vec::new(),
         id: FlowId::now(),
         flow: "f".to_owned(),
         enabled: true,

@@ -25,6 +25,7 @@ use super::blobs::{Blobs, Kept};
 use super::callbacks::DoorLinks;
 use super::child::Note;
 use super::core::plan::Plan;
+use super::core::replay::Impossible;
 use super::core::scope::Stored;
 use super::core::{Call, Input, Moment, Output, Place, Refused, RunState, step};
 use super::gate::Gate;
@@ -50,6 +51,9 @@ pub enum EngineError {
     /// Stored data is damaged or unreadable.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// There is no such replay.
+    #[error(transparent)]
+    Replay(#[from] Impossible),
     /// Too many runs wait behind one key.
     #[error("too many runs wait behind this concurrency key")]
     Full,
@@ -62,10 +66,15 @@ impl From<EngineError> for WireError {
     fn from(error: EngineError) -> Self {
         use aura_protocol::Code;
         let code = match &error {
-            EngineError::NotFound(_) | EngineError::Refused(Refused::UnknownStep(_)) => Code::NotFound,
-            EngineError::Refused(Refused::MayNot(_, MayNot::Decided)) => Code::Conflict,
+            EngineError::NotFound(_)
+            | EngineError::Refused(Refused::UnknownStep(_))
+            | EngineError::Replay(Impossible::Point(_)) => Code::NotFound,
+            EngineError::Refused(Refused::MayNot(_, MayNot::Decided)) | EngineError::Replay(Impossible::Live) => {
+                Code::Conflict
+            }
             EngineError::Refused(Refused::MayNot(..)) => Code::Forbidden,
-            EngineError::Refused(Refused::NoWait(_) | Refused::AsksNobody(_) | Refused::TooMuch(_)) => Code::Invalid,
+            EngineError::Refused(Refused::NoWait(_) | Refused::AsksNobody(_) | Refused::TooMuch(_))
+            | EngineError::Replay(Impossible::Edit(_) | Impossible::TooLarge(_)) => Code::Invalid,
             EngineError::Refused(_) | EngineError::Commit(CommitError::Conflict(_)) => Code::Conflict,
             EngineError::Read(ReadError::Corrupt { .. }) => Code::Corrupt,
             EngineError::Full | EngineError::Commit(CommitError::Io(_) | CommitError::Reopened) => Code::Busy,
@@ -310,6 +319,20 @@ impl Driver {
 
     /// Reads a run back from its journal, a page at a time: however long it is, only what it comes to is in memory.
     pub fn load(&self, tenant: TenantId, run: RunId) -> Result<Live, EngineError> {
+        let live = self.load_under(tenant, run, None)?;
+        let started = live.state.started.as_ref();
+        match started.map(|started| (started.flow_id, started.version.clone())) {
+            // It moved to another version: nothing of it means another thing there, but steps stand elsewhere.
+            Some((flow, version)) if version != live.plan.version => {
+                let plan = self.plan(tenant, flow, &version)?;
+                self.load_under(tenant, run, Some(plan))
+            }
+            _ => Ok(live),
+        }
+    }
+
+    /// As [`Driver::load`], under a plan or that of the version with which it began.
+    fn load_under(&self, tenant: TenantId, run: RunId, under: Option<Arc<Plan>>) -> Result<Live, EngineError> {
         let row: Option<LiveRow> = self.deps.store.get(tenant, Table::Live, &run_key(tenant, run))?;
         let mut folded: Option<(Arc<Plan>, RunState)> = None;
         let mut last = None;
@@ -317,7 +340,10 @@ impl Driver {
             let (plan, state) = match &mut folded {
                 Some(folded) => folded,
                 None => {
-                    let plan = self.plan_of(tenant, run, &transition)?;
+                    let plan = match &under {
+                        Some(plan) => Arc::clone(plan),
+                        None => self.plan_of(tenant, run, &transition)?,
+                    };
                     let state = RunState::new(run, &plan);
                     folded.insert((plan, state))
                 }
@@ -701,6 +727,7 @@ pub(crate) fn empty_head(run: RunId) -> RunHead {
         blocked_by: None,
         error: None,
         transition: 0,
+        origin: None,
     }
 }
 

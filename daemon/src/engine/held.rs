@@ -221,6 +221,7 @@ impl Driver {
                     by_hand: false,
                     overlap: None,
                     caller: None,
+                    replay: None,
                     run: None,
                 };
                 self.create(creation, &moment, &mut gate, &mut txn)

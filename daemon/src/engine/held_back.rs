@@ -210,6 +210,7 @@ impl Driver {
                     overlap: None,
                     caller: None,
                     run: None,
+                    replay: None,
                 };
                 match self.create(creation, &moment, &mut gate, &mut txn) {
                     Ok(created) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use aura_protocol::event::{Ack, Delivery, EventRow, EventState};
 use aura_protocol::expr::Template;
 use aura_protocol::flow::{Reply, Span, WhenFull};
-use aura_protocol::run::{Caller, ErrorClass, RunHead, RunStarted, StepError};
+use aura_protocol::run::{Caller, ErrorClass, Origin, Record, RunHead, RunStarted, StepError};
 use aura_protocol::{BlobRef, EventId, RunId, TenantId, Value, version::SEMANTICS};
 use aura_storage::rows::InboxRow;
 use aura_storage::{BLOB_MIN, DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
@@ -55,6 +55,8 @@ pub(crate) struct Creation {
     pub overlap: Option<([u8; 16], WhenFull)>,
     /// The step that called it.
     pub caller: Option<Caller>,
+    /// The run that it goes on from, and what of it is copied.
+    pub replay: Option<(Box<Origin>, Vec<Record>)>,
     pub run: Option<RunId>,
 }
 
@@ -83,6 +85,7 @@ impl Creation {
             by_hand: true,
             overlap: None,
             caller: None,
+            replay: None,
             run: Some(run),
         }
     }
@@ -325,6 +328,7 @@ impl Driver {
             by_hand: false,
             overlap: None,
             caller: None,
+            replay: None,
             run: None,
             flow: intake.flow,
             delivery: intake.delivery,
@@ -356,7 +360,6 @@ impl Driver {
         let permit = self.deps.store.reserve().await?;
         let moment = self.moment();
         let plan = self.plan(tenant, flow.id, &flow.version)?;
-        let hash = self.deps.store.index_hash(tenant, "request", &[&request]);
         let run = self.new_run(&moment);
         let delivery = Delivery {
             event: EventId::from_bytes(self.new_run(&moment).bytes()),
@@ -368,15 +371,29 @@ impl Driver {
             blob: None,
             received_ms: moment.now_ms,
         };
+        let creation = Creation::by_hand(tenant, flow, plan, delivery, input, run);
+        self.begin_once(creation, moment, permit, request).await
+    }
+
+    /// Begins a run that somebody asked for; the request id is its dedupe key, so a repeat gives the same run.
+    pub(crate) async fn begin_once(
+        self: &Arc<Self>,
+        creation: Creation,
+        moment: Moment,
+        permit: Permit,
+        request: [u8; 16],
+    ) -> Result<RunHead, EngineError> {
+        let tenant = creation.tenant;
+        let run = creation.run.unwrap_or_else(|| self.new_run(&moment));
+        let hash = self.deps.store.index_hash(tenant, "request", &[&request]);
         let submitted = {
             let _intake = lock(&self.held);
             if let Some(first) = self.deps.store.dedupe_find(tenant, &hash, moment.now_ms) {
                 Err((first.run.ok_or(EngineError::NotFound(run))?, permit.submit(Txn::new())))
             } else {
                 let mut txn = Txn::new();
-                let creation = Creation::by_hand(tenant, flow, plan, delivery, input, run);
                 let mut gate = lock(&self.gate);
-                let created = self.create(creation, &moment, &mut gate, &mut txn)?;
+                let created = self.create(Creation { run: Some(run), ..creation }, &moment, &mut gate, &mut txn)?;
                 let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
                 let entry =
                     DedupeEntry { tenant, hash, event: EventId::from_bytes(request), run: Some(run), expires_ms };
@@ -492,6 +509,7 @@ impl Driver {
             (delivery.body, delivery.blob) = (Vec::new(), Some(*blob));
         }
         let (input, kept_input) = self.blobs.keep(tenant, creation.input)?;
+        let (origin, copied) = creation.replay.unzip();
         let started = Arc::new(RunStarted {
             flow_id: flow,
             flow: creation.flow.name.clone(),
@@ -512,6 +530,7 @@ impl Driver {
             } else {
                 self.deps.flows.variables(tenant, &creation.plan.variables)
             },
+            origin,
         });
         if full {
             gate.queue(&entry, run, now_us);
@@ -529,7 +548,11 @@ impl Driver {
             calls: HashMap::new(),
             blocked: gate.why(run).map(|why| with_key(why, key)),
         };
-        let input = if full { Input::Queue(started) } else { Input::Start(started) };
+        let input = match copied {
+            Some(copied) => Input::Replay { started, copied, queued: full },
+            None if full => Input::Queue(started),
+            None => Input::Start(started),
+        };
         // A large body is read when a step asks for it.
         live.state.trigger = creation.shown.filter(|_| sealed.is_none()).unwrap_or_default();
         let begun = self.apply(&mut live, input, txn).and_then(|done| {

@@ -24,7 +24,9 @@ pub mod kv;
 pub mod limited;
 pub mod limits;
 mod meet;
+mod migrate;
 pub mod repeats;
+pub mod replays;
 mod schedules;
 mod timers;
 

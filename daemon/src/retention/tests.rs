@@ -40,6 +40,7 @@ fn head(number: u64, flow: FlowId, created_ms: i64, finished_ms: Option<i64>, tr
         blocked_by: None,
         error: None,
         transition,
+        origin: None,
     }
 }
 

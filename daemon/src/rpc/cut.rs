@@ -87,9 +87,24 @@ fn cut_record(record: &mut Record, max: usize) {
             }
             value(&mut started.input, max);
             started.index.clear();
+            if let Some(origin) = &mut started.origin {
+                origin.keys.truncate(100);
+                origin.input.iter_mut().for_each(|input| value(input, max));
+            }
             if started.events.len() > 100 {
                 started.events_more += u64::try_from(started.events.len() - 100).unwrap_or(0);
                 started.events.truncate(100);
+            }
+        }
+        Record::Copied(copied) => cut_record(copied, max),
+        Record::ItemsCopied { items, .. } => {
+            for item in &mut *items {
+                value(&mut item.output, max);
+                item.error.iter_mut().for_each(|failure| error(failure, max));
+            }
+            // How many there are stays.
+            if items.iter().map(|item| item.output.weight()).sum::<usize>() > max {
+                items.iter_mut().for_each(|item| item.output = Value::Null);
             }
         }
         Record::Scheduled { input, draws, .. } => {

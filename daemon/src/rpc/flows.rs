@@ -19,7 +19,7 @@ pub async fn apply(service: &Service, actor: Actor, request: FlowApply) -> Resul
 
 /// A flow names connections, never what they hold. A text that was shown without a secret must not come back so: what
 /// stood there would be lost.
-fn refuse_secrets(shared: &Shared, text: &str) -> Result<(), WireError> {
+pub(crate) fn refuse_secrets(shared: &Shared, text: &str) -> Result<(), WireError> {
     let sink = shared.catalog.sink();
     if sink.finds(text.as_bytes()) {
         let message = "a secret of a connection stands in the text of the flow; nothing was stored";

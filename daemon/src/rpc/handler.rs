@@ -9,10 +9,11 @@ use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
-    FlowApply, FlowDetail, FlowEnable, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested, Handler, HelloReply,
-    HelloRequest, PayloadQuery, PayloadWindow, Removed, Role, RunCancel, RunDelegate, RunDelete, RunDetail,
-    RunForceFinish, RunPage, RunPause, RunQuery, RunRef, RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleInfo,
-    ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
+    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested, FlowText,
+    FlowVersion, FlowVersionOf, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, PlannedFlow, Removed,
+    Replayed, Role, RunCancel, RunDelegate, RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage,
+    RunPause, RunQuery, RunRef, RunReplay, RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery,
+    Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -21,7 +22,9 @@ use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, EventId, TenantId, WireError};
 
 use crate::rpc::peer::Peer;
-use crate::rpc::{Service, activity, bin, deletion, events, export, flows, runs, sample, status, trials, watch};
+use crate::rpc::{
+    Service, activity, bin, deletion, events, export, flows, replays, runs, sample, status, trials, versions, watch,
+};
 use crate::upkeep::{self, backup, compact, usage};
 
 /// One client.
@@ -72,6 +75,21 @@ impl Handler for Session {
     async fn flow_publish(&self, actor: Actor, flow: String) -> Result<FlowRow, WireError> {
         flows::publish(&self.service, actor, flow).await
     }
+    async fn flow_history(&self, _: Actor, flow: String) -> Result<Vec<FlowVersion>, WireError> {
+        self.service.read(move |shared| versions::history(shared, &flow)).await
+    }
+    async fn flow_text(&self, _: Actor, query: FlowVersionOf) -> Result<FlowText, WireError> {
+        self.service.read(move |shared| versions::text(shared, &query)).await
+    }
+    async fn flow_plan(&self, _: Actor, files: FlowFiles) -> Result<Vec<PlannedFlow>, WireError> {
+        self.service.read(move |shared| versions::plan(shared, &files)).await
+    }
+    async fn flow_apply_all(&self, actor: Actor, files: FlowFiles) -> Result<Vec<FlowRow>, WireError> {
+        versions::apply_all(&self.service, actor, files).await
+    }
+    async fn flow_rollback(&self, actor: Actor, request: FlowVersionOf) -> Result<FlowRow, WireError> {
+        versions::rollback(&self.service, actor, request).await
+    }
     async fn flow_enable(&self, actor: Actor, request: FlowEnable) -> Result<FlowRow, WireError> {
         flows::enable(&self.service, actor, request).await
     }
@@ -107,6 +125,12 @@ impl Handler for Session {
     }
     async fn run_payload(&self, _: Actor, query: PayloadQuery) -> Result<PayloadWindow, WireError> {
         self.service.read(move |shared| runs::payload(shared, &query)).await
+    }
+    async fn run_replay(&self, actor: Actor, request: RunReplay) -> Result<Replayed, WireError> {
+        replays::replay(&self.service, actor, request).await
+    }
+    async fn run_migrate(&self, actor: Actor, request: RunMigrate) -> Result<RunMigrated, WireError> {
+        versions::migrate(&self.service, actor, request).await
     }
     async fn run_cancel(&self, actor: Actor, request: RunCancel) -> Result<RunHead, WireError> {
         runs::cancel(&self.service, actor, request).await

@@ -14,12 +14,14 @@ pub mod frames;
 pub mod handler;
 pub mod peer;
 pub mod refs;
+pub mod replays;
 pub mod runs;
 pub mod sample;
 pub mod search;
 pub mod socket;
 pub mod status;
 pub mod trials;
+pub mod versions;
 pub mod watch;
 
 #[cfg(test)]

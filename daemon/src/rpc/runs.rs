@@ -224,7 +224,7 @@ fn part(journal: &[Transition], step: &str, part: &str) -> Result<Option<Value>,
         ));
     }
     let records = journal.iter().flat_map(|transition| &transition.records).rev();
-    let mut found = records.filter_map(|record| match (part, record) {
+    let mut found = records.map(Record::bare).filter_map(|record| match (part, record) {
         ("input", Record::RunStarted(started)) if step.is_empty() => {
             Some(if started.event.method == "MANUAL" { started.input.clone() } else { started.event.to_trigger() })
         }
@@ -385,6 +385,7 @@ mod tests {
             blocked_by: Some(Blocked::because(said, None)),
             error: Some(error),
             transition: 1,
+            origin: None,
         }
     }
 

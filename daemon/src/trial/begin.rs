@@ -70,6 +70,7 @@ pub(super) fn started(flow: &Flow, plan: &Plan, case: &Case, moment: &Moment) ->
         caller: None,
         priority: 0,
         index: Vec::new(),
+        origin: None,
         input,
         vars: Value::Map(case.vars.clone()),
     }))

@@ -25,6 +25,7 @@ fn head() -> RunHead {
         blocked_by: None,
         error: Some(StepError::new(ErrorClass::Timeout, "No answer within 30 s")),
         transition: 4,
+        origin: None,
     }
 }
 

@@ -17,6 +17,12 @@ pub fn canonical(flow: &Flow) -> Value {
     sorted(whole(flow))
 }
 
+/// A step as it stands in the canonical form.
+#[must_use]
+pub fn canonical_step(of: &Step) -> Value {
+    sorted(step(of))
+}
+
 /// The version of a flow: SHA-256 of its canonical JSON, in hex.
 #[must_use]
 pub fn version_hash(flow: &Flow) -> String {

@@ -10,6 +10,7 @@ mod canonical;
 pub mod cases;
 mod check;
 pub mod code;
+pub mod diff;
 mod document;
 pub mod each;
 pub mod graph;
@@ -30,7 +31,7 @@ mod tree;
 pub mod types;
 mod variables;
 
-pub use canonical::{canonical, canonical_text, version_hash};
+pub use canonical::{canonical, canonical_step, canonical_text, version_hash};
 pub use check::{Knowledge, check, is_refused, method_effect, upcoming};
 pub use document::Document;
 pub use each::{ITEMS_MAX, ITEMS_PARALLEL, ITEMS_PARALLEL_MAX};

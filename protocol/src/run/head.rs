@@ -71,4 +71,7 @@ pub struct RunHead {
     pub error: Option<StepError>,
     /// Number of its last transition; 0 while queued.
     pub transition: u64,
+    /// The run that it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<RunId>,
 }

@@ -46,6 +46,7 @@ pub(crate) fn head(number: u64) -> RunHead {
         blocked_by: None,
         error: None,
         transition,
+        origin: None,
     }
 }
 

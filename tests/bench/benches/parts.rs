@@ -197,6 +197,7 @@ fn waiting() -> (Arc<Plan>, RunState) {
         priority: 0,
         index: Vec::new(),
         vars: Value::Null,
+        origin: None,
         caller: None,
     };
     let mut state = RunState::new(RunId::from_bytes([1; 16]), &plan);

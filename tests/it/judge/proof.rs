@@ -54,6 +54,7 @@ fn sound() -> Evidence {
         priority: 0,
         index: Vec::new(),
         vars: Value::Null,
+        origin: None,
     };
     let path = || "charge".to_owned();
     let begin = vec![
@@ -92,6 +93,7 @@ fn sound() -> Evidence {
         blocked_by: None,
         error: None,
         transition: 3,
+        origin: None,
     };
     Evidence {
         acks: vec![Acked { message: 1, event: event(1) }],

@@ -9,6 +9,7 @@ mod edit;
 mod junit;
 mod template;
 mod trial;
+mod versions;
 
 use std::io::Write;
 use std::time::Duration;
@@ -47,7 +48,9 @@ pub enum Command {
     #[command(after_help = "Example: aura flow edit order-paid --publish")]
     Edit(edit::Args),
     /// Flows, their runs and events as lines of JSON, without secrets
-    #[command(after_help = "Example: aura flow export --runs --out all.jsonl")]
+    #[command(
+        after_help = "Example: aura flow export --runs --out all.jsonl\n         aura flow export --dir flows   # a file for each flow"
+    )]
     Export(super::export::Export),
     /// Print a flow's published text
     #[command(after_help = "Example: aura flow show order-paid > order-paid.yaml")]
@@ -78,15 +81,59 @@ pub enum Command {
         after_help = "Example: aura flow simulate order-paid.yaml --trigger order.json --pin charge='{\"id\": 1}'"
     )]
     Simulate(trial::Simulate),
-    /// Store files as drafts of their flows
-    #[command(after_help = "Example: aura flow apply order-paid.yaml --publish")]
+    /// What files would change, what is missing, and what it means for runs; changes nothing
+    #[command(after_help = "Example: aura flow plan flows/   # exit code 4 if a file would be refused")]
+    Plan {
+        /// Files, or directories of .yaml, .yml and .json files
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<String>,
+    },
+    /// Store files as drafts of their flows; of a directory all or none, after a plan was agreed to
+    #[command(
+        alias = "import",
+        after_help = "Example: aura flow apply order-paid.yaml --publish\n         aura flow apply flows/ --publish --yes"
+    )]
     Apply {
-        /// Files (- for standard input)
-        #[arg(required = true, value_name = "FILE")]
+        /// Files (- for standard input), or directories of .yaml, .yml and .json files
+        #[arg(required = true, value_name = "FILE|DIR")]
         files: Vec<String>,
         /// Publish them at once
         #[arg(long)]
         publish: bool,
+        /// Do not ask (for directories)
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
+    /// When which version was published, by whom, and what changed
+    #[command(after_help = "Example: aura flow log order-paid")]
+    Log {
+        /// Name of the flow
+        name: String,
+    },
+    /// What differs between two versions: step by step, then line by line
+    #[command(
+        after_help = "Example: aura flow diff order-paid                 # the draft against the published version\n         aura flow diff order-paid 1a2b3c4d published"
+    )]
+    Diff {
+        /// Name of the flow
+        name: String,
+        /// The older one: published, draft, or the start of a hash (default: published)
+        #[arg(value_name = "A")]
+        old: Option<String>,
+        /// The newer one (default: the draft; without one, published against the publication before)
+        #[arg(value_name = "B")]
+        new: Option<String>,
+        /// Leave the lines out
+        #[arg(long)]
+        steps: bool,
+    },
+    /// Publish an old version again; a draft stays
+    #[command(after_help = "Example: aura flow rollback order-paid 1a2b3c4d")]
+    Rollback {
+        /// Name of the flow
+        name: String,
+        /// The version: the start of its hash
+        version: String,
     },
     /// Make a flow's draft its published version
     #[command(after_help = "Example: aura flow publish order-paid")]
@@ -164,7 +211,17 @@ pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> 
         Command::Check { files } => check::check(&files, session, out).await,
         Command::Test(args) => trial::test(&args, session, out).await,
         Command::Simulate(args) => trial::simulate(&args, session, out).await,
-        Command::Apply { files, publish } => {
+        Command::Plan { files } => versions::plan(&files, session, out).await,
+        Command::Log { name } => versions::log(name, session, out).await,
+        Command::Diff { name, old, new, steps } => versions::diff(name, (old, new), steps, session, out).await,
+        Command::Rollback { name, version } => {
+            let row = versions::rollback(name, version, session).await?;
+            said(&row, "published", out).map(|()| 0)
+        }
+        Command::Apply { files, publish, yes } if files.iter().any(|file| std::path::Path::new(file).is_dir()) => {
+            versions::apply(&files, publish, yes, session, out).await
+        }
+        Command::Apply { files, publish, .. } => {
             for file in &files {
                 let text = files::text(file)?;
                 let row = apply(&text, file, session, out).await?;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: cancel and resolve are one question each with one request id; a repeat is answered, not redone.
 
-use aura_protocol::rpc::{RunCancel, RunDetail, RunForceFinish, RunPause, RunQuery, RunRef, RunResolve, RunSignal};
+use aura_protocol::rpc::{RunDetail, RunForceFinish, RunMigrate, RunPause, RunQuery, RunRef, RunResolve, RunSignal};
 use aura_protocol::run::{Record, Resolution, RunHead, RunState, StepState};
 use aura_protocol::text::display;
 use aura_protocol::watch::{Item, Subscription};
@@ -94,15 +94,28 @@ pub enum Command {
         /// Run id, or its start or end
         run: String,
     },
-    /// Ask a run to end
-    #[command(after_help = "Example: aura run cancel 4XK2QW --reason 'wrong list'")]
-    Cancel {
+    /// Run something again: from its start, a step or an item; under the same version or another
+    #[command(
+        after_help = "Example: aura run replay 4XK2QW --from charge --preview\n         aura run replay 4XK2QW --item parcels:A-17 --reuse-keys\n         aura run replay 4XK2QW --retry   # from the step that failed, on the published version\n         aura run replay --filter 'flow=cart state=failed' --plan\n         aura run replay --filter 'flow=cart state=failed' --yes --rate 10/s"
+    )]
+    Replay(super::run_replay::Which),
+    /// Move an unfinished run to another version, if nothing that it did or does is another step there
+    #[command(after_help = "Example: aura run migrate 4XK2QW --to published --plan")]
+    Migrate {
         /// Run id, or its start or end
         run: String,
-        /// Why, for the record
-        #[arg(long, default_value = "cancelled by hand")]
-        reason: String,
+        /// The version: published, draft, or the start of a hash
+        #[arg(long, value_name = "VERSION", default_value = "published")]
+        to: String,
+        /// Only say whether it can
+        #[arg(long)]
+        plan: bool,
     },
+    /// Ask a run to end, or all that fit
+    #[command(
+        after_help = "Example: aura run cancel 4XK2QW --reason 'wrong list'\n         aura run cancel --filter 'flow=cart state=waiting until=2d' --plan"
+    )]
+    Cancel(super::run_cancel::Which),
     /// Hold a run where it is: what is out ends, nothing more begins, and its time stands still
     #[command(after_help = "Example: aura run pause 4XK2QW --reason 'the shop is being moved'")]
     Pause {
@@ -222,16 +235,9 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
             }
             Ok(0)
         }
-        Command::Cancel { run, reason } => {
-            let request = RunCancel { run: RunRef(run), reason };
-            let head = session
-                .call(|rpc, context, call| {
-                    let request = request.clone();
-                    async move { rpc.run_cancel(context, call, request).await }
-                })
-                .await?;
-            decided(&head, out)
-        }
+        Command::Replay(which) => super::run_replay::replay(which, session, out).await,
+        Command::Migrate { run, to, plan } => migrate(run, &to, plan, session, out).await,
+        Command::Cancel(which) => super::run_cancel::cancel(which, session, out).await,
         Command::Pause { run, reason } => {
             pause(RunPause { run: RunRef(run), paused: true, reason }, session, out).await
         }
@@ -279,6 +285,31 @@ pub async fn run(command: Command, session: &mut Session, out: &mut Output) -> E
             decided(&head, out)
         }
     }
+}
+
+async fn migrate(run: String, to: &str, plan: bool, session: &mut Session, out: &mut Output) -> Ended {
+    let request = RunMigrate { run: RunRef(run), to: super::run_replay::version(to), plan };
+    let answer = session
+        .call(|rpc, context, call| {
+            let request = request.clone();
+            async move { rpc.run_migrate(context, call, request).await }
+        })
+        .await?;
+    let code = if answer.reasons.is_empty() { 0 } else { aura_protocol::Code::Conflict.exit_code() };
+    if out.json {
+        return out.value(&answer).map(|()| code);
+    }
+    let short = |version: &str| version.chars().take(8).collect::<String>();
+    let how = match (answer.reasons.is_empty(), plan) {
+        (true, true) => "could move",
+        (true, false) => "moved",
+        (false, _) => "stays",
+    };
+    out.line(&format!("{} {how}: {} to {}", answer.run.run, short(&answer.from), short(&answer.to)))?;
+    for reason in &answer.reasons {
+        out.line(&format!("  {}", display(reason)))?;
+    }
+    Ok(code)
 }
 
 async fn pause(request: RunPause, session: &mut Session, out: &mut Output) -> Ended {
@@ -380,6 +411,9 @@ fn show(detail: &RunDetail, out: &mut Output) -> Result<(), WireError> {
     out.line(&display(&format!("{}  {} {version}  trigger {}", head.run, head.flow, head.trigger)))?;
     let took = head.finished_ms.map_or(String::new(), |end| format!("  took {}", times::took(end - head.created_ms)));
     out.line(&format!("began {}{took}", times::full(head.created_ms, &out.zone)))?;
+    if let Some(origin) = head.origin {
+        out.line(&format!("goes on from {origin}"))?;
+    }
     if detail.cut {
         out.line("(the beginning of this long journal is not shown)")?;
     }

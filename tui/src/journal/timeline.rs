@@ -100,10 +100,10 @@ impl Told<'_> {
             self.steps.insert(path.to_owned(), Step::new(path, "", 0, "steps"));
         }
         let Some(step) = self.steps.get_mut(path) else { return };
-        match record {
+        match record.bare() {
             // An item begins: nothing of the map's own.
             Record::ScopeOpened { scope: ScopeKind::Item(_) | ScopeKind::Compensate, .. } => {}
-            record => step.apply(at_ms, record),
+            _ => step.apply(at_ms, record),
         }
     }
 

@@ -244,3 +244,15 @@ fn overlays() {
     line.handle(crate::event::Event::Finished(Box::new(said)));
     insta::assert_snapshot!("output-80x24", text(&mut line, 80, 24));
 }
+
+#[test]
+fn a_replay_shows_what_it_would_send() {
+    let (request, preview) = fixture::replay();
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut app = app(fixture::store());
+        on_run(&mut app);
+        let reply = crate::event::Reply::Preview(Box::new(preview.clone()), Box::new(request.clone()));
+        app.handle(crate::event::Event::Link(Box::new(reply)));
+        insta::assert_snapshot!(format!("replay-{width}x{height}"), text(&mut app, width, height));
+    }
+}

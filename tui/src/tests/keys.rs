@@ -1,7 +1,8 @@
 //! Key scripts: a store and keys lead to questions for the daemon and to what is shown.
 
 use aura_protocol::Value;
-use aura_protocol::run::{Record, Resolution, RunState};
+use aura_protocol::rpc::{RunReplay, VersionOf};
+use aura_protocol::run::{Point, Record, Resolution, RunState};
 
 use super::{app, asked, press, text, write};
 use crate::action::Request;
@@ -321,4 +322,45 @@ fn a_daemon_that_is_not_simply_ready_says_so_on_every_screen() {
         press(&mut app, keys);
         assert!(text(&mut app, 120, 40).lines().next().unwrap().contains("paused: restored"), "{keys}");
     }
+}
+
+#[test]
+fn a_step_is_run_again_after_its_preview_was_seen() {
+    let (request, preview) = fixture::replay();
+    let (mut app, _) = on_run("");
+    let wanted = |changed: RunReplay| vec![Request::Replay(Box::new(changed))];
+    assert_eq!(asked(press(&mut app, "r")), wanted(request.clone()));
+    let seen = |app: &mut crate::app::App| {
+        let reply = Reply::Preview(Box::new(preview.clone()), Box::new(request.clone()));
+        app.handle(Event::Link(Box::new(reply)));
+        text(app, 120, 40)
+    };
+    let shown = seen(&mut app);
+    assert!(shown.contains("run again from step post_refund") && shown.contains("sent with a new key"), "{shown}");
+    assert_eq!(asked(press(&mut app, "esc")), [], "esc begins nothing");
+    let check = |app: &mut crate::app::App, key: &str, changed: RunReplay| {
+        seen(app);
+        assert_eq!(asked(press(app, key)), wanted(changed), "{key}");
+    };
+    check(&mut app, "y", RunReplay { preview: false, ..request.clone() });
+    check(&mut app, "u", RunReplay { reuse_keys: true, ..request.clone() });
+    check(&mut app, "v", RunReplay { version: VersionOf::Published, ..request.clone() });
+    check(&mut app, "d", RunReplay { version: VersionOf::Draft, ..request.clone() });
+    check(&mut app, "s", RunReplay { point: Point::Start, ..request.clone() });
+    // Once the flow is mended one key is enough to look, and one more to begin.
+    assert_eq!(asked(press(&mut app, "F")), wanted(RunReplay { version: VersionOf::Published, ..request.clone() }));
+    let mut head = fixture::head(40, "refund-sync", RunState::Running);
+    head.origin = Some(fixture::run(15));
+    let begun = asked(app.handle(Event::Link(Box::new(Reply::Started(Box::new(head))))));
+    assert!(begun.contains(&Request::Run(fixture::run(40))), "the new run is opened: {begun:?}");
+}
+
+#[test]
+fn what_goes_on_is_not_run_again() {
+    let (mut app, _) = on_run("");
+    let mut detail = fixture::detail();
+    detail.head.state = RunState::Running;
+    app.handle(Event::Link(Box::new(Reply::Run(Box::new(detail)))));
+    assert_eq!(asked(press(&mut app, "r")), []);
+    assert!(text(&mut app, 80, 24).contains("only what has ended is run again"));
 }

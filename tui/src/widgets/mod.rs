@@ -8,4 +8,5 @@ pub mod foot;
 pub mod list;
 pub mod overlay;
 pub mod palette;
+pub mod replay;
 pub mod vote;

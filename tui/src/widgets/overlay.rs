@@ -14,6 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::field::Field;
 use super::palette::{Around, OFFERS_MAX, offers};
+use super::replay::Replay;
 use super::vote::{VoteDialog, Voted};
 use crate::action::{Action, Request};
 use crate::commands::Finished;
@@ -41,6 +42,8 @@ pub enum Overlay {
     Vote(Box<VoteDialog>),
     /// The input of a run by hand: flow, JSON, what is wrong with it.
     Start(String, Field, String),
+    /// A replay, before it is begun.
+    Replay(Box<Replay>),
     /// A command line: what was typed, what may follow, what is wrong with it.
     Line(Field, String, String),
     /// What a command said: title, lines, first line shown.
@@ -150,6 +153,11 @@ impl Overlay {
                 }
                 Then::Stay
             }
+            Self::Replay(replay) => match replay.key(key) {
+                Some(actions) => Then::Close(actions),
+                None if stop => close(),
+                None => Then::Stay,
+            },
             Self::Line(field, _, problem) => {
                 match key.code {
                     KeyCode::Enter => match crate::words::split(&field.text) {
@@ -271,6 +279,11 @@ impl Overlay {
                 look.put(buf, inside, 1, 0, "input as JSON (empty: null), enter starts it, esc does not", Tone::Plain);
                 typed(look, buf, below(inside, 2), "> ", field);
                 look.put(buf, below(inside, 3), 1, 0, &display(problem), Tone::Bad);
+            }
+            Self::Replay(replay) => {
+                let high = replay.height().min(area.height.saturating_sub(2));
+                let inside = boxed(look, buf, area, &replay.title(), area.width.saturating_sub(4).min(120), high);
+                replay.draw(look, buf, inside);
             }
             Self::Line(field, usage, problem) => {
                 let inside = boxed(look, buf, area, "command", 90, 7);

@@ -340,7 +340,10 @@ impl Work<'_> {
                     self.emit(Record::Skipped { path, why, spread: false });
                     return;
                 }
-                _ => step.kind.enter(&Enter { scope: &scope, now_ms: self.moment.now_ms }),
+                _ => match self.state.edited(&path) {
+                    Some(input) => Ok(Entered::Call { input: input.clone(), draws: Vec::new() }),
+                    None => step.kind.enter(&Enter { scope: &scope, now_ms: self.moment.now_ms }),
+                },
             };
             let counted = step.counted.as_ref().filter(|_| matches!(entered, Ok(Entered::Call { .. })));
             let entered = match counted.map(|counted| counted.of(&scope)) {
@@ -409,7 +412,11 @@ impl Work<'_> {
             Ok(Entered::Call { input, draws }) => {
                 let effect = step.effect;
                 let input_hash = hash(&input);
-                let key = (self.keys)(&path);
+                let kept = self
+                    .state
+                    .kept_key(&path)
+                    .filter(|kept| kept.input_hash == input_hash || has(Bug::ReplayKeepsEveryKey));
+                let key = kept.map_or_else(|| (self.keys)(&path), |kept| kept.key.clone());
                 self.wave.bytes = self.wave.bytes.saturating_add(input.weight());
                 self.emit(Record::Scheduled { path, input, input_hash, key, effect, draws, limit: limited });
                 self.call(at);
@@ -419,6 +426,6 @@ impl Work<'_> {
 }
 
 /// SHA-256 of the canonical input, hex.
-fn hash(input: &Value) -> String {
+pub(super) fn hash(input: &Value) -> String {
     hex::encode(Sha256::digest(input.to_canonical_json()))
 }

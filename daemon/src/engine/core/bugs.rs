@@ -97,6 +97,14 @@ pub enum Bug {
     SleepEndsEarly,
     /// After a restore what was scheduled before is simply sent.
     RestoreIsForgotten,
+    /// A replay copies what needs the point.
+    ReplayCopiesTooMuch,
+    /// A replay does again what does not need the point.
+    ReplayCopiesTooLittle,
+    /// A replay copies what was undone.
+    ReplayCopiesWhatWasUndone,
+    /// A replay keeps a key although the input is another one.
+    ReplayKeepsEveryKey,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.

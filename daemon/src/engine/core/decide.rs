@@ -58,7 +58,7 @@ pub fn decide(step: &PlanStep, cell: &StepCell, error: StepError, reach: Reach, 
 #[must_use]
 pub fn window_end(step: &PlanStep, cell: &StepCell) -> i64 {
     let window = if has(Bug::KeyWindowIsForgotten) { i64::MAX } else { ms(step.key_window.ms) };
-    cell.scheduled_ms.saturating_add(window)
+    cell.key_ms.saturating_add(window)
 }
 
 /// Why a call must not leave any more: an earlier attempt may have arrived, and its peer has forgotten the key.

@@ -32,5 +32,6 @@ pub fn started(trigger: &str, input: Value) -> RunStarted {
         priority: 0,
         index: Vec::new(),
         vars: Value::Null,
+        origin: None,
     }
 }

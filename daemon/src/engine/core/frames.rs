@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use aura_protocol::Value;
 use aura_protocol::approval::{Ask, Standing};
 use aura_protocol::flow::Effect;
-use aura_protocol::run::{Awaited, Limited, StepError, StepState, path_key};
+use aura_protocol::run::{Awaited, ItemCopy, Limited, StepError, StepState, path_key};
 
 use super::bugs::{Bug, has};
 use super::plan::{Owner, Plan, ScopeIx, StepIx};
@@ -68,6 +68,8 @@ pub struct StepCell {
     pub limited: Option<Box<Limited>>,
     /// When it was scheduled.
     pub scheduled_ms: i64,
+    /// When its key was first used: then, or in the run that this one goes on from.
+    pub key_ms: i64,
     /// Attempt and daemon epoch of the last `Started`.
     pub started: Option<(u32, u64)>,
     /// What is in it must have ended then.
@@ -144,6 +146,19 @@ impl Items {
         u32::try_from(self.list.len()).unwrap_or(u32::MAX)
     }
 
+    /// The first item that has neither begun nor been copied.
+    #[must_use]
+    pub fn first_new(&self) -> u32 {
+        let known = |index: &u32| self.live.contains_key(index) || self.results.contains_key(index);
+        (self.next..).find(|index| !known(index)).unwrap_or(u32::MAX)
+    }
+
+    /// An item begins: behind it comes the next one, unless one before it has not begun.
+    pub(super) fn begins(&mut self, index: u32, frame: FrameIx) {
+        self.live.insert(index, frame);
+        self.next = self.first_new();
+    }
+
     /// The key of an item.
     #[must_use]
     pub fn key(&self, index: u32) -> String {
@@ -151,13 +166,16 @@ impl Items {
         key.cloned().unwrap_or_else(|| index.to_string())
     }
 
-    fn index_of(&self, key: &str) -> Option<u32> {
+    /// The position of the item with a key as it stands in a path.
+    #[must_use]
+    pub fn index_of(&self, key: &str) -> Option<u32> {
         if self.keys.is_empty() { key.parse().ok() } else { self.by_key.get(key).copied() }
     }
 
     /// Whether the item with a key as it stands in a path began and is not at work any more.
     fn has_ended(&self, key: &str) -> bool {
-        self.index_of(key).is_some_and(|index| index < self.next && !self.live.contains_key(&index))
+        let began = |index: u32| index < self.next || self.results.contains_key(&index);
+        self.index_of(key).is_some_and(|index| began(index) && !self.live.contains_key(&index))
     }
 
     /// The frame of the item with a key as it stands in a path.
@@ -185,6 +203,14 @@ impl Items {
 
     fn key_value(&self, index: u32) -> Value {
         if self.keys.is_empty() { Value::from(i64::from(index)) } else { Value::from(self.key(index)) }
+    }
+}
+
+/// Bytes of what an item gave, roughly.
+pub(super) fn result_weight(result: &Result<Value, StepError>) -> usize {
+    match result {
+        Ok(output) => output.weight(),
+        Err(error) => error.message.len() + 64,
     }
 }
 
@@ -410,6 +436,36 @@ impl RunState {
             path.push('[');
             path.push_str(&path_key(&key.unwrap_or_default()));
             path.push(']');
+        }
+    }
+
+    /// Items of a map, or the last iteration of a loop, that another run did.
+    pub(super) fn items_copied(&mut self, plan: &Plan, at: Place, copies: &[ItemCopy], at_ms: i64) {
+        let step = self.step_ix(plan, at).and_then(|ix| plan.step(ix));
+        let repeats = step.is_some_and(|step| step.kind.repeats().is_some());
+        let limit = step.and_then(|step| step.limit).map(|span| super::state::ms(span.ms));
+        let Some(cell) = self.cell_mut(at) else { return };
+        if cell.items.is_none() {
+            cell.contain(at_ms, limit);
+        }
+        cell.items.get_or_insert_with(|| Box::new(Items::new(Vec::new(), Vec::new(), 1)));
+        for copy in copies {
+            // What is in it was copied too, because it may have to be undone.
+            let frame = self.cell_mut(at).and_then(|cell| cell.items.as_mut()?.live.remove(&copy.index));
+            let kept = frame.filter(|frame| !self.drop_frame(*frame));
+            let Some(items) = self.cell_mut(at).and_then(|cell| cell.items.as_mut()) else { return };
+            items.kept.extend(kept.map(|frame| (copy.index, frame)));
+            let result = copy.error.clone().map_or_else(|| Ok(copy.output.clone()), Err);
+            if repeats {
+                items.results.clear();
+                items.weight = 0;
+                items.next = copy.index.saturating_add(1);
+            }
+            items.weight = items.weight.saturating_add(result_weight(&result));
+            items.results.insert(copy.index, result);
+        }
+        if let Some(items) = self.cell_mut(at).and_then(|cell| cell.items.as_mut()).filter(|_| !repeats) {
+            items.next = items.first_new();
         }
     }
 

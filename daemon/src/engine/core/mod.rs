@@ -17,6 +17,7 @@ mod hold;
 mod nested;
 pub mod plan;
 mod react;
+pub mod replay;
 pub mod scope;
 #[cfg(test)]
 mod sim;
@@ -47,6 +48,22 @@ pub enum Input {
     Start(Arc<RunStarted>),
     /// A new run that must wait for its concurrency key: recorded as transition 0.
     Queue(Arc<RunStarted>),
+    /// A new run that goes on from another one, whose records it begins with.
+    Replay {
+        /// How it begins.
+        started: Arc<RunStarted>,
+        /// What the other run did and this one does not do again.
+        copied: Vec<Record>,
+        /// It must wait for its concurrency key.
+        queued: bool,
+    },
+    /// It goes on under another version, under whose plan its state was read already.
+    Migrate {
+        /// Hash of the version.
+        version: String,
+        /// Who wants it.
+        by: String,
+    },
     /// A queued run got its key.
     Unqueue,
     /// A worker holds every permit and is about to send.
@@ -209,6 +226,9 @@ pub enum Refused {
     /// The attempt is not the one at work: a late answer.
     #[error("the attempt is not the one at work")]
     Stale,
+    /// It moves too fast to be read at one point.
+    #[error("the run moves on all the time; try again")]
+    Moving,
     /// The run has ended.
     #[error("the run has already ended")]
     Ended,
@@ -278,6 +298,16 @@ pub fn step(
             return Ok(work.out);
         }
         Input::Start(started) => work.emit(Record::RunStarted(started)),
+        Input::Replay { started, copied, queued } => {
+            let number = u64::from(!queued);
+            work.state.created_ms = moment.now_ms;
+            work.emit_at(number, Record::RunStarted(started));
+            copied.into_iter().for_each(|record| work.emit_at(number, record));
+            if queued {
+                return Ok(work.out);
+            }
+        }
+        Input::Migrate { version, by } => work.emit(Record::Migrated { version, by }),
         Input::Unqueue => work.emit(log("", "info", "left the queue of its concurrency key")),
         Input::Begin { path, attempt, lease, epoch } => {
             let at = work.at_work(&path, attempt)?;

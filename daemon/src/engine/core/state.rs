@@ -11,12 +11,13 @@ use std::sync::Arc;
 use aura_protocol::event::timestamp;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{
-    Awaited, ErrorClass, Record, Resolution, RunStarted, RunState as State, ScopeKind, StepError, StepState, Transition,
+    Awaited, ErrorClass, KeptKey, Point, Record, Resolution, RunStarted, RunState as State, ScopeKind, StepError,
+    StepState, Transition,
 };
 use aura_protocol::{RunId, Value};
 
 use super::bugs::{Bug, has};
-use super::frames::{Frame, FrameIx, Items, Place, StepCell};
+use super::frames::{Frame, FrameIx, Items, Place, StepCell, result_weight};
 use super::plan::{Owner, Plan, StepIx};
 
 /// How a run will end, once decided.
@@ -175,6 +176,7 @@ impl RunState {
             }
             Record::Resumed { .. } => self.resumed(at_ms),
             Record::Yielded => self.yielded_ms = Some(at_ms),
+            Record::Migrated { version, .. } => self.migrated(version),
             Record::RunFinished { state, .. } => {
                 self.finished = Some(*state);
                 self.finished_ms = Some(at_ms);
@@ -185,6 +187,7 @@ impl RunState {
                 self.open_end(plan, *scope);
             }
             Record::TimerFired { path } if path.is_empty() => self.timed_out(at_ms),
+            Record::Copied(copied) => self.apply(plan, copied, at_ms),
             Record::Signalled { path, data, .. } => {
                 let at = self.find(plan, path);
                 self.last = at.or(self.last);
@@ -205,7 +208,8 @@ impl RunState {
     /// Applies the record of a step.
     fn apply_at(&mut self, plan: &Plan, at: Place, record: &Record, at_ms: i64) {
         match record {
-            Record::Scheduled { input, key, effect, limit, .. } => {
+            Record::Scheduled { path, input, key, effect, limit, .. } => {
+                let key_ms = self.kept_key(path).filter(|kept| kept.key == *key).map_or(at_ms, |kept| kept.since_ms);
                 if let Some(cell) = self.cell_mut(at) {
                     cell.state = Some(StepState::Running);
                     cell.attempt = 1;
@@ -215,6 +219,7 @@ impl RunState {
                     cell.scheduled_ms = at_ms;
                     cell.unknown = false;
                     cell.limited.clone_from(limit);
+                    cell.key_ms = key_ms;
                 }
             }
             Record::Started { attempt, epoch, .. } => {
@@ -329,7 +334,9 @@ impl RunState {
             Record::Responded { status, headers, body, .. } => {
                 self.replied = Some((*status, headers.clone(), body.clone()));
             }
+            Record::ItemsCopied { items, .. } => self.items_copied(plan, at, items, at_ms),
             Record::Log { .. }
+            | Record::Copied(_)
             | Record::Called { .. }
             | Record::Signalled { .. }
             | Record::RunStarted(_)
@@ -337,6 +344,7 @@ impl RunState {
             | Record::Paused { .. }
             | Record::Resumed { .. }
             | Record::ForceFinished { .. }
+            | Record::Migrated { .. }
             | Record::Yielded
             | Record::RunFinished { .. } => {}
         }
@@ -361,6 +369,29 @@ impl RunState {
             self.outcome = Some(failure(error.clone()));
         }
         self.started = Some(Arc::clone(started));
+    }
+
+    fn migrated(&mut self, version: &str) {
+        let Some(started) = &self.started else { return };
+        self.started = Some(Arc::new(RunStarted { version: version.to_owned(), ..RunStarted::clone(started) }));
+        if let Value::Map(run) = &mut self.run_value {
+            run.insert("version".to_owned(), Value::from(version));
+        }
+    }
+
+    /// The key that a call keeps of the run that this one goes on from.
+    #[must_use]
+    pub fn kept_key(&self, path: &str) -> Option<&KeptKey> {
+        let keys = &self.started.as_ref()?.origin.as_ref()?.keys;
+        // In the order of their paths.
+        keys.binary_search_by(|kept| kept.path.as_str().cmp(path)).ok().and_then(|found| keys.get(found))
+    }
+
+    /// The input of a call as somebody edited it for this run.
+    #[must_use]
+    pub fn edited(&self, path: &str) -> Option<&Value> {
+        let origin = self.started.as_ref()?.origin.as_ref()?;
+        origin.input.as_ref().filter(|_| matches!(&origin.point, Point::Step(step) if step == path))
     }
 
     fn completed(&mut self, plan: &Plan, at: Place, output: &Value) {
@@ -479,14 +510,11 @@ impl RunState {
             items.results.clear();
             items.weight = 0;
         }
-        match &result {
-            Ok(output) => items.weight = items.weight.saturating_add(output.weight()),
-            Err(error) => {
-                items.weight = items.weight.saturating_add(error.message.len() + 64);
-                if !carry_on {
-                    items.failed.get_or_insert_with(|| error.clone());
-                }
-            }
+        items.weight = items.weight.saturating_add(result_weight(&result));
+        if let Err(error) = &result
+            && !carry_on
+        {
+            items.failed.get_or_insert_with(|| error.clone());
         }
         items.results.insert(index, result);
         let failed = items.failed.clone().filter(|_| items.live.is_empty());
@@ -562,8 +590,7 @@ impl RunState {
             ScopeKind::Item(index) => {
                 let frame = step.body.map(|scope| self.open_frame(plan, scope, Some(at), Some(index)));
                 if let Some(items) = self.cell_mut(at).and_then(|cell| cell.items.as_mut()) {
-                    items.live.extend(frame.map(|frame| (index, frame)));
-                    items.next = items.next.max(index.saturating_add(1));
+                    frame.into_iter().for_each(|frame| items.begins(index, frame));
                 }
             }
             ScopeKind::Compensate => {

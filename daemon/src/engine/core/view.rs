@@ -230,6 +230,7 @@ impl RunState {
             blocked_by: self.blocked(plan, &look),
             error,
             transition: self.transition,
+            origin: started.origin.as_ref().map(|origin| origin.run),
         })
     }
 }

@@ -398,6 +398,7 @@ impl Driver {
             by_hand: false,
             overlap: slot,
             caller: None,
+            replay: None,
             shown: None,
             sealed: None,
             run: None,

@@ -9,13 +9,21 @@ mod view;
 
 use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
-use aura_protocol::rpc::PayloadQuery;
-use aura_protocol::run::StepState;
+use aura_protocol::rpc::{PayloadQuery, RunRef, RunReplay, VersionOf};
+use aura_protocol::run::{Point, StepState};
 
 use crate::action::{Action, Request};
+use crate::cli::run_replay::point_of_failure;
 use crate::keymap::Command;
 use crate::store::Store;
 use payload::{Part, Payload};
+
+/// Asks what a replay would do.
+fn replay(run: RunId, point: Point, version: VersionOf) -> Action {
+    let run = RunRef(run.to_string());
+    let request = RunReplay { run, point, input: None, version, reuse_keys: false, preview: true };
+    Action::Ask(Request::Replay(Box::new(request)))
+}
 
 /// A pane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +172,19 @@ impl RunScreen {
                     None => vec![Action::Say("no step of this run is in doubt".to_owned())],
                 }
             }
+            Command::Replay | Command::Retry if !detail.head.state.is_final() => {
+                let text = format!("this run goes on ({}): only what has ended is run again", detail.head.state.word());
+                vec![Action::Say(text)]
+            }
+            Command::Replay => {
+                let step = self.selected.clone();
+                let point = if step.is_empty() { Point::Start } else { Point::Step(step) };
+                vec![replay(detail.head.run, point, VersionOf::Run)]
+            }
+            Command::Retry => match point_of_failure(&detail.head) {
+                Ok(point) => vec![replay(detail.head.run, point, VersionOf::Published)],
+                Err(error) => vec![Action::Say(error.message)],
+            },
             Command::Copy if self.selected.is_empty() => vec![Action::Copy(detail.head.event.to_string())],
             Command::Copy => vec![Action::Copy(self.selected.clone())],
             Command::CopyId => vec![Action::Copy(detail.head.run.to_string())],

@@ -102,7 +102,7 @@ fn find(detail: &RunDetail, step: &str, part: Part) -> Option<Value> {
             _ => None,
         });
     }
-    records().filter(|record| record.path() == Some(step)).find_map(|record| match (record, part) {
+    records().map(Record::bare).filter(|record| record.path() == Some(step)).find_map(|record| match (record, part) {
         (Record::Scheduled { input, .. }, Part::Input) => Some(input.clone()),
         (Record::Awaiting { what: Awaited::People(ask), .. }, Part::Input) => Some(ask.form.clone()),
         (Record::Completed { output, .. } | Record::Handled { output, .. }, Part::Output) => Some(output.clone()),

@@ -13,6 +13,7 @@ mod kept;
 mod nested;
 mod order;
 mod peer;
+mod replays;
 mod soak;
 mod trouble;
 
@@ -22,7 +23,8 @@ use std::sync::Arc;
 use aura_protocol::approval::Vote;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{
-    Awaited, CallOutcome, ErrorClass, Reach, Record, Resolution, RunState as State, StepError, StepState, Transition,
+    Awaited, CallOutcome, ErrorClass, Reach, Record, Resolution, RunStarted, RunState as State, StepError, StepState,
+    Transition,
 };
 use aura_protocol::{RunId, Value};
 use aura_storage::Key;
@@ -102,6 +104,10 @@ struct Sim {
     epoch: u64,
     /// Points at which a crash could have come, so far.
     points: usize,
+    /// How it begins, if it goes on from another run.
+    begins: Option<(Arc<RunStarted>, Vec<Record>)>,
+    /// What its keys begin with.
+    key: &'static str,
     /// The point at which it comes.
     crash_at: Option<usize>,
     crashed: bool,
@@ -154,6 +160,8 @@ impl Sim {
             now_ms: 1_000,
             epoch: 1,
             points: 0,
+            begins: None,
+            key: "key",
             crash_at,
             crashed: false,
             crashes: 0,
@@ -167,6 +175,9 @@ impl Sim {
 
     /// The run's first transition.
     fn start(&mut self) -> Result<(), Fault> {
+        if let Some((started, copied)) = self.begins.clone() {
+            return self.apply(Input::Replay { started, copied, queued: false });
+        }
         let mut first = started("t", Value::Null);
         let mut kept = Vec::new();
         first.event.method = "MANUAL".to_owned();
@@ -189,7 +200,8 @@ impl Sim {
         seed[0] = u8::try_from(self.journal.len() % 251).unwrap_or(0);
         let session = self.disk.session();
         let moment = Moment::new(self.now_ms, seed).with_stored(Arc::clone(&session) as _);
-        let keys = |path: &str| format!("key-{path}");
+        let key = self.key;
+        let keys = |path: &str| format!("{key}-{path}");
         let Output { records, mut calls, abort, abort_unsent, children } =
             match step(&self.plan, &mut self.state, input, &moment, &keys) {
                 Ok(output) => output,
@@ -527,7 +539,8 @@ impl Sim {
     fn within_bounds(&self) -> Result<(), Fault> {
         for cell in self.state.frames.iter().flatten().flat_map(|frame| &frame.cells) {
             if let Some(items) = cell.items.as_ref().filter(|items| !items.list.is_empty())
-                && items.live.len() > usize::try_from(items.parallel).unwrap_or(0)
+                // What a replay begins with may be one more: the item of its point.
+                && items.live.len() > usize::try_from(items.parallel).unwrap_or(0) + usize::from(self.begins.is_some())
             {
                 return Err(format!("{} items are at work, {} may be", items.live.len(), items.parallel));
             }

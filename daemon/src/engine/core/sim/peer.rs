@@ -1,6 +1,6 @@
 //! The outside of the simulator: it answers by a script and remembers what it saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aura_protocol::Value;
 use aura_protocol::flow::Effect;
@@ -14,6 +14,8 @@ use super::id_of;
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub scripts: BTreeMap<String, Vec<Answer>>,
+    /// Steps that are refused whatever the script says.
+    pub refused: BTreeSet<String>,
     /// How much it answers, by step id.
     pub sizes: BTreeMap<String, Size>,
     /// Keys of requests that arrived, by step, in order.
@@ -32,6 +34,7 @@ impl Peer {
         *self.sent.entry(path.to_owned()).or_default() += 1;
         let turn = self.turn.entry(path.to_owned()).or_default();
         let answer = self.scripts.get(id_of(path)).and_then(|script| script.get(*turn)).copied().unwrap_or(Answer::Ok);
+        let answer = if self.refused.contains(path) { Answer::Refused } else { answer };
         *turn += 1;
         let failed = |class: ErrorClass, reach| CallOutcome::Failed(StepError::new(class, "scripted"), reach);
         if answer == Answer::Unsent {

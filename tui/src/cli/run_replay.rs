@@ -1,0 +1,320 @@
+//! `aura run replay`: one run again from a point, or many that fit a filter; with what it would send shown before.
+//!
+//! Invariant: with a filter nothing is begun before its number was said and somebody (or `--yes`) agreed; a run that
+//! was replayed already is left out unless `--again` says otherwise, so a stopped command may be given once more.
+
+use std::collections::BTreeSet;
+
+use aura_protocol::rpc::{Fate, ReplayPreview, Replayed, RunRef, RunReplay, VersionOf};
+use aura_protocol::run::{Point, RunHead};
+use aura_protocol::text::display;
+use aura_protocol::{Code, WireError};
+use clap::Args;
+
+use super::many::{self, Rate};
+use super::output::{Output, note};
+use super::{Ended, files};
+use crate::client::Session;
+use crate::journal;
+
+/// Previews that a plan adds up.
+const PREVIEWED: usize = 200;
+
+/// What is run again.
+#[derive(Args, Debug)]
+pub struct Which {
+    /// Run id, or its start or end
+    #[arg(value_name = "RUN", required_unless_present = "filter", conflicts_with = "filter")]
+    run: Option<String>,
+    /// From this step on: itself, and all that needs it; in a map as ship[KEY]
+    #[arg(long, value_name = "STEP", conflicts_with = "item")]
+    from: Option<String>,
+    /// One item of a map or iteration of a loop, and what needs the map
+    #[arg(long, value_name = "STEP:KEY", value_parser = item)]
+    item: Option<Item>,
+    /// From the step that failed, on the published version: what to do once the flow is mended
+    #[arg(long, conflicts_with_all = ["from", "item", "version", "input"])]
+    retry: bool,
+    /// Another input of the point: body of the event, input of the call, or item; JSON, @file, or - for standard input
+    #[arg(long, value_name = "JSON", conflicts_with = "filter")]
+    input: Option<String>,
+    /// Under which version: old (the run's own), published, draft, or the start of a hash
+    #[arg(long, value_name = "VERSION", default_value = "old")]
+    version: String,
+    /// Calls keep their keys where their input is what it was, so that their peers know them again
+    #[arg(long)]
+    reuse_keys: bool,
+    /// Only say what would be sent
+    #[arg(long)]
+    preview: bool,
+    /// All finished runs that fit, oldest first: `flow=NAME`, `state=failed,cancelled`, `older=30d`, `error:refused`, or `all`
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["from", "item"])]
+    filter: Option<String>,
+    #[command(flatten)]
+    how: many::How,
+    /// Also runs that were replayed already (with --filter)
+    #[arg(long, requires = "filter")]
+    again: bool,
+}
+
+/// An item as it is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Item {
+    map: String,
+    key: String,
+}
+
+fn item(text: &str) -> Result<Item, String> {
+    match text.split_once(':') {
+        Some((map, key)) if !map.is_empty() && !key.is_empty() => Ok(Item { map: map.to_owned(), key: key.to_owned() }),
+        _ => Err("write STEP:KEY, as in ship:A-17".to_owned()),
+    }
+}
+
+/// A version as it is typed.
+pub fn version(text: &str) -> VersionOf {
+    match text {
+        "old" => VersionOf::Run,
+        "published" => VersionOf::Published,
+        "draft" => VersionOf::Draft,
+        hash => VersionOf::Hash(hash.to_owned()),
+    }
+}
+
+/// Runs again.
+///
+/// # Errors
+/// What the daemon or the way to it says, or that nobody agreed.
+pub async fn replay(which: Which, session: &mut Session, out: &mut Output) -> Ended {
+    if let Some(filter) = which.filter.clone() {
+        return bulk(&filter, which, session, out).await;
+    }
+    let run = which.run.clone().unwrap_or_default();
+    let input = which.input.as_deref().map(files::json).transpose()?;
+    let (point, version) = match which.retry {
+        true => (failed(&run, session).await?, VersionOf::Published),
+        false => (point(&which), version(&which.version)),
+    };
+    let preview = which.preview || which.how.plan;
+    let request = RunReplay { run: RunRef(run), point, input, version, reuse_keys: which.reuse_keys, preview };
+    let answer = ask(request, session).await?;
+    if out.json {
+        return out.value(&answer).map(|()| 0);
+    }
+    show(&answer.preview, out)?;
+    match &answer.run {
+        Some(head) => {
+            out.line("")?;
+            began(head, out)?;
+        }
+        None => note("nothing was begun"),
+    }
+    Ok(0)
+}
+
+fn point(which: &Which) -> Point {
+    match (&which.from, &which.item) {
+        (Some(step), _) => Point::Step(step.clone()),
+        (_, Some(item)) => Point::Item { map: item.map.clone(), key: item.key.clone() },
+        _ => Point::Start,
+    }
+}
+
+async fn ask(request: RunReplay, session: &mut Session) -> Result<Replayed, WireError> {
+    session
+        .call(|rpc, context, call| {
+            let request = request.clone();
+            async move { rpc.run_replay(context, call, request).await }
+        })
+        .await
+}
+
+/// The step that failed, as the run's error names it.
+async fn failed(run: &str, session: &mut Session) -> Result<Point, WireError> {
+    let run = RunRef(run.to_owned());
+    let detail = session
+        .call(|rpc, context, call| {
+            let run = run.clone();
+            async move { rpc.run_show(context, call, run).await }
+        })
+        .await?;
+    point_of_failure(&detail.head)
+}
+
+/// Where a run failed.
+///
+/// # Errors
+/// It did not.
+pub fn point_of_failure(head: &RunHead) -> Result<Point, WireError> {
+    match &head.error {
+        Some(error) if !error.step.is_empty() => Ok(Point::Step(error.step.clone())),
+        Some(_) => Ok(Point::Start),
+        None => Err(WireError::new(Code::Conflict, format!("{} has no error: {}", head.run, head.state.word()))
+            .hint("say with --from where it is to be run again")),
+    }
+}
+
+fn began(head: &RunHead, out: &mut Output) -> Result<(), WireError> {
+    let why = head.blocked_by.as_ref().map_or(String::new(), |why| format!(": {}", display(&why.reason)));
+    out.line(&format!("{} {}{why}", head.run, head.state.word()))
+}
+
+/// What a replay does, in lines.
+#[must_use]
+pub fn lines(preview: &ReplayPreview) -> Vec<String> {
+    let version: String = preview.version.chars().take(8).collect();
+    let whose = if preview.same_version { "the version of that run" } else { "another version than that run's" };
+    let mut lines = vec![
+        display(&format!("{} again from {}", preview.of, preview.point)),
+        display(&format!("{} {version}, {whose}", preview.flow)),
+        format!("{} steps are copied, {} run again", preview.copied, preview.again),
+    ];
+    if preview.calls.is_empty() {
+        lines.push("it sends nothing".to_owned());
+    }
+    let wide = |text: &dyn Fn(usize) -> usize| (0..preview.calls.len()).map(text).max().unwrap_or(0).min(40);
+    let path = wide(&|at| preview.calls.get(at).map_or(0, |call| call.path.chars().count()));
+    let calls = wide(&|at| preview.calls.get(at).map_or(0, |call| call.calls.chars().count()));
+    for call in &preview.calls {
+        let effect = journal::effect_word(&call.effect);
+        let line = format!(
+            "{:<19}  {:<path$}  {:<calls$}  {effect:<10}  {}",
+            call.fate.word(),
+            call.path,
+            call.calls,
+            call.why
+        );
+        lines.push(display(&line).trim_end().to_owned());
+    }
+    if preview.more > 0 {
+        lines.push(format!("and {} more", preview.more));
+    }
+    lines
+}
+
+fn show(preview: &ReplayPreview, out: &mut Output) -> Result<(), WireError> {
+    for line in lines(preview) {
+        out.line(&line)?;
+    }
+    Ok(())
+}
+
+async fn bulk(filter: &str, which: Which, session: &mut Session, out: &mut Output) -> Ended {
+    let (mut found, replayed) = chosen(filter, which.again, session).await?;
+    // In the order in which they were.
+    found.reverse();
+    let request = |head: &RunHead, preview: bool| -> RunReplay {
+        let failed = which.retry.then(|| point_of_failure(head).ok()).flatten();
+        let version = if which.retry { VersionOf::Published } else { version(&which.version) };
+        RunReplay {
+            run: RunRef(head.run.to_string()),
+            point: failed.unwrap_or_default(),
+            input: None,
+            version,
+            reuse_keys: which.reuse_keys,
+            preview,
+        }
+    };
+    let mut sums = [0_u64; 3];
+    let mut refused = Vec::new();
+    for head in found.iter().take(PREVIEWED) {
+        match ask(request(head, true), session).await {
+            Ok(answer) => {
+                for call in &answer.preview.calls {
+                    let place = match call.fate {
+                        Fate::NewKey => 0,
+                        Fate::SameKey => 1,
+                        Fate::Copied => 2,
+                    };
+                    if let Some(sum) = sums.get_mut(place) {
+                        *sum += 1;
+                    }
+                }
+            }
+            Err(error) => refused.push((head.run, error.message)),
+        }
+    }
+    let of = if found.len() > PREVIEWED { format!(" (of the first {PREVIEWED})") } else { String::new() };
+    let [new, same, copied] = sums;
+    let sentence = format!(
+        "{} runs would be run again, {replayed} were already; calls{of}: {new} sent with a new key, {same} with the \
+         same key, {copied} copied",
+        found.len()
+    );
+    for (run, why) in &refused {
+        note(&display(&format!("{run} cannot be run again: {why}")));
+    }
+    if which.how.plan || which.preview || found.is_empty() {
+        if out.json {
+            let runs: Vec<String> = found.iter().map(|head| head.run.to_string()).collect();
+            let plan = serde_json::json!({ "runs": runs, "already": replayed, "new_key": new, "same_key": same,
+                "copied": copied, "refused": refused.len() });
+            return out.value(&plan).map(|()| 0);
+        }
+        return out.line(&sentence).map(|()| 0);
+    }
+    which.how.agreed(&sentence, "run them again")?;
+    let mut pace = which.how.rate.map(Rate::pace);
+    let mut failures = 0_u32;
+    for head in &found {
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
+        match ask(request(head, false), session).await {
+            Ok(Replayed { run: Some(new), .. }) if out.json => out.value(&new)?,
+            Ok(Replayed { run: Some(new), .. }) => {
+                out.line(&format!("{} again as {} {}", head.run, new.run, new.state.word()))?;
+            }
+            Ok(Replayed { run: None, .. }) => {}
+            // Whoever is away is so for the next one too.
+            Err(error) if matches!(error.code, Code::Unreachable | Code::Protocol | Code::Forbidden) => {
+                return Err(error);
+            }
+            Err(error) => {
+                failures += 1;
+                note(&display(&format!("{} not run again: {}", head.run, error.message)));
+            }
+        }
+    }
+    Ok(if failures == 0 { 0 } else { Code::Conflict.exit_code() })
+}
+
+/// Finished runs that fit, newest first, and how many of them were replayed already and are left out.
+async fn chosen(filter: &str, again: bool, session: &mut Session) -> Result<(Vec<RunHead>, usize), WireError> {
+    let status = session.call(|rpc, context, call| async move { rpc.status(context, call, ()).await }).await?;
+    let filter = many::read(filter)?;
+    let mut replayed = BTreeSet::new();
+    let mut found = Vec::new();
+    let mut left_out = 0;
+    // Of all states: a replay that goes on counts too, and is newer than what it goes on from.
+    many::each(many::flow(&filter), Vec::new(), session, |head| {
+        replayed.extend(head.origin);
+        // What ends from now on is not meant.
+        let ended = head.finished_ms.is_some_and(|at| at <= status.now_ms);
+        let fits = head.state.is_final() && ended && many::fits(&filter, &head, status.now_ms);
+        if fits && replayed.contains(&head.run) && !again {
+            left_out += 1;
+        } else if fits {
+            found.push(head);
+        }
+    })
+    .await?;
+    Ok((found, left_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_and_versions_are_read_as_typed() {
+        assert_eq!(item("ship:A:17").unwrap(), Item { map: "ship".into(), key: "A:17".into() });
+        for text in ["ship", ":a", "ship:", ""] {
+            assert!(item(text).is_err(), "{text}");
+        }
+        assert_eq!(version("old"), VersionOf::Run);
+        assert_eq!(version("published"), VersionOf::Published);
+        assert_eq!(version("draft"), VersionOf::Draft);
+        assert_eq!(version("1a2b"), VersionOf::Hash("1a2b".into()));
+    }
+}
