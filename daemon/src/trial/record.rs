@@ -169,6 +169,14 @@ fn told(flow: &Flow, journal: &[Transition]) -> Result<Told, WireError> {
                 {
                     told.answer(path, said(error));
                 }
+                Record::Voted { path, vote } => {
+                    let said = match vote.approve {
+                        true => Value::object([("output", vote.form.clone())]),
+                        false => Value::object([("error", vote.comment.as_str())]),
+                    };
+                    // What was decided last decides.
+                    told.pins.insert(path.clone(), vec![said]);
+                }
                 Record::InDoubt { path, .. } => told.answer(path, Value::object([("lost", "request")])),
                 Record::Resolved { path, resolution, .. } => {
                     let how = match resolution {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aura_integrations::registry::Registry;
+use aura_protocol::approval::{Ask, Vote};
 use aura_protocol::flow::cases::{Case, Fault};
 use aura_protocol::flow::{Effect, Flow, InDoubtPolicy, Span};
 use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, Record, Resolution, StepError, Transition};
@@ -26,6 +27,9 @@ use crate::runner::wire::Job;
 /// A run of a case has at most so many transitions.
 const TRANSITIONS_MAX: u32 = 200_000;
 
+/// At most so many people decide about one step of a case.
+const VOTES_MAX: usize = 50;
+
 /// What will come at some time.
 #[derive(Clone, Debug)]
 enum Coming {
@@ -35,6 +39,8 @@ enum Coming {
     Returned { path: String, run: RunId, outcome: Result<Value, Box<StepError>> },
     /// A signal of the case, by its number; or of a pin.
     Signal { path: String, data: Value, number: Option<usize> },
+    /// Those who are asked agree, or refuse with these words.
+    Votes { path: String, ask: Box<Ask>, said: Result<Value, String> },
     /// A person decides about a step in doubt.
     Resolve { path: String, resolution: Resolution },
     /// Somebody cancels.
@@ -305,10 +311,19 @@ impl<'a> Stage<'a> {
             return Ok(());
         }
         let Some(pin) = self.world.pins(path).and_then(<[_]>::first) else { return Ok(()) };
-        match self.world.said(path, &pin.says)? {
+        let at_ms = later(self.now_ms, pin.after);
+        match (self.world.said(path, &pin.says)?.0, what) {
+            (outcome, Awaited::People(ask)) => {
+                let said = match outcome {
+                    CallOutcome::Done(form) => Ok(form),
+                    CallOutcome::Failed(error, _) => Err(error.message),
+                };
+                self.comes(at_ms, Coming::Votes { path: path.to_owned(), ask: ask.clone(), said });
+                Ok(())
+            }
             (CallOutcome::Done(data), _) => {
                 let path = path.to_owned();
-                self.comes(later(self.now_ms, pin.after), Coming::Signal { path, data, number: None });
+                self.comes(at_ms, Coming::Signal { path, data, number: None });
                 Ok(())
             }
             _ => {
@@ -366,6 +381,7 @@ impl<'a> Stage<'a> {
                     *place = taken;
                 }
             }
+            Coming::Votes { path, ask, said } => self.vote(&path, &ask, &said)?,
             Coming::Resolve { path, resolution } => {
                 let by = "the case".to_owned();
                 let refused = !self.apply(Input::Resolve { path: path.clone(), resolution: resolution.clone(), by })?;
@@ -375,6 +391,24 @@ impl<'a> Stage<'a> {
                     self.apply(Input::Resolve { path, resolution: Resolution::Fail, by })?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// One after the other of those who are asked decides, until it is decided.
+    fn vote(&mut self, path: &str, ask: &Ask, said: &Result<Value, String>) -> Result<(), Halt> {
+        let quorum = usize::try_from(ask.quorum).unwrap_or(usize::MAX).clamp(1, VOTES_MAX);
+        let rounds = quorum.saturating_add(ask.approvers.len()).min(VOTES_MAX);
+        for (number, who) in ask.approvers.iter().cycle().take(rounds).enumerate() {
+            // A role has several people in it, an account is one.
+            let by = if number < ask.approvers.len() { who.clone() } else { format!("{who}-{number}") };
+            let (form, comment) = match said {
+                Ok(form) => (form.clone(), String::new()),
+                Err(why) => (Value::Null, why.clone()),
+            };
+            let hash = ask.hash.clone();
+            let vote = Vote { by, approve: said.is_ok(), hash, form, comment, via: String::new(), at_ms: 0 };
+            self.apply(Input::Vote { path: path.to_owned(), role: who.clone(), vote })?;
         }
         Ok(())
     }
@@ -391,6 +425,15 @@ impl<'a> Stage<'a> {
         let Some(step) = plan.step(call.step) else { return Ok(()) };
         if step.kind.keeps() {
             let outcome = self.keep(&path, &input)?;
+            return self.apply(Input::Result { path, attempt, outcome }).map(drop);
+        }
+        if step.kind.emits() {
+            let pin = self.world.pins(&path).and_then(<[_]>::first);
+            let outcome = match pin {
+                Some(pin) => self.world.said(&path, &pin.says)?.0,
+                None => CallOutcome::Done(Value::object([("told", Value::List(Vec::new()))])),
+            };
+            self.world.came(&path, &key, effect, &input, self.now_ms, true);
             return self.apply(Input::Result { path, attempt, outcome }).map(drop);
         }
         if step.kind.calls_flow() {

@@ -236,6 +236,23 @@ fn a_crash_that_a_case_asks_for_is_met() {
 }
 
 #[test]
+fn people_decide_and_events_go_out() {
+    let flow = "steps:
+  - { id: ask, approval: { form: { sum: 5 }, approvers: [ada, finance], quorum: 2, deadline: 2d } }
+  - { id: out, emit: { event: paid, body: { sum: 5 } } }
+";
+    let agreed = "    pins: { ask: { output: {}, after: 3h } }
+    expect: { path: [ask, out], effects: [{ step: out, action: emit paid, input: { body: { sum: 5 } } }], takes: 3h }
+";
+    passes(flow, agreed);
+    passes(
+        flow,
+        "    pins: { ask: { error: too dear } }\n    expect: { run: failed, error: { class: conflict, code: rejected }, effects: [] }\n",
+    );
+    passes(flow, "    expect: { run: failed, error: { class: timeout }, takes: 2d }\n");
+}
+
+#[test]
 fn scripts_are_run_unless_they_are_pinned() {
     let flow = "steps:
   - { id: sum, code: { js: 'return input.map(n => n * 2).reduce((a, b) => a + b, 0)', input: '{{ input.list }}' } }

@@ -102,6 +102,7 @@ impl<'a> World<'a> {
         match self.kind(path) {
             "http" => format!("{} {}", text("method"), text("url")),
             "call" => format!("call {}", text("flow")),
+            "emit" => format!("emit {}", text("event")),
             action => action.to_owned(),
         }
     }

@@ -5,7 +5,7 @@
 //! the run its last step's) is hidden there too; what an expression copies elsewhere is not followed.
 
 use super::{Flow, Kind, Step};
-use crate::run::{Awaited, Record, Resolution, StepError, Transition};
+use crate::run::{Awaited, Point, Record, Resolution, StepError, Transition};
 use crate::value::Value;
 
 /// Stands for what is hidden.
@@ -155,6 +155,23 @@ impl Redacted {
             }
             Record::Failed { path, error, .. } | Record::InDoubt { path, error, .. } => self.hide_error(path, error),
             Record::RunFinished { output, .. } => self.hide("", Part::Output, output),
+            Record::Copied(copied) => self.record(copied),
+            Record::ItemsCopied { path, items } => {
+                let path = path.clone();
+                items.iter_mut().for_each(|item| {
+                    self.hide(&path, Part::Output, &mut item.output);
+                    item.error.iter_mut().for_each(|error| self.hide_error(&path, error));
+                });
+            }
+            Record::RunStarted(started) => {
+                // The edited input of a call.
+                let started = std::sync::Arc::make_mut(started);
+                if let Some(origin) = &mut started.origin
+                    && let (Point::Step(path), Some(input)) = (&origin.point, &mut origin.input)
+                {
+                    self.hide(path, Part::Input, input);
+                }
+            }
             _ => {}
         }
     }

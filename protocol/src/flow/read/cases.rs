@@ -366,8 +366,8 @@ cases:
         let expect = &case.expect;
         assert_eq!(expect.path.as_ref().unwrap()[1], ("tell".to_owned(), "failed".to_owned()));
         assert_eq!(expect.effects.as_ref().unwrap()[1].times, Some(2));
-        assert_eq!(file.place("cases[0].expect.takes"), (26, 7));
-        assert_eq!(file.place("cases[0].expect.outputs.nobody"), (25, 7));
+        assert_eq!(file.place("cases[0].expect.takes"), (24, 7));
+        assert_eq!(file.place("cases[0].expect.outputs.nobody"), (23, 7));
     }
 
     #[test]

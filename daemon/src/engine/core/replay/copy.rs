@@ -55,6 +55,8 @@ pub(super) struct Copier<'a> {
     pub(super) whole: BTreeSet<String>,
     /// Items of maps, by map and key, that are.
     pub(super) whole_items: BTreeSet<(String, String)>,
+    /// Steps whose body failed and stays so, because the point is in their handler; and those with it in their `catch`.
+    pub(super) failed_bodies: BTreeSet<(String, bool)>,
     /// Why steps run again.
     pub(super) why: BTreeMap<String, String>,
     /// The edited input of a call.
@@ -77,6 +79,7 @@ impl<'a> Copier<'a> {
             records: Vec::new(),
             whole: BTreeSet::new(),
             whole_items: BTreeSet::new(),
+            failed_bodies: BTreeSet::new(),
             why: BTreeMap::new(),
             input: None,
             edited: false,

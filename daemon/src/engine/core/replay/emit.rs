@@ -55,12 +55,14 @@ impl Copier<'_> {
     pub(super) fn open(&mut self, ix: StepIx, step: &PlanStep, path: &str, was: &Was, keys: &str) {
         match self.via(path) {
             Some((Owner::OnError(_), _)) => {
+                self.failed_bodies.insert((path.to_owned(), true));
                 if self.undoable_in(path, "") && holds(was) {
                     self.body(ix, step, path, was, keys, None);
                 }
                 self.handler(step, path, was, Some(keys));
             }
             Some((Owner::Catch(_), _)) => {
+                self.failed_bodies.insert((path.to_owned(), false));
                 self.body(ix, step, path, was, keys, None);
                 self.catch(step, path, was, keys);
             }

@@ -7,6 +7,8 @@ use aura_protocol::rpc::{Fate, PREVIEW_MAX, ReplayCall, ReplayPreview};
 use aura_protocol::run::{KeptKey, Point, Record};
 
 use super::super::advance::hash;
+use super::super::bugs::{Bug, has};
+use super::super::plan::Owner;
 use super::super::state::ms;
 use super::copy::Copier;
 use super::past::{Called, around, step_of};
@@ -73,8 +75,24 @@ impl Copier<'_> {
 
     /// Whether an instance of a step is copied, by itself or with what is around it.
     fn is_copied(&self, path: &str) -> bool {
-        self.whole.contains(path)
-            || around(self.plan, path)
+        let outer = around(self.plan, path);
+        // What undoes a step is not copied with it.
+        if outer.iter().any(|(_, owner, _)| matches!(owner, Owner::Compensate(_))) {
+            return false;
+        }
+        // What is in a body that failed is not sent again when only the answer to that is run again.
+        let answered = outer.iter().any(|(outer, owner, _)| match owner {
+            Owner::Arm(..) | Owner::Item(_) | Owner::Try(_) => {
+                [true, false].into_iter().any(|how| self.failed_bodies.contains(&(outer.clone(), how)))
+            }
+            Owner::Catch(_) => self.failed_bodies.contains(&(outer.clone(), true)),
+            _ => false,
+        });
+        // That it failed stays, when its handler is run again.
+        answered
+            || self.failed_bodies.contains(&(path.to_owned(), true))
+            || self.whole.contains(path)
+            || outer
                 .into_iter()
                 .any(|(outer, _, key)| self.whole.contains(&outer) || self.whole_items.contains(&(outer, key)))
     }
@@ -91,7 +109,7 @@ impl Copier<'_> {
         }
         let edited = matches!(&self.wanted.point, Point::Step(point) if point == path)
             && self.input.as_ref().is_some_and(|input| hash(input) != call.input_hash);
-        if edited {
+        if edited && !has(Bug::ReplayKeepsEveryKey) {
             return (Fate::NewKey, format!("{why}; its input is another one"));
         }
         if call.draws {

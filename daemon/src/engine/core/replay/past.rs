@@ -219,9 +219,25 @@ impl Past {
                 _ => {}
             }
         }
-        // What failed may have ended the items around it, of a map that goes on without them.
-        if matches!(record, Record::Failed { retry_at_ms: None, .. } | Record::TimedOut { .. } | Record::Lost { .. }) {
+        // An item that failed ends when the last step at work in it settles, however that one does: seen where the map
+        // goes on without it.
+        let settles = matches!(
+            record,
+            Record::Failed { retry_at_ms: None, .. }
+                | Record::Completed { .. }
+                | Record::Handled { .. }
+                | Record::Skipped { .. }
+                | Record::TimedOut { .. }
+                | Record::Lost { .. }
+                | Record::InDoubt { .. }
+        );
+        if settles {
             for (map, key) in items_around(plan, path) {
+                // Where a failed item fails the whole, it has not settled.
+                let kind = step_of(plan, &map).and_then(|ix| plan.step(ix)).map(|step| &step.kind);
+                if !kind.and_then(|kind| kind.map()).is_some_and(|rules| rules.carry_on) {
+                    continue;
+                }
                 let Some(items) = state.find(plan, &map).and_then(|at| state.cell(at)?.items.as_ref()) else {
                     continue;
                 };

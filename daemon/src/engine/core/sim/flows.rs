@@ -94,6 +94,8 @@ pub(super) enum Spec {
     Loop(Turns, Vec<Sketch>),
     /// A script.
     Code,
+    /// An event for other flows.
+    Emit,
     /// For a callback, so many seconds.
     Wait(u16),
     /// People decide: so many of three must agree.
@@ -257,7 +259,8 @@ fn spec(place: Where) -> BoxedStrategy<Spec> {
     let leaf = if place.in_map { leaf.boxed() } else { prop_oneof![12 => leaf, 1 => Just(Spec::Respond)].boxed() };
     let leaf =
         if place.stops { prop_oneof![14 => leaf, 1 => any::<bool>().prop_map(Spec::Stop)].boxed() } else { leaf };
-    let leaf = if place.free { prop_oneof![14 => leaf, 1 => Just(Spec::Code)].boxed() } else { leaf };
+    let leaf =
+        if place.free { prop_oneof![14 => leaf, 1 => Just(Spec::Code), 1 => Just(Spec::Emit)].boxed() } else { leaf };
     if place.depth == 0 {
         return leaf;
     }
@@ -477,6 +480,10 @@ impl Maker {
             Spec::Code => {
                 let parts = [("js", Value::from("return 1")), ("input", again)];
                 step.kind = Kind::Code(Value::object(parts));
+                self.scripts.insert(id, Vec::new());
+            }
+            Spec::Emit => {
+                step.kind = Kind::Emit(Value::object([("event", Value::from("done")), ("body", again)]));
                 self.scripts.insert(id, Vec::new());
             }
             Spec::Respond => step.kind = Kind::Respond(aura_protocol::flow::Respond::default()),

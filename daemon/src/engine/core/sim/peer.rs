@@ -1,6 +1,6 @@
 //! The outside of the simulator: it answers by a script and remembers what it saw.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aura_protocol::Value;
 use aura_protocol::flow::Effect;
@@ -14,8 +14,8 @@ use super::id_of;
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     pub scripts: BTreeMap<String, Vec<Answer>>,
-    /// Steps that are refused whatever the script says.
-    pub refused: BTreeSet<String>,
+    /// Steps that are refused whatever the script says, and how.
+    pub refused: BTreeMap<String, ErrorClass>,
     /// How much it answers, by step id.
     pub sizes: BTreeMap<String, Size>,
     /// Keys of requests that arrived, by step, in order.
@@ -34,9 +34,11 @@ impl Peer {
         *self.sent.entry(path.to_owned()).or_default() += 1;
         let turn = self.turn.entry(path.to_owned()).or_default();
         let answer = self.scripts.get(id_of(path)).and_then(|script| script.get(*turn)).copied().unwrap_or(Answer::Ok);
-        let answer = if self.refused.contains(path) { Answer::Refused } else { answer };
         *turn += 1;
         let failed = |class: ErrorClass, reach| CallOutcome::Failed(StepError::new(class, "scripted"), reach);
+        if let Some(class) = self.refused.get(path) {
+            return failed(*class, Reach::Refused);
+        }
         if answer == Answer::Unsent {
             return failed(ErrorClass::Transient, Reach::Unsent);
         }

