@@ -1,6 +1,6 @@
 //! A case written from a real run: its beginning, what the other side said, and what must come of it.
 //!
-//! Invariant: no secret and nothing about people stands in the file ([`super::personal`]). What is expected is not copied
+//! Invariant: no secret and nothing about people stands in the file (`personal`). What is expected is not copied
 //! from the run: the case is run here, with the stand-ins, so it passes; where it goes another way than the run did, the
 //! file says so.
 
