@@ -38,12 +38,18 @@ pub fn serve() -> Result<(), Stop> {
         .map_err(|_| Stop::System("the runner serves a socket as its standard input; `aurad` starts it".to_owned()))?;
     let watch = Arc::new(Watch::default());
     let watching = Arc::clone(&watch);
+    let (ready, began) = std::sync::mpsc::channel();
     sandbox::files().map_err(|error| system("cannot be closed in", &error))?;
     std::thread::Builder::new()
         .name("watch".to_owned())
         .stack_size(64 * 1024)
-        .spawn(move || watching.keep())
+        .spawn(move || {
+            let _ = ready.send(());
+            watching.keep();
+        })
         .map_err(|error| system("did not start", &error))?;
+    // A thread needs more calls to begin than it has afterwards: it must have begun before they are taken away.
+    began.recv().map_err(|error| system("did not start", &error))?;
     sandbox::calls().map_err(|error| system("cannot be closed in", &error))?;
     // The first word of a runner: it is closed in.
     socket.write_all(wire::READY).map_err(|error| system("cannot answer", &error))?;
