@@ -72,7 +72,7 @@ struct Runner {
 }
 
 impl Pool {
-    /// So many at most; 0: scripts wait for ever, which check says before.
+    /// So many at most.
     #[must_use]
     pub fn new(source: Source, most: usize) -> Self {
         Self(Arc::new(Inner { source, places: Arc::new(Semaphore::new(most)), idle: Mutex::default() }))
@@ -92,10 +92,18 @@ impl Pool {
     /// There is no runner, or it ended under the script.
     pub async fn run(&self, job: &Job) -> Result<Answer, PoolError> {
         let waiting = self.idle().runners.pop();
-        let mut runner = match waiting {
-            Some(runner) => runner,
-            None => self.start().await?,
-        };
+        // One that waited may have ended meanwhile; a script reaches nothing, so another may begin it again.
+        if let Some(runner) = waiting {
+            match self.ask(runner, job).await {
+                Err(PoolError::Broken(_)) => {}
+                answered => return answered,
+            }
+        }
+        let runner = self.start().await?;
+        self.ask(runner, job).await
+    }
+
+    async fn ask(&self, mut runner: Runner, job: &Job) -> Result<Answer, PoolError> {
         let (begun, time) = (Instant::now(), Duration::from_millis(job.time_ms));
         let answer = match tokio::time::timeout(time + LATE, runner.ask(job)).await {
             Ok(Ok(answer)) => answer,
@@ -172,7 +180,8 @@ impl Pool {
             Ok(Ok(_)) if word == *READY => Ok(runner),
             Ok(Ok(_)) => Err(off(&"the runner is of another version; start it again")),
             Ok(Err(_)) => Err(off(&"the runner could not close itself in; the daemon's log says why")),
-            Err(_) => Err(off(&"the runner did not start in time")),
+            // A machine that is busy: it is tried again.
+            Err(_) => Err(PoolError::Broken("it did not start in time".to_owned())),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Closes the process in: no files, no network, no new processes, no executable memory, and little of everything else.
 //!
-//! Two halves, since a thread must be started between them: [`files`] first, then [`calls`]. What the kernel cannot do
-//! is an error, never a weaker sandbox. `calls.json` is the whole list of system calls that are left; every other
-//! answers EPERM. `tgkill` is how a process aborts; landlock's scope keeps it from signalling others.
+//! Two halves, since a thread must be started between them: [`files`] first, then [`calls`]. A kernel without
+//! landlock or seccomp is an error, never a weaker sandbox; what an older landlock does not know (ports, signals) the
+//! second wall shuts all the same: `calls.json` is the whole list of system calls that are left, every other answers
+//! EPERM, and the one that aborts reaches only the process itself.
 
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -10,6 +11,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 /// Bytes of data that the whole process may have; the engine of a script has its own, lower limit.
 const DATA_MAX: u64 = 256 * 1024 * 1024;
 const CALLS: &str = include_str!("calls.json");
+/// Stands in that list for the id of the process.
+const ITSELF: &str = "4294967295";
 
 /// No file, no port, nothing of other processes, and limits of memory; for this thread and those it starts.
 ///
@@ -49,7 +52,9 @@ pub fn calls() -> Result<(), String> {
         limit(resource, 0)?;
     }
     let machine = std::env::consts::ARCH.try_into().map_err(|error| format!("no list of calls: {error}"))?;
-    let filters = seccompiler::compile_from_json(CALLS.as_bytes(), machine).map_err(|error| error.to_string())?;
+    // A process aborts by a signal to itself; it can send none to others.
+    let list = CALLS.replace(ITSELF, &std::process::id().to_string());
+    let filters = seccompiler::compile_from_json(list.as_bytes(), machine).map_err(|error| error.to_string())?;
     let filter = filters.get("runner").ok_or("the list of calls has no part `runner`")?;
     seccompiler::apply_filter_all_threads(filter).map_err(|error| format!("no seccomp: {error}"))
 }

@@ -23,7 +23,7 @@ const PRELUDE: &str = include_str!("prelude.js");
 pub fn run(job: &Job) -> Answer {
     let lines = Rc::new(RefCell::new(Vec::new()));
     let outcome = outcome(job, &lines);
-    Answer { outcome, lines: lines.take() }
+    Answer { outcome, lines: lines.take() }.bounded()
 }
 
 fn outcome(job: &Job, lines: &Rc<RefCell<Vec<String>>>) -> Result<String, (Fault, String)> {
@@ -62,9 +62,8 @@ fn evaluate(ctx: &Ctx<'_>, job: &Job, lines: &Rc<RefCell<Vec<String>>>) -> Resul
     let say = Function::new(ctx.clone(), move |mut line: String| {
         let mut lines = printed.borrow_mut();
         if lines.len() < LINES_MAX {
-            if line.len() > LINE_MAX {
-                line.truncate(line.floor_char_boundary(LINE_MAX));
-            }
+            // Not kept whole until the end: a hundred of them are many.
+            line.truncate(line.floor_char_boundary(LINE_MAX));
             lines.push(line);
         }
     })?;
@@ -204,6 +203,16 @@ mod tests {
         assert_eq!(answer.lines.get(1).map(String::len), Some(LINE_MAX));
         let answer = ran("for (let i = 0; i < 1000; i++) console.log(i); return 1", "1");
         assert_eq!(answer.lines.len(), LINES_MAX);
+    }
+
+    #[test]
+    fn what_a_script_says_of_its_failure_has_an_end() {
+        let (fault, message) = ran("throw new Error('x'.repeat(15e6))", "1").outcome.unwrap_err();
+        assert_eq!((fault, message.len()), (Fault::Script, crate::runner::wire::MESSAGE_MAX));
+        let forged = Answer { outcome: Err((Fault::Script, "é".repeat(9_000))), lines: vec!["y".repeat(9_000); 900] };
+        let read = Answer::from_frame(forged.to_frame().get(4..).unwrap()).unwrap();
+        assert!(read.outcome.unwrap_err().1.len() <= crate::runner::wire::MESSAGE_MAX);
+        assert!(read.lines.len() == LINES_MAX && read.lines.iter().all(|line| line.len() == LINE_MAX));
     }
 
     #[test]

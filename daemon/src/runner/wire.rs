@@ -11,12 +11,15 @@ pub const READY: &[u8; 8] = b"aura-js1";
 pub const JOB_MAX: usize = 17 * 1024 * 1024;
 /// Largest input and largest output of a script, as JSON.
 pub const VALUE_MAX: usize = 8 * 1024 * 1024;
-/// Largest answer.
-pub const ANSWER_MAX: usize = VALUE_MAX * 2 + 64 * 1024;
 /// Lines that a script may print; further ones are dropped.
 pub const LINES_MAX: usize = 100;
 /// Longest of those lines in bytes.
 pub const LINE_MAX: usize = 1024;
+
+/// Longest sentence about what went wrong, in bytes.
+pub const MESSAGE_MAX: usize = 4 * 1024;
+/// Largest answer: JSON within JSON, and lines of control characters.
+pub const ANSWER_MAX: usize = VALUE_MAX * 2 + LINES_MAX * LINE_MAX * 6 + 64 * 1024;
 
 /// A script to run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,7 +86,19 @@ impl Answer {
     /// # Errors
     /// It is no answer.
     pub fn from_frame(frame: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(frame).map_err(|error| error.to_string())
+        let answer: Self = serde_json::from_slice(frame).map_err(|error| error.to_string())?;
+        Ok(answer.bounded())
+    }
+
+    /// Within the limits of lines and sentences, whoever made it.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.lines.truncate(LINES_MAX);
+        self.lines.iter_mut().for_each(|line| line.truncate(line.floor_char_boundary(LINE_MAX)));
+        if let Err((_, message)) = &mut self.outcome {
+            message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+        }
+        self
     }
 }
 
