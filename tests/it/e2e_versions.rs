@@ -5,7 +5,7 @@
 use aura_protocol::run::RunState;
 
 use crate::e2e_effects::stage;
-use crate::support::{Answer, Daemon, assert_says};
+use crate::support::{Answer, Daemon, Receiver, Setup, assert_says};
 
 fn flow(name: &str, steps: &str) -> String {
     format!("aura: 1\nflow: {name}\ntriggers: [{{ id: hand, on: manual }}]\nsteps:\n{steps}")
@@ -183,4 +183,40 @@ fn a_run_moves_only_if_what_it_did_is_the_same_and_says_why_not() {
     let again = said["run"]["run"].as_str().expect("a run").parse().expect("an id");
     daemon.wait_state(again, RunState::Succeeded);
     assert_eq!((receiver.on_path("/b").len(), receiver.on_path("/new").len()), (2, 2));
+}
+
+#[test]
+fn a_run_whose_call_waits_for_its_turn_does_not_move_under_it() {
+    let environment = vec![("AURA_CALLS_MAX".to_owned(), "1".to_owned())];
+    let (daemon, receiver) = (Daemon::start_with(Setup { environment, ..Setup::default() }), Receiver::start());
+    let call = |id: &str| {
+        let url = receiver.url(&format!("/{id}"));
+        format!("  - {{ id: {id}, needs: [], http: {{ method: PUT, url: \"{url}\", body: {{ of: {id} }} }} }}\n")
+    };
+    for id in ["a", "b"] {
+        receiver.on(&format!("/{id}"), |_, _| Answer::hold());
+    }
+    daemon.publish(&flow("wide", &[call("a"), call("b")].concat()));
+    let run = daemon.run("wide", "{}");
+    // One of them has the only place, the other waits for it and knows only where it stands in its version.
+    let first = crate::support::wait_for("one call", crate::support::LIMIT, || {
+        ["a", "b"].into_iter().find(|id| !receiver.on_path(&format!("/{id}")).is_empty())
+    });
+    let second = if first == "a" { "b" } else { "a" };
+    daemon.publish(&flow(
+        "wide",
+        &["  - { id: z, needs: [], set: { n: 1 } }\n".to_owned(), call("a"), call("b")].concat(),
+    ));
+    let id = run.to_string();
+    let said = daemon.aura(&["run", "migrate", &id]);
+    assert_eq!(said.code, 5, "{said:?}");
+    assert_says(format!("{}{}", said.out, said.err), &["about to be made"]);
+    receiver.release(&format!("/{first}"));
+    receiver.wait(&format!("/{second}"), 1);
+    receiver.release(&format!("/{second}"));
+    daemon.wait_state(run, RunState::Succeeded);
+    for id in ["a", "b"] {
+        let sent = receiver.on_path(&format!("/{id}"));
+        assert_eq!((sent.len(), sent[0].json()["of"].as_str()), (1, Some(id)));
+    }
 }

@@ -360,6 +360,9 @@ impl Driver {
             let path = live.state.path(&live.plan, call.at);
             let planned = live.plan.step(call.step)?;
             let forgotten = forgotten(planned, step, self.deps.clock.now_ms());
+            if let Some(flight) = live.calls.get(&call.at) {
+                flight.named.store(true, Ordering::Release);
+            }
             Some(Scheduled { path, input: step.input.clone(), key: step.key.clone(), effect: step.effect, forgotten })
         });
         self.forget_idle(run, cell);

@@ -119,6 +119,8 @@ impl Live {
 #[derive(Clone)]
 pub(crate) struct InFlight {
     pub attempt: u32,
+    /// It knows its step by path; before, by its place in the version that it was begun under.
+    pub named: Arc<AtomicBool>,
     /// A byte of it left.
     pub sent: Arc<AtomicBool>,
     /// Ends it, unless a byte left.
@@ -131,6 +133,7 @@ impl InFlight {
     pub fn new(attempt: u32) -> Self {
         Self {
             attempt,
+            named: Arc::new(AtomicBool::new(false)),
             sent: Arc::new(AtomicBool::new(false)),
             unsent: CancellationToken::new(),
             abort: CancellationToken::new(),

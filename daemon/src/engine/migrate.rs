@@ -4,6 +4,7 @@
 //! the same attempts. So a run that moved is a run that could have begun there.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use aura_protocol::rpc::{Actor, RunMigrated};
 use aura_protocol::run::{Record, RunHead, StepState, Transition};
@@ -96,11 +97,6 @@ impl Driver {
                         done.receipt = Some(permit.submit(txn));
                         Ok(Found::Moved(done, from))
                     }
-                    Err(error) => {
-                        // Whatever was prepared does not count.
-                        *place = None;
-                        Err(error)
-                    }
                     other => other,
                 }
             };
@@ -164,6 +160,10 @@ impl Driver {
         if reasons.is_empty() && open(&state, &new_plan) != open(&live.state, &live.plan) {
             reasons.push("what is open in it reads otherwise under that version".to_owned());
         }
+        // A call knows its place in the version that it was begun under, until its turn comes.
+        if live.calls.values().any(|flight| !flight.named.load(Ordering::Acquire)) {
+            reasons.push("a call of it is about to be made; try again in a moment".to_owned());
+        }
         if plan || !reasons.is_empty() {
             return Ok(Found::Stays(head, from, reasons));
         }
@@ -176,8 +176,14 @@ impl Driver {
         }
         (live.state, live.plan) = (state, new_plan);
         let input = Input::Migrate { version: to.version.clone(), by: by.to_owned() };
-        let done = self.apply(live, input, txn)?;
-        Ok(Found::Moved(Box::new(done), from))
+        match self.apply(live, input, txn) {
+            Ok(done) => Ok(Found::Moved(Box::new(done), from)),
+            Err(error) => {
+                // Whatever was prepared does not count.
+                *place = None;
+                Err(error)
+            }
+        }
     }
 
     fn reasons(
