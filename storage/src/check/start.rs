@@ -172,7 +172,9 @@ impl Check<'_> {
 pub(super) fn stuck(live: &LiveRow) -> Option<&'static str> {
     use aura_protocol::run::RunState as State;
     match live.state {
-        State::Queued if live.slot.is_none() => Some("the run is queued and the key it waits for is missing"),
+        State::Queued if live.slot.is_none() && live.rate.is_none() => {
+            Some("the run is queued and the key it waits for is missing")
+        }
         State::Retrying if live.due_ms.is_none() => Some("the run waits for its next attempt and has no timer"),
         _ => None,
     }
