@@ -19,9 +19,11 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "cases", run: targets::cases, seeds: targets::CASES },
     Target { name: "config", run: targets::config, seeds: targets::CONFIG },
     Target { name: "delivery", run: targets::delivery, seeds: targets::DELIVERY },
     Target { name: "expression", run: targets::expression, seeds: targets::EXPRESSION },
+    Target { name: "filter", run: targets::filter, seeds: targets::FILTER },
     Target { name: "flow", run: targets::flow, seeds: targets::FLOW },
     Target { name: "ids", run: targets::ids, seeds: targets::IDS },
     Target { name: "json", run: targets::json, seeds: targets::JSON },

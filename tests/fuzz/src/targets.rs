@@ -4,6 +4,7 @@ use aura_integrations::http::{EgressPolicy, HttpResponse};
 use aura_integrations::redact::Sink;
 use aura_protocol::event::Delivery;
 use aura_protocol::expr::{Scope, Template};
+use aura_protocol::filter::Filter;
 use aura_protocol::flow::{self, Severity};
 use aura_protocol::rpc::{Call, FlowApply, HelloRequest, RunQuery};
 use aura_protocol::run::{Record, Transition};
@@ -119,6 +120,40 @@ pub fn expression(bytes: &[u8]) {
         }
         (first, second) => unreachable!("{first:?} and then {second:?}"),
     }
+}
+
+/// Seeds of [`cases()`].
+pub const CASES: &[&[u8]] = &[
+    include_bytes!("../../../docs/examples/recover-abandoned-carts.test.yaml"),
+    include_bytes!("../../../docs/examples/ship-order.test.yaml"),
+    b"aura: 1\ncases:\n  - name: a\n    pins: { b: [{ status: 503 }, { lost: answer }], c: { error: no, class: conflict } }\n    faults: [{ crash: 3 }, { cancel: 1h }]\n    expect: { run: failed, path: [b, { c: failed }], takes: 2h }\n",
+];
+
+/// A file of cases is read, or refused with findings that stand inside the text.
+pub fn cases(bytes: &[u8]) {
+    let source = String::from_utf8_lossy(bytes);
+    let lines = u32::try_from(source.split(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}']).count()).unwrap_or(u32::MAX);
+    let findings = flow::cases::read_cases(&source).err().unwrap_or_default();
+    for finding in &findings {
+        assert!(finding.line <= lines + 1, "line {} of {lines}: {}", finding.line, finding.message);
+        shown(&finding.message);
+    }
+}
+
+/// Seeds of [`filter()`].
+pub const FILTER: &[&[u8]] = &[
+    b"state=failed,in_doubt flow=cart since=1h version=3f2a label.team=growth",
+    b"trigger.body.order.id=1042 !subject=a@b.c took>10s error~'timed out'",
+    b"older=30d until=2026-03-01T10:00:00Z all",
+];
+
+/// Words of a filter are read or refused with a sentence, also while they are being typed.
+pub fn filter(bytes: &[u8]) {
+    let source = String::from_utf8_lossy(bytes);
+    if let Err(error) = Filter::read(&source) {
+        shown(&error.to_string());
+    }
+    let _ = Filter::typed(&source);
 }
 
 /// Seeds of [`signature()`]: header lines, an empty line, and the body.
