@@ -206,24 +206,7 @@ impl Driver {
             txn.tell(TailEntry::Held(tenant, held));
             let mut gate = lock(&self.gate);
             let created = self.plan(tenant, flow.id, &flow.version).and_then(|plan| {
-                let creation = Creation {
-                    tenant,
-                    flow,
-                    plan,
-                    trigger: row.trigger.clone(),
-                    delivery: row.last.clone(),
-                    shown: None,
-                    sealed: None,
-                    events: row.events.clone(),
-                    events_more: row.events_more,
-                    refused: None,
-                    input: aura_protocol::Value::Null,
-                    by_hand: false,
-                    overlap: None,
-                    caller: None,
-                    replay: None,
-                    run: None,
-                };
+                let creation = Creation::of_held(tenant, flow, plan, &row);
                 self.create(creation, &moment, &mut gate, &mut txn)
             });
             let created = match created {

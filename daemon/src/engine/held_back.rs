@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aura_protocol::event::{Ack, Delivery, EventState};
-use aura_protocol::{FlowId, HeldId, TenantId, Value};
+use aura_protocol::{FlowId, HeldId, TenantId};
 use aura_storage::rows::HeldRow;
 use aura_storage::{Key, Table, TailEntry, Txn};
 
@@ -194,24 +194,7 @@ impl Driver {
                 txn.delete(Table::Held, held_key(tenant, row.held));
                 txn.tell(TailEntry::Held(tenant, row.held));
                 let name = flow.name.clone();
-                let creation = Creation {
-                    tenant,
-                    flow,
-                    plan,
-                    trigger: row.trigger.clone(),
-                    delivery: row.last.clone(),
-                    shown: None,
-                    sealed: None,
-                    events: row.events.clone(),
-                    events_more: 0,
-                    refused: None,
-                    input: Value::Null,
-                    by_hand: false,
-                    overlap: None,
-                    caller: None,
-                    run: None,
-                    replay: None,
-                };
+                let creation = Creation::of_held(tenant, flow, plan, &row);
                 match self.create(creation, &moment, &mut gate, &mut txn) {
                     Ok(created) => {
                         let event = held_event(&name, &row.trigger, &row.last, String::new(), None);

@@ -14,7 +14,7 @@ use aura_protocol::expr::Template;
 use aura_protocol::flow::{Reply, Span, WhenFull};
 use aura_protocol::run::{Caller, ErrorClass, Origin, Record, RunHead, RunStarted, StepError};
 use aura_protocol::{BlobRef, EventId, RunId, TenantId, Value, version::SEMANTICS};
-use aura_storage::rows::InboxRow;
+use aura_storage::rows::{HeldRow, InboxRow};
 use aura_storage::{BLOB_MIN, DedupeEntry, Key, Permit, Receipt, Table, TailEntry, Txn};
 use tokio::sync::oneshot;
 
@@ -61,6 +61,28 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
+    /// The run of events that were held.
+    pub fn of_held(tenant: TenantId, flow: Published, plan: Arc<Plan>, row: &HeldRow) -> Self {
+        Self {
+            tenant,
+            flow,
+            plan,
+            trigger: row.trigger.clone(),
+            delivery: row.last.clone(),
+            shown: None,
+            sealed: None,
+            events: row.events.clone(),
+            events_more: row.events_more,
+            refused: None,
+            input: Value::Null,
+            by_hand: false,
+            overlap: None,
+            caller: None,
+            replay: None,
+            run: None,
+        }
+    }
+
     /// A run that somebody or another run asks for: it queues, and is never dropped or replaced.
     pub fn by_hand(
         tenant: TenantId,

@@ -3,12 +3,13 @@
 //! Invariant: what of a rate is used up is written in the order in which it is used, and with a run's start or before
 //! a call's bytes leave: so no restart forgets a use. [`super::limits`] decides, nothing here does.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aura_protocol::expr::Template;
 use aura_protocol::run::{Blocked, ErrorClass, Limited, RunHead, RunState as State, StepError};
-use aura_protocol::{FlowId, RunId, TenantId, filter, flow};
+use aura_protocol::{FlowId, RunId, TenantId, Value, filter, flow};
 use aura_storage::rows::{ConnectionRecord, LimitRow, limit_key};
 use aura_storage::{Key, Store, Table, Txn};
 
@@ -77,14 +78,7 @@ impl Driver {
         if plan.concurrency.is_none() && plan.rate.is_none() && plan.priority.is_none() {
             return Ok((entry, None));
         }
-        let read;
-        let shown = match &creation.shown {
-            Some(shown) => shown,
-            None => {
-                read = creation.delivery.to_trigger();
-                &read
-            }
-        };
+        let shown = &*shown_of(creation);
         let scope = DoorScope::creating(shown, &creation.input, moment);
         let text = |what: &'static str, key: Option<&Template>| match key {
             None => Ok(String::new()),
@@ -119,14 +113,7 @@ impl Driver {
         if plan.index.is_empty() && plan.subject.is_none() {
             return Vec::new();
         }
-        let read;
-        let shown = match &creation.shown {
-            Some(shown) => shown,
-            None => {
-                read = creation.delivery.to_trigger();
-                &read
-            }
-        };
+        let shown = &*shown_of(creation);
         let (store, tenant) = (&self.deps.store, creation.tenant);
         let mut found = Vec::new();
         for path in &plan.index {
@@ -450,6 +437,11 @@ pub(crate) fn with_key(why: Blocked, key: Option<String>) -> Blocked {
         None => why.reason,
     };
     Blocked { reason, key, ..why }
+}
+
+/// `trigger` of a run to be created, read from its delivery unless that was done already.
+fn shown_of(creation: &Creation) -> Cow<'_, Value> {
+    creation.shown.as_ref().map_or_else(|| Cow::Owned(creation.delivery.to_trigger()), Cow::Borrowed)
 }
 
 /// A key in a sentence: short, without what could break the line.

@@ -1,5 +1,7 @@
 //! What was expected and what was met, and the difference as people read it: `-` was expected, `+` was met.
 
+use std::collections::BTreeSet;
+
 use aura_protocol::flow::cases::{CaseEffect, Expect};
 use aura_protocol::flow::{Effect, Span};
 use aura_protocol::run::{ErrorClass, Record, RunState as State, ScopeKind, StepState};
@@ -45,24 +47,29 @@ pub(super) fn state(stage: &Stage<'_>, ended: Ended) -> &'static str {
     }
 }
 
+/// How a record settles its step; `failed` are those that have failed before.
+pub(super) fn settled(record: &Record, failed: &mut BTreeSet<String>) -> Option<&'static str> {
+    Some(match record {
+        Record::Completed { .. } => "succeeded",
+        Record::Failed { retry_at_ms: None, error, .. } if error.class == ErrorClass::Cancelled => "cancelled",
+        Record::Failed { retry_at_ms: None, path, .. } if failed.insert(path.clone()) => "failed",
+        // Of a step with steps in it: what failed inside has its own record.
+        Record::ScopeOpened { scope: ScopeKind::OnError, path } if failed.insert(path.clone()) => "failed",
+        Record::Skipped { .. } => "skipped",
+        Record::InDoubt { .. } => "in_doubt",
+        Record::Compensated { .. } => "undone",
+        _ => return None,
+    })
+}
+
 /// The steps that settled, in that order, and then those that are still at work.
 pub(super) fn way(stage: &Stage<'_>) -> Vec<Settled> {
     let mut found: Vec<Settled> = Vec::new();
-    let mut failed = std::collections::BTreeSet::new();
+    let mut failed = BTreeSet::new();
     for transition in &stage.journal {
         let at = transition.at_ms;
         for record in &transition.records {
-            let state = match record {
-                Record::Completed { .. } => "succeeded",
-                Record::Failed { retry_at_ms: None, error, .. } if error.class == ErrorClass::Cancelled => "cancelled",
-                Record::Failed { retry_at_ms: None, path, .. } if failed.insert(path.clone()) => "failed",
-                // Of a step with steps in it: what failed inside has its own record.
-                Record::ScopeOpened { scope: ScopeKind::OnError, path } if failed.insert(path.clone()) => "failed",
-                Record::Skipped { .. } => "skipped",
-                Record::InDoubt { .. } => "in_doubt",
-                Record::Compensated { .. } => "undone",
-                _ => continue,
-            };
+            let Some(state) = settled(record, &mut failed) else { continue };
             found.push((at, record.path().unwrap_or_default().to_owned(), state));
         }
     }

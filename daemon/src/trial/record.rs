@@ -4,17 +4,18 @@
 //! from the run: the case is run here, with the stand-ins, so it passes; where it goes another way than the run did, the
 //! file says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use aura_integrations::registry::Registry;
 use aura_protocol::event::{Delivery, SCHEDULE, timestamp};
 use aura_protocol::flow::cases::{CaseFile, read_cases};
 use aura_protocol::flow::{self, Flow, Span};
-use aura_protocol::run::{CallOutcome, ErrorClass, Record, Resolution, ScopeKind, StepError, Transition};
+use aura_protocol::run::{CallOutcome, ErrorClass, Record, Resolution, StepError, Transition};
 use aura_protocol::text::display;
 use aura_protocol::{Code, Map, RunId, Value, WireError};
 
+use super::compare::settled;
 use super::personal::StandIns;
 use super::stage::Stage;
 use super::world::id_of;
@@ -137,7 +138,7 @@ fn told(flow: &Flow, journal: &[Transition]) -> Result<Told, WireError> {
         kind.contains('.') || ["http", "kv", "call"].contains(&kind)
     };
     let mut told = Told::default();
-    let mut failed = std::collections::BTreeSet::new();
+    let mut failed = BTreeSet::new();
     for transition in journal {
         let since = u64::try_from(transition.at_ms.saturating_sub(told.at_ms)).unwrap_or(0);
         let at = || Value::from(Span::from_ms(since).to_string());
@@ -189,17 +190,9 @@ fn told(flow: &Flow, journal: &[Transition]) -> Result<Told, WireError> {
                 Record::CancelRequested { .. } => told.faults.push(Value::object([("cancel", at())])),
                 _ => {}
             }
-            let state = match record {
-                Record::Completed { .. } => "succeeded",
-                Record::Failed { retry_at_ms: None, error, .. } if error.class == ErrorClass::Cancelled => "cancelled",
-                Record::Failed { retry_at_ms: None, path, .. } if failed.insert(path.clone()) => "failed",
-                Record::ScopeOpened { scope: ScopeKind::OnError, path } if failed.insert(path.clone()) => "failed",
-                Record::Skipped { .. } => "skipped",
-                Record::InDoubt { .. } => "in_doubt",
-                Record::Compensated { .. } => "undone",
-                _ => continue,
-            };
-            told.way.push(entry(record.path().unwrap_or_default(), state));
+            if let Some(state) = settled(record, &mut failed) {
+                told.way.push(entry(record.path().unwrap_or_default(), state));
+            }
         }
     }
     // What a person resolved is not what the other side said.
