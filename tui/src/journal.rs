@@ -239,6 +239,8 @@ pub struct Step {
     pub rounds: Option<u32>,
     /// Another run did it, and this one goes on from that.
     pub copied: bool,
+    /// It asks people.
+    pub asked: bool,
 }
 
 impl Step {
@@ -259,6 +261,7 @@ impl Step {
             items: None,
             rounds: None,
             copied: false,
+            asked: false,
         }
     }
 
@@ -292,9 +295,9 @@ impl Step {
     }
 
     /// A wait for something from outside ends.
-    fn waited(&mut self, at_ms: i64) {
+    fn waited(&mut self, at_ms: i64, state: StepState) {
         if let Some(wait) = self.spans.last_mut().filter(|wait| wait.state == StepState::Waiting) {
-            (wait.to_ms, wait.state) = (Some(at_ms), StepState::Succeeded);
+            (wait.to_ms, wait.state) = (Some(at_ms), state);
         }
     }
 
@@ -337,13 +340,15 @@ impl Step {
             }
             Record::Awaiting { what, until_ms, .. } => {
                 self.state = StepState::Waiting;
+                self.asked = matches!(what, Awaited::People(_));
                 self.note = display(&format!("waits for {}", awaited(what)));
                 self.spans.push(span("wait".to_owned(), at_ms, *until_ms, StepState::Waiting));
             }
             Record::Voted { vote, .. } => {
                 let said = if vote.approve { "approved" } else { "rejected" };
                 let before = if self.note.is_empty() { String::new() } else { format!("{}; ", self.note) };
-                self.note = display(&format!("{before}{} {said}", vote.by));
+                let why = if vote.comment.is_empty() { String::new() } else { format!(" ({})", vote.comment) };
+                self.note = display(&format!("{before}{} {said}{why}", vote.by));
             }
             Record::Delegated { by, to, .. } => self.note = display(&format!("{by} has {to} decide")),
             Record::Called { run, flow, waits: true, .. } => {
@@ -356,11 +361,13 @@ impl Step {
                 self.note = display(&format!("{by} came early"));
             }
             Record::Completed { attempt, .. } => {
-                self.waited(at_ms);
+                // Who decided stays to be read, that they were waited for does not.
+                let decided = self.note.split_once("; ").filter(|_| self.asked).map(|(_, decided)| decided.to_owned());
+                self.waited(at_ms, StepState::Succeeded);
                 self.state = StepState::Succeeded;
                 self.attempts = self.attempts.max(*attempt);
                 self.to_ms = Some(at_ms);
-                self.note.clear();
+                self.note = decided.unwrap_or_default();
                 self.close(at_ms, StepState::Succeeded);
             }
             Record::Failed { attempt, error, retry_at_ms, .. } => {
@@ -368,7 +375,11 @@ impl Step {
                 self.note = sentence(error);
                 let from = self.spans.last().and_then(|span| span.to_ms).or(self.from_ms).unwrap_or(at_ms);
                 let running = self.spans.last().is_some_and(|span| span.state == StepState::Running);
-                if !running {
+                let waited = *attempt == 0 && self.spans.last().is_some_and(|span| span.state == StepState::Waiting);
+                if waited {
+                    // It called nobody: what it waited for came to nothing.
+                    self.waited(at_ms, StepState::Failed);
+                } else if !running {
                     self.spans.push(span(format!("#{attempt}"), from, None, StepState::Running));
                 }
                 self.close(at_ms, StepState::Failed);

@@ -58,6 +58,7 @@ fn ended(step: &mut Step, state: RunState, at_ms: i64) {
                 _ => StepState::Failed,
             };
             step.to_ms = Some(at_ms);
+            step.waited(at_ms, step.state);
             step.close(at_ms, step.state);
         }
         _ => {}

@@ -177,9 +177,14 @@ impl RunState {
             Record::Resumed { .. } => self.resumed(at_ms),
             Record::Yielded => self.yielded_ms = Some(at_ms),
             Record::Migrated { version, .. } => self.migrated(version),
-            Record::RunFinished { state, .. } => {
+            Record::RunFinished { state, error, output } => {
                 self.finished = Some(*state);
                 self.finished_ms = Some(at_ms);
+                // Ended from outside: nothing of the run said how.
+                if let (None, Some(error)) = (&self.outcome, error) {
+                    let error = Some(error.clone());
+                    self.outcome = Some(Outcome { state: *state, error, output: output.clone(), stopped: false });
+                }
             }
             Record::ScopeOpened { path, scope: scope @ (ScopeKind::FlowOnError | ScopeKind::Finally) }
                 if path.is_empty() =>
