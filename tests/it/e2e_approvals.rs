@@ -208,7 +208,7 @@ fn a_link_shows_the_question_and_decides_once_also_after_a_kill() {
     check(&ben, "decision=approve&hash=00&field.limit=1", 409, "has changed");
     check(&ben, &format!("decision=approve&hash={hash}"), 400, "the form asks for `limit` (number)");
     check(&ben, &format!("decision=maybe&hash={hash}"), 400, "approve or reject");
-    check(&ben, &format!("decision=approve&hash={hash}&field.limit=5.50"), 200, "taken down: approved");
+    check(&ben, &format!("decision=approve&hash={hash}&field.limit=5.50"), 200, "recorded: approved");
     daemon.kill9();
     daemon.up();
     let check = |path: &str, body: &str, status: u16, says: &str| {
@@ -219,7 +219,7 @@ fn a_link_shows_the_question_and_decides_once_also_after_a_kill() {
     check(&ben, &format!("decision=reject&hash={hash}"), 410, "this was decided");
     assert_eq!(get(&daemon, &ben, "text/html").status, 410);
     assert_says(waits(&daemon, run), &["carl (1 of 2 agreed)"]);
-    check(&carl, &format!("decision=approve&hash={hash}&field.limit=7&field.fast=true"), 200, "taken down");
+    check(&carl, &format!("decision=approve&hash={hash}&field.limit=7&field.fast=true"), 200, "recorded");
     let journal = daemon.wait_state(run, RunState::Succeeded);
     assert_eq!(journal.output("end"), r#"{"form":{"limit":7,"fast":true},"by":["ben@shop.example","carl"]}"#);
     assert_eq!(get(&daemon, &carl, "text/html").status, 410, "it is decided");

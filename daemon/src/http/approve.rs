@@ -125,7 +125,7 @@ async fn taken(door: &Door, token: String, vote: Vote, wanted: Wanted) -> Result
     match door.engine.voted(token, vote).await? {
         VotedBy::Taken => Ok(match wanted {
             Wanted::Page => say(StatusCode::OK, HTML, page("AURA", &paragraph(&format!("Taken down: {word}.")))),
-            Wanted::Text => say(StatusCode::OK, TEXT, format!("taken down: {word}\n")),
+            Wanted::Text => say(StatusCode::OK, TEXT, format!("recorded: {word}\n")),
             Wanted::Json => say(StatusCode::OK, JSON, format!("{}\n", json!({ "state": "taken", "decision": word }))),
         }),
         VotedBy::NotYet => Err(Refused::NotYet),

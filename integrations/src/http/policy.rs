@@ -42,7 +42,7 @@ pub struct EgressPolicy {
 
 /// A request that the policy refuses: it was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("blocked by egress policy: {why}; an operator can allow the host in the daemon's configuration")]
+#[error("blocked by egress policy: {why}; an operator can allow the host by the setting `egress_hosts`")]
 pub struct Blocked {
     /// What was refused, in words, without the address.
     pub why: &'static str,

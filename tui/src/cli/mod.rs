@@ -277,7 +277,8 @@ fn page() -> String {
             out.push_str(&format!("\n## {path}\n\n{about}.\n\n"));
             let before = out.len();
             for arg in command.get_arguments().filter(|arg| {
-                !matches!(arg.get_id().as_str(), "help" | "version" | "socket" | "host" | "context" | "json")
+                let usual = matches!(arg.get_action(), clap::ArgAction::Help | clap::ArgAction::Version);
+                !usual && !matches!(arg.get_id().as_str(), "socket" | "host" | "context" | "json")
             }) {
                 let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
                 out.push_str(&format!("- `{arg}`: {help}\n"));

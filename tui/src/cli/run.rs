@@ -116,7 +116,7 @@ pub enum Command {
         after_help = "Example: aura run cancel 4XK2QW --reason 'wrong list'\n         aura run cancel --filter 'flow=cart state=waiting until=2d' --plan"
     )]
     Cancel(super::run_cancel::Which),
-    /// Hold a run where it is: what is out ends, nothing more begins, and its time stands still
+    /// Hold a run where it is: what is out ends, nothing more begins, its timeout stands still
     #[command(after_help = "Example: aura run pause 4XK2QW --reason 'the shop is being moved'")]
     Pause {
         /// Run id, or its start or end

@@ -63,7 +63,7 @@ pub struct Simulate {
     /// Input of a run by hand: JSON, @file, or - for standard input
     #[arg(long, value_name = "JSON")]
     input: Option<String>,
-    /// What a step's call gives, as STEP=JSON
+    /// What a step's call gives (its output), as STEP=JSON
     #[arg(long = "pin", value_name = "STEP=JSON")]
     pins: Vec<String>,
     /// When the run begins, as 2026-03-01T09:00:00Z

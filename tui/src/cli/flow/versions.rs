@@ -224,7 +224,9 @@ fn gathered(paths: &[String]) -> Result<Vec<(String, String)>, WireError> {
         for entry in std::fs::read_dir(path).map_err(refuse)? {
             let file = entry.map_err(refuse)?.path();
             let is_flow = file.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-            if is_flow && file.is_file() {
+            // Cases stand beside their flow.
+            let is_cases = file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with(".test"));
+            if is_flow && !is_cases && file.is_file() {
                 inside.push(file);
             }
         }
