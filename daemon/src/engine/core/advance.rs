@@ -390,6 +390,7 @@ impl Work<'_> {
             Ok(Entered::Items { items, .. }) if items.is_empty() => {
                 self.emit(Record::Completed { path, attempt: 0, output: Value::List(Vec::new()) });
             }
+            Ok(Entered::Items { .. }) if self.is_full() => self.fail(at, 0, self.full()),
             Ok(Entered::Items { items, keys, parallel }) => {
                 self.emit(Record::Listed { path, items, keys, parallel });
                 if let (true, Some(Record::Listed { keys, .. })) =

@@ -116,12 +116,26 @@ impl Work<'_> {
                 self.fail(at, 0, StepError::new(ErrorClass::Timeout, message));
             }
             Ok(true) if !self.has_room() => {}
+            Ok(true) if self.is_full() => self.fail(at, 0, self.full()),
             Ok(true) => {
                 self.emit(Record::ScopeOpened { path: self.path(at), scope: ScopeKind::Iteration(next) });
                 return true;
             }
         }
         false
+    }
+
+    /// Whether the run's journal has so many records that nothing that repeats begins any more. What is at work goes
+    /// on, and so do handlers, compensations and last steps.
+    pub(super) fn is_full(&self) -> bool {
+        self.state.records >= self.plan.records_max
+    }
+
+    /// What a list or loop fails with then.
+    pub(super) fn full(&self) -> StepError {
+        let most = self.plan.records_max;
+        let message = format!("the run has {most} records, the most it may have; make runs of its parts with `call`");
+        StepError::new(ErrorClass::Invalid, message)
     }
 
     fn loop_ends(&mut self, at: Place) {

@@ -28,6 +28,10 @@ pub const CALL_TIMEOUT: Span = Span::from_secs(30);
 /// How long a peer is believed to honour our key unless its action says otherwise (24 h, as Stripe does).
 pub const KEY_WINDOW: Span = Span::from_secs(24 * 3600);
 
+/// A run's journal has about so many records at most (a gigabyte): what repeats inside of what repeats has to end one
+/// day, and whoever needs more makes runs of its parts.
+pub const RECORDS_MAX: u64 = 5_000_000;
+
 /// A flow ready to run.
 #[derive(Debug)]
 pub struct Plan {
@@ -47,6 +51,8 @@ pub struct Plan {
     pub finally: Option<ScopeIx>,
     /// How long a run may take.
     pub timeout: Option<Span>,
+    /// With so many records in its journal a run begins no further list and no further iteration.
+    pub records_max: u64,
     /// Policies of its triggers, in order.
     pub triggers: Vec<PlanTrigger>,
     /// Runs that may go on at the same time.
@@ -315,6 +321,7 @@ impl Plan {
             on_error: None,
             finally: None,
             timeout: flow.timeout,
+            records_max: RECORDS_MAX,
             triggers: flow.triggers.iter().map(trigger).collect::<Result<_, _>>()?,
             concurrency: flow.concurrency.as_ref().map(concurrency).transpose()?,
             rate: flow.rate.as_ref().map(rate).transpose()?,

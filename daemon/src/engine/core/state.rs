@@ -71,6 +71,8 @@ pub struct RunState {
     pub finished: Option<State>,
     /// Number of the last transition.
     pub transition: u64,
+    /// Records of its journal.
+    pub records: u64,
     /// When it was created.
     pub created_ms: i64,
     /// When it ended.
@@ -116,6 +118,7 @@ impl RunState {
             timed_out: false,
             finished: None,
             transition: 0,
+            records: 0,
             created_ms: 0,
             finished_ms: None,
             deadline_ms: None,
@@ -159,6 +162,7 @@ impl RunState {
 
     /// Applies one record.
     pub fn apply(&mut self, plan: &Plan, record: &Record, at_ms: i64) {
+        self.records = self.records.saturating_add(1);
         record.blobs(&mut |blob| {
             self.held.insert(blob.hash, blob.bytes);
         });

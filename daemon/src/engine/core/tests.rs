@@ -132,6 +132,36 @@ fn a_long_list_of_pure_steps_is_several_commits_without_a_pause() {
 }
 
 #[test]
+fn a_journal_that_is_full_begins_nothing_that_repeats_and_the_run_still_ends_in_order() {
+    let text = "aura: 1
+flow: f
+triggers: [{ id: hand, on: manual }]
+steps:
+  - id: rounds
+    loop:
+      while: \"{{ true }}\"
+      max_iterations: 100000
+      max_duration: 1d
+      steps:
+        - { id: list, map: { over: \"{{ input.items }}\", steps: [{ id: s, set: { n: \"{{ item }}\" } }] } }
+finally:
+  - { id: last, http: { method: PUT, url: \"http://e.org/last\" } }
+";
+    let mut plan = plan_of(text);
+    Arc::get_mut(&mut plan).expect("a plan of our own").records_max = 500;
+    let run = Run::with(plan, numbers(30)).ended();
+    let error = run.state.outcome.as_ref().and_then(|outcome| outcome.error.clone()).expect("an error");
+    assert_eq!(error.message, "the run has 500 records, the most it may have; make runs of its parts with `call`");
+    assert_eq!(run.state.finished, Some(State::Failed));
+    let last = run.journal.iter().flat_map(|transition| &transition.records);
+    assert!(last.clone().any(|record| matches!(record, Record::Completed { path, .. } if path == "last")));
+    let records = u64::try_from(last.count()).expect("a count");
+    assert_eq!(records, run.state.records);
+    assert!((500..620).contains(&records), "{records} records: a list that had begun ended, nothing more");
+    assert_eq!(RunState::fold(run.state.run, &run.plan, &run.journal), run.state);
+}
+
+#[test]
 fn a_list_that_is_too_long_or_has_a_key_twice_fails_its_step() {
     let check = |settings: &str, input: Value, expected: &str| {
         let steps = format!("  - {{ id: all, map: {{ {settings}, steps: [{{ id: s, set: {{}} }}] }} }}");
