@@ -53,6 +53,10 @@ pub enum Request {
     Flows,
     /// Read one flow: text, endpoints, findings.
     Flow(String),
+    /// Hold a run where it is, or let it go on.
+    Pause(RunId, bool),
+    /// Hold a flow's events, or start what was held.
+    PauseFlow(String, bool),
     /// Let a flow take events, or not.
     Switch(String, bool),
     /// Publish a flow's draft.
@@ -74,6 +78,10 @@ impl Request {
             Self::Run(run) => format!("run show {run}"),
             Self::Find(part) => format!("run show {}", quoted(part)),
             Self::Cancel(run) => format!("run cancel {run} --reason 'cancelled on the screen'"),
+            Self::Pause(run, true) => format!("run pause {run} --reason 'paused on the screen'"),
+            Self::Pause(run, false) => format!("run resume {run}"),
+            Self::PauseFlow(name, true) => format!("flow pause {}", quoted(name)),
+            Self::PauseFlow(name, false) => format!("flow resume {}", quoted(name)),
             Self::Resolve(run, step, how) => {
                 let how = match how {
                     Resolution::Done(Value::Null) => "--done".to_owned(),
@@ -129,6 +137,8 @@ impl Request {
         match self {
             Self::Replay(replay) => !replay.preview,
             Self::Cancel(_)
+            | Self::Pause(..)
+            | Self::PauseFlow(..)
             | Self::Resolve(..)
             | Self::Vote(_)
             | Self::Switch(..)

@@ -277,6 +277,8 @@ impl App {
             return self.act(actions, todos);
         }
         if let Some(command) = self.keys.meaning(self.context(), key) {
+            // What was said about the step before does not stand beside the next one.
+            self.dirty |= self.store.hush();
             self.command(command, todos);
         }
     }
@@ -496,6 +498,7 @@ impl App {
                 Rect { y: area.y + area.height - 1 - keys, height: keys, ..area },
                 &self.keys,
                 self.context(),
+                &|command| !matches!(self.place, Place::Run(_)) || self.run.offers(command, &self.store),
             );
         }
         let status = Rect { y: area.y + area.height - 1, height: 1, ..area };

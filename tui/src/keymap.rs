@@ -66,6 +66,7 @@ pub enum Command {
     Mark,
     Freeze,
     Cancel,
+    Pause,
     Vote,
     Resolve,
     Replay,
@@ -128,16 +129,8 @@ pub const TABLE: &[Bind] = &[
     bind(Runs, "y", C::Copy, "copy id", "Copy the run's id"),
     bind(Run, "tab", C::Pane, "pane", "Next pane: steps, payload, log"),
     bind(Run, "backtab", C::PaneBack, "", "Pane before"),
-    bind(Run, "i", C::Input, "input", "Show the input of the selected step"),
-    bind(Run, "o", C::Output, "output", "Show the output of the selected step"),
-    bind(Run, "e", C::Error, "error", "Show the error of the selected step"),
-    bind(Run, "f", C::Fold, "fold", "Fold the payload: everything, one level, two, three"),
-    bind(Run, "]", C::NextWindow, "", "Next window of a large payload"),
-    bind(Run, "[", C::PriorWindow, "", "Window before of a large payload"),
-    bind(Run, "w", C::Wrap, "", "Wrap long payload lines, or cut them"),
-    bind(Run, ".", C::Follow, "follow", "Follow the log, or stay where you are"),
-    bind(Run, "z", C::Zoom, "zoom", "Show only this pane, or all"),
     bind(Run, "c", C::Cancel, "cancel", "Ask the run to end, after a question"),
+    bind(Run, "P", C::Pause, "pause", "Hold the run where it is, or let it go on, after a question"),
     bind(Run, "a", C::Vote, "approve", "Decide about what a step asks people: approve, reject"),
     bind(Run, "R", C::Resolve, "resolve", "Decide about a step in doubt: it happened, send again, it failed"),
     bind(Run, "r", C::Replay, "again", "Run again from the selected step: first what that would send"),
@@ -148,6 +141,15 @@ pub const TABLE: &[Bind] = &[
         "",
         "Run again from the step that failed, on the published version: first what that would send",
     ),
+    bind(Run, "i", C::Input, "input", "Show the input of the selected step"),
+    bind(Run, "o", C::Output, "output", "Show the output of the selected step"),
+    bind(Run, "e", C::Error, "error", "Show the error of the selected step"),
+    bind(Run, "f", C::Fold, "fold", "Fold the payload: everything, one level, two, three"),
+    bind(Run, "]", C::NextWindow, "", "Next window of a large payload"),
+    bind(Run, "[", C::PriorWindow, "", "Window before of a large payload"),
+    bind(Run, "w", C::Wrap, "", "Wrap long payload lines, or cut them"),
+    bind(Run, ".", C::Follow, "follow", "Follow the log, or stay where you are"),
+    bind(Run, "z", C::Zoom, "zoom", "Show only this pane, or all"),
     bind(Run, "y", C::Copy, "", "Copy the selected step's id"),
     bind(Run, "Y", C::CopyId, "copy id", "Copy the run's id"),
     bind(Flows, "enter l right", C::Enter, "open", "Open the selected flow"),
@@ -155,6 +157,7 @@ pub const TABLE: &[Bind] = &[
     bind(Flows, "e", C::Edit, "edit", "Edit the flow's text in your $EDITOR; it is checked and kept as draft"),
     bind(Flows, "r", C::RunNow, "run", "Start a run by hand, with an input"),
     bind(Flows, "s", C::Switch, "on/off", "Let the flow take events, or stop it, after a question"),
+    bind(Flows, "P", C::Pause, "", "Hold the flow's events, or start what was held, after a question"),
     bind(Flows, "p", C::Publish, "publish", "Make the draft the published version, after a question"),
     bind(Flows, "f", C::RunsOf, "its runs", "Show this flow's runs"),
     bind(Flows, "v", C::EventsOf, "", "Show this flow's held, dropped and repeated events"),
@@ -164,6 +167,7 @@ pub const TABLE: &[Bind] = &[
     bind(Flow, "e", C::Edit, "edit", "Edit the flow's text in your $EDITOR; it is checked and kept as draft"),
     bind(Flow, "r", C::RunNow, "run", "Start a run by hand, with an input"),
     bind(Flow, "s", C::Switch, "on/off", "Let the flow take events, or stop it, after a question"),
+    bind(Flow, "P", C::Pause, "pause", "Hold the flow's events, or start what was held, after a question"),
     bind(Flow, "p", C::Publish, "publish", "Make the draft the published version, after a question"),
     bind(Flow, "d", C::Fold, "draft", "Show the draft's text, or the published one"),
     bind(Flow, "f", C::RunsOf, "its runs", "Show this flow's runs"),
@@ -274,11 +278,11 @@ impl Keys {
         rows(context).chain(rows(Everywhere))
     }
 
-    /// Rows for a screen's footer: key and word.
-    pub fn foot(&self, context: Context) -> impl Iterator<Item = (&str, &'static str)> {
-        self.of(context)
-            .filter(|bind| !bind.foot.is_empty())
-            .map(|bind| (bind.keys.split(' ').next().unwrap_or_default(), bind.foot))
+    /// Rows for a screen's footer, its own first; then how many of them are its own.
+    pub fn foot(&self, context: Context, applies: &dyn Fn(Command) -> bool) -> (Vec<(&str, &'static str)>, usize) {
+        let rows: Vec<&Bind> = self.of(context).filter(|bind| !bind.foot.is_empty() && applies(bind.command)).collect();
+        let own = rows.iter().filter(|bind| bind.context == context).count();
+        (rows.into_iter().map(|bind| (bind.keys.split(' ').next().unwrap_or_default(), bind.foot)).collect(), own)
     }
 
     /// Rows of help for a screen that match a text by key or word.

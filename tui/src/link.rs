@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{
-    AuraClient, Call, FlowEnable, FlowRun, RunCancel, RunPage, RunQuery, RunRef, RunReplay, RunResolve,
+    AuraClient, Call, FlowEnable, FlowPause, FlowRun, RunCancel, RunPage, RunPause, RunQuery, RunRef, RunReplay,
+    RunResolve,
 };
 use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
 use aura_protocol::{Code, WireError};
@@ -308,6 +309,18 @@ impl Link {
                 let cancel = RunCancel { run: RunRef(run.to_string()), reason: "cancelled on the screen".to_owned() };
                 let answer = rpc.run_cancel(context, call, cancel).await;
                 self.handed(answer).await?.map(|head| Reply::Took(Box::new(head), "asked to cancel"))
+            }
+            Request::Pause(run, paused) => {
+                let reason = if paused { "paused on the screen".to_owned() } else { String::new() };
+                let pause = RunPause { run: RunRef(run.to_string()), paused, reason };
+                let answer = rpc.run_pause(context, call, pause).await;
+                let what = if paused { "paused" } else { "goes on" };
+                self.handed(answer).await?.map(|head| Reply::Took(Box::new(head), what))
+            }
+            Request::PauseFlow(flow, paused) => {
+                let answer = rpc.flow_pause(context, call, FlowPause { flow, paused }).await;
+                let what = if paused { "paused: its events are held" } else { "goes on with what was held" };
+                self.handed(answer).await?.map(|row| Reply::Changed(row, what))
             }
             Request::Asks(run) => {
                 let answer = rpc.run_asks(context, call, RunRef(run.to_string())).await;

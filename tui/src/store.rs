@@ -277,6 +277,11 @@ impl Store {
         other
     }
 
+    /// Takes back what was said, unless it is a line of a story.
+    pub fn hush(&mut self) -> bool {
+        self.story.back() != Some(&self.notice) && self.say("")
+    }
+
     /// Takes a line of a demo's story; it stays to be read.
     pub fn tell(&mut self, line: &str) -> bool {
         let kept: String = line.chars().take(400).collect();

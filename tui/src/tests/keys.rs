@@ -97,6 +97,33 @@ fn a_part_of_an_id_finds_its_run_also_one_that_is_not_listed() {
     assert_eq!(found.last(), Some(&Request::Run(fixture::run(99))));
 }
 
+#[test]
+fn a_run_is_held_and_goes_on_after_a_question_and_the_footer_offers_what_it_allows() {
+    let mut app = app(fixture::open());
+    press(&mut app, "/");
+    write(&mut app, "s:failed");
+    press(&mut app, "enter enter");
+    let mut show = |app: &mut crate::app::App, state: RunState| {
+        let mut detail = fixture::detail();
+        detail.head.state = state;
+        app.handle(Event::Link(Box::new(Reply::Run(Box::new(detail)))));
+        text(app, 60, 16)
+    };
+    let foot = show(&mut app, RunState::Failed);
+    assert!(foot.contains("r again") && !foot.contains("P pause"), "{foot}");
+    assert_eq!(asked(press(&mut app, "P")), []);
+    assert!(text(&mut app, 60, 16).contains("this run has ended"));
+    press(&mut app, "j");
+    assert!(!text(&mut app, 60, 16).contains("this run has ended"), "what was said goes with the next key");
+    let foot = show(&mut app, RunState::Running);
+    assert!(foot.contains("P pause") && !foot.contains("r again"), "{foot}");
+    let run = fixture::detail().head.run;
+    assert_eq!(asked(press(&mut app, "P n")), []);
+    assert_eq!(asked(press(&mut app, "P y")), [Request::Pause(run, true)]);
+    show(&mut app, RunState::Paused);
+    assert_eq!(asked(press(&mut app, "P y")), [Request::Pause(run, false)]);
+}
+
 fn on_run(keys: &str) -> (crate::app::App, Vec<Todo>) {
     let mut app = app(fixture::open());
     press(&mut app, "/");

@@ -93,6 +93,16 @@ pub fn decide(command: Command, row: &FlowRow) -> Vec<Action> {
             };
             vec![Action::Confirm(question, vec![Request::Switch(name, !row.enabled)])]
         }
+        Command::Pause if row.published.is_none() || !row.enabled => {
+            vec![Action::Say(format!("{name} takes no events, so there is nothing to hold"))]
+        }
+        Command::Pause => {
+            let question = match row.paused {
+                true => format!("Let {name} go on, beginning with what was held?"),
+                false => format!("Hold the events of {name}? They are accepted, and start when it goes on."),
+            };
+            vec![Action::Confirm(question, vec![Request::PauseFlow(name, !row.paused)])]
+        }
         Command::Publish if row.draft.is_none() => {
             vec![Action::Say(format!("{name} has no draft that differs from its published version"))]
         }

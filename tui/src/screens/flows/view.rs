@@ -158,7 +158,7 @@ fn why(look: &Look, store: &Store, flow: &FlowRow) -> (String, Tone) {
         return ("off: it takes no events, held ones wait; s lets it take them again".to_owned(), Tone::Warn);
     }
     if flow.paused {
-        let text = format!("paused: {} events are held; `aura flow resume {}` starts them", flow.held, flow.flow);
+        let text = format!("paused: {} events are held; P starts them", flow.held);
         return (display(&text), Tone::Warn);
     }
     if flow.draft.is_some() {

@@ -10,7 +10,7 @@ mod view;
 use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{PayloadQuery, RunRef, RunReplay, VersionOf};
-use aura_protocol::run::{Point, StepState};
+use aura_protocol::run::{Point, RunState, StepState};
 
 use crate::action::{Action, Request};
 use crate::cli::run_replay::point_of_failure;
@@ -92,6 +92,21 @@ impl RunScreen {
         Some(Request::Payload(query))
     }
 
+    /// Whether the footer offers a command: only what this run allows as it stands. Its key answers all the same.
+    pub fn offers(&self, command: Command, store: &Store) -> bool {
+        let Some(detail) = store.detail.as_ref().filter(|detail| Some(detail.head.run) == self.run) else {
+            return true;
+        };
+        let ended = detail.head.state.is_final();
+        match command {
+            Command::Cancel | Command::Pause => !ended,
+            Command::Vote => !ended && !steps::in_state(detail, StepState::Waiting).is_empty(),
+            Command::Resolve => !steps::in_state(detail, StepState::InDoubt).is_empty(),
+            Command::Replay | Command::Retry => ended,
+            _ => true,
+        }
+    }
+
     /// What a command does here.
     pub fn command(&mut self, command: Command, store: &Store) -> Vec<Action> {
         let Some(detail) = store.detail.as_ref().filter(|detail| Some(detail.head.run) == self.run) else {
@@ -160,8 +175,16 @@ impl RunScreen {
                 let run = detail.head.run;
                 vec![Action::Confirm(format!("Ask run {} to end?", run.short()), vec![Request::Cancel(run)])]
             }
-            Command::Vote if detail.head.state.is_final() => {
+            Command::Vote | Command::Pause if detail.head.state.is_final() => {
                 vec![Action::Say(format!("this run has ended: {}", detail.head.state.word()))]
+            }
+            Command::Pause => {
+                let (run, paused) = (detail.head.run, detail.head.state == RunState::Paused);
+                let question = match paused {
+                    true => format!("Let run {} go on?", run.short()),
+                    false => format!("Hold run {} where it is? What is out ends, nothing more begins.", run.short()),
+                };
+                vec![Action::Confirm(question, vec![Request::Pause(run, !paused)])]
             }
             Command::Vote => vec![Action::Ask(Request::Asks(detail.head.run))],
             Command::Resolve => {
