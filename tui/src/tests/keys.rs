@@ -103,7 +103,7 @@ fn a_run_is_held_and_goes_on_after_a_question_and_the_footer_offers_what_it_allo
     press(&mut app, "/");
     write(&mut app, "s:failed");
     press(&mut app, "enter enter");
-    let mut show = |app: &mut crate::app::App, state: RunState| {
+    let show = |app: &mut crate::app::App, state: RunState| {
         let mut detail = fixture::detail();
         detail.head.state = state;
         app.handle(Event::Link(Box::new(Reply::Run(Box::new(detail)))));
