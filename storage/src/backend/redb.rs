@@ -242,6 +242,12 @@ fn of_layout(layout: u32) -> Vec<Table> {
     Table::ALL.iter().copied().filter(|table| table.since() <= layout).collect()
 }
 
+/// A page of the tree above the rows was changed on the disk: then a search ends in another place. Each row there is
+/// whole and opens under its own key, so this is the only place where it is seen that nobody asked for it.
+fn disordered(table: Table) -> Fault {
+    Fault::Damaged(format!("the tree of `{}` is not in order", table.name()))
+}
+
 type Open = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 struct Pinned {
@@ -274,13 +280,19 @@ impl Snapshot for Pinned {
             return Ok(Vec::new());
         }
         guarded(|| {
-            let table = self.table(table)?;
-            let mut range = table.range(from.0.as_slice()..to.0.as_slice()).map_err(fault)?;
+            let open = self.table(table)?;
+            let mut range = open.range(from.0.as_slice()..to.0.as_slice()).map_err(fault)?;
             let mut rows = Vec::new();
             while rows.len() < limit {
                 let Some(row) = (if backwards { range.next_back() } else { range.next() }) else { break };
                 let (key, value) = row.map_err(fault)?;
-                rows.push((Key(key.value().to_vec()), value.value().to_vec()));
+                let key = Key(key.value().to_vec());
+                let last = rows.last().map(|(last, _): &Row| last);
+                let (low, high) = if backwards { (Some(&key), last) } else { (last, Some(&key)) };
+                if key < *from || key >= *to || low.zip(high).is_some_and(|(low, high)| low >= high) {
+                    return Err(disordered(table));
+                }
+                rows.push((key, value.value().to_vec()));
             }
             Ok(rows)
         })
@@ -288,14 +300,18 @@ impl Snapshot for Pinned {
 
     fn page(&self, table: Table, from: &Key, rows_max: usize, bytes_max: usize) -> Result<Vec<Row>, Fault> {
         guarded(|| {
-            let table = self.table(table)?;
-            let mut range = table.range(from.0.as_slice()..).map_err(fault)?;
+            let open = self.table(table)?;
+            let mut range = open.range(from.0.as_slice()..).map_err(fault)?;
             let (mut rows, mut bytes) = (Vec::new(), 0);
             while rows.len() < rows_max && bytes < bytes_max {
                 let Some(row) = range.next() else { break };
                 let (key, value) = row.map_err(fault)?;
                 bytes += key.value().len() + value.value().len();
-                rows.push((Key(key.value().to_vec()), value.value().to_vec()));
+                let key = Key(key.value().to_vec());
+                if key < *from || rows.last().is_some_and(|(last, _): &Row| *last >= key) {
+                    return Err(disordered(table));
+                }
+                rows.push((key, value.value().to_vec()));
             }
             Ok(rows)
         })

@@ -8,8 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::history::{commit, quiet_redb, read_all};
-use super::support::{MASTER, TENANT, block_on, rounds};
+use super::support::{MASTER, TENANT, block_on, rounds, run};
 use crate::faults::{Dice, Disk, open_with};
+use crate::rows::run_key;
 use crate::store::{ReadError, StoreOptions};
 use crate::table::Table;
 use crate::writer::Limits;
@@ -109,4 +110,40 @@ fn a_changed_byte_is_never_served() {
     assert_eq!(histogram.values().sum::<u64>(), flips);
     assert!(histogram["error that names the record"] > 20, "{histogram:?}");
     assert!(!histogram.contains_key("error without a record"), "{histogram:?}");
+}
+
+/// redb marks a page of a tree that has pages below it so, in its first byte.
+const BRANCH: u8 = 2;
+
+/// A flip in the tree leads a search to rows that are whole and open under their own keys, but that nobody asked for.
+#[test]
+fn a_changed_tree_never_serves_one_run_as_another() {
+    quiet_redb();
+    let (content, pages) = filled();
+    let branches: Vec<usize> = pages.into_iter().filter(|page| content[*page] == BRANCH).collect();
+    let used = |page: &usize| (*page..*page + 4_096).filter(|at| content[*at] != 0).collect::<Vec<_>>();
+    let used: Vec<usize> = branches.iter().flat_map(used).collect();
+    let (mut named, mut dice) = (0, Dice::new(7));
+    for _ in 0..rounds(200) {
+        let offset = used[usize::try_from(dice.roll(used.len() as u64)).unwrap()];
+        let mut changed = content.clone();
+        changed[offset] ^= u8::try_from(1_u64 << dice.roll(8)).unwrap();
+        let Ok(store) = open_with(&Disk::with_content(changed), &options(), limits()) else { continue };
+        for number in 0..TRANSACTIONS / 4 {
+            let (from, to) = (run_key(TENANT, run(number)), run_key(TENANT, run(number)).after_prefix());
+            for backwards in [false, true] {
+                match store.scan::<String>(TENANT, Table::Journal, &from, &to, 9, backwards) {
+                    Ok(rows) => {
+                        for (key, _) in rows {
+                            assert!(key >= from && key < to, "byte {offset}: run {number} is given {}", key.hex());
+                        }
+                    }
+                    Err(error) => named += usize::from(matches!(error, ReadError::Corrupt { .. })),
+                }
+            }
+        }
+        block_on(store.close());
+    }
+    println!("{named} searches were refused");
+    assert!(named > 0, "no flip was noticed: the test reads nothing");
 }
