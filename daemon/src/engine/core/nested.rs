@@ -29,6 +29,14 @@ impl Work<'_> {
         self.emit(Record::ScopeOpened { path, scope: ScopeKind::Catch });
     }
 
+    /// Before an answer counts, and before anything is sent again: a time limit that passed unseen (the daemon was
+    /// down, the clock jumped) ends its step first, as it would have.
+    pub(super) fn overdue(&mut self) {
+        if self.plan.has_limits && self.state.paused.is_none() {
+            self.expire(self.moment.now_ms);
+        }
+    }
+
     /// Steps whose time is over by now: the outer ones first, what is in them goes with them.
     pub(super) fn expire(&mut self, now_ms: i64) {
         let mut due = Vec::new();

@@ -65,6 +65,8 @@ pub struct Plan {
     pub subject: Option<Template>,
     /// Paths by whose values runs are found.
     pub index: Vec<String>,
+    /// Some step limits the time of what is in it.
+    pub has_limits: bool,
     /// Some step waits for an event.
     pub awaits_events: bool,
     /// Some step has addresses of its own: it waits for a callback, or asks people.
@@ -328,6 +330,7 @@ impl Plan {
             priority: flow.priority.as_ref().map(|value| door_value("priority", value)).transpose()?,
             subject: flow.subject.as_deref().map(|text| door("subject", text)).transpose()?,
             index: flow.index.clone(),
+            has_limits: false,
             awaits_events: false,
             has_callbacks: false,
             variables: variables(flow),
@@ -344,6 +347,7 @@ impl Plan {
         builder.plan.has_callbacks =
             builder.plan.steps.iter().any(|step| step.kind.is_called_back() || step.kind.asks());
         builder.plan.awaits_events = builder.plan.triggers.iter().any(|trigger| !trigger.awaited.is_empty());
+        builder.plan.has_limits = builder.plan.steps.iter().any(|step| step.limit.is_some());
         let outside = builder.plan.steps.iter().filter(|step| !step.in_map).count();
         builder.plan.steps_outside_maps = u32::try_from(outside).unwrap_or(u32::MAX);
         Ok(Arc::new(builder.plan))

@@ -186,6 +186,7 @@ impl Work<'_> {
 
     /// After a restart: calls of this run that were out are judged by the effect table, others are made.
     pub(super) fn recover(&mut self, epoch: u64, restored: bool) {
+        self.overdue();
         let mut calls = Vec::new();
         self.state.each_live(&mut |at, cell| {
             if cell.calling() {
