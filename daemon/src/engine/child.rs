@@ -68,7 +68,7 @@ impl Driver {
             ("content-type".to_owned(), "application/json".to_owned()),
             ("by".to_owned(), format!("{caller} {path}")),
         ];
-        headers.extend(begun_by.map(|by| ("starter".to_owned(), by)));
+        headers.extend(begun_by.into_iter().map(|by| ("starter".to_owned(), by)));
         let delivery = Delivery {
             event: EventId::from_bytes(self.new_run(&moment).bytes()),
             trigger: trigger.id.clone(),

@@ -134,6 +134,7 @@ impl Driver {
             run: asked.run,
             point: asked.point,
             by,
+            before: past.started.origin.as_ref().map(|origin| origin.wanted_by()).unwrap_or_default(),
             edited: asked.edit.is_some(),
             input: opening.input,
             keys: opening.keys,
