@@ -19,7 +19,7 @@ use super::driver::{Driver, EngineError, lock};
 use super::{Engine, Refusal, no_references};
 
 /// Longest token, in bytes: the path of a step within some maps, and a name.
-const TOKEN_MAX: usize = 1536;
+pub(super) const TOKEN_MAX: usize = 1536;
 /// Steps of one run that ask at the same time and are shown.
 const QUESTIONS_MAX: usize = 100;
 
@@ -35,7 +35,7 @@ fn mac(store: &Store, tenant: TenantId, run: RunId, path: &str, account: &str) -
 }
 
 /// Run, step and account of a token that this installation made.
-fn opened(store: &Store, tenant: TenantId, token: &str) -> Option<(RunId, String, String)> {
+pub(super) fn opened(store: &Store, tenant: TenantId, token: &str) -> Option<(RunId, String, String)> {
     let bytes = BASE64.decode(token).ok().filter(|_| token.len() <= TOKEN_MAX)?;
     let (run, rest) = bytes.split_first_chunk::<16>()?;
     let (given, rest) = rest.split_first_chunk::<16>()?;
@@ -112,12 +112,12 @@ impl Engine {
         self.detached(|driver| async move { driver.decide_once(tenant, run, input, request).await }).await
     }
 
-    /// What a run asks people now.
+    /// What a run asks people now, and who began it.
     ///
     /// # Errors
     /// No such run, or it cannot be read.
-    pub async fn questions(&self, tenant: TenantId, run: RunId) -> Result<Vec<Question>, WireError> {
-        self.detached(move |driver| async move { driver.questions(tenant, run).map(|(asked, _)| asked) }).await
+    pub async fn questions(&self, tenant: TenantId, run: RunId) -> Result<(Vec<Question>, Vec<String>), WireError> {
+        self.detached(move |driver| async move { driver.questions(tenant, run) }).await
     }
 
     /// What stands behind a link; looking at it changes nothing.

@@ -153,7 +153,9 @@ impl Driver {
         ) {
             let error = (*state != State::Succeeded).then(|| {
                 let flow = live.state.started.as_ref().map(|started| started.flow.clone()).unwrap_or_default();
-                let error = error.clone().unwrap_or_else(|| StepError::new(ErrorClass::Internal, "it failed"));
+                let mut error = error.clone().unwrap_or_else(|| StepError::new(ErrorClass::Internal, "it failed"));
+                // The run that called it has rules of its own.
+                live.plan.redacted.error("", &mut error);
                 let message = format!("{run} of {flow} {}: {}", state.word(), error.message);
                 Box::new(StepError { message, step: String::new(), ..error })
             });

@@ -204,13 +204,16 @@ impl Driver {
         if takers.is_empty() {
             return Ok(Vec::new());
         }
+        // The run that is told of it has rules of its own.
+        let mut error = error.clone();
+        error.iter_mut().for_each(|error| live.plan.redacted.error("", error));
         let body = Value::object([
             ("run_id", Value::from(run.to_string())),
             ("flow", Value::from(started.flow.as_str())),
             ("version", Value::from(started.version.as_str())),
             ("trigger", Value::from(started.trigger.as_str())),
             ("event_id", Value::from(started.event.event.to_string())),
-            ("error", error.as_ref().map(StepError::to_value).unwrap_or_default()),
+            ("error", error.map(|error| error.to_value()).unwrap_or_default()),
         ]);
         let body = body.to_json().into_bytes();
         let said = [("by", run.to_string()), ("depth", (depth + 1).to_string())];

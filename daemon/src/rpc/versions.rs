@@ -15,6 +15,7 @@ use aura_storage::{Key, Table};
 use crate::catalog::together::too_many;
 use crate::catalog::unreadable;
 use crate::engine::{Flows, Published};
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared, flows, refs, runs};
 
 /// Unfinished runs of the whole daemon that are looked at.
@@ -170,7 +171,7 @@ pub async fn migrate(service: &Service, actor: Actor, request: RunMigrate) -> Re
     let RunMigrate { run, to, plan } = request;
     let head = service.read(move |shared| refs::find(shared, &run)).await?;
     let flow = service.catalog.chosen(head.flow_id, &head.version, &to).await?;
-    let inner = service.clone();
+    let (inner, eyes) = (service.clone(), Eyes::of(&actor));
     let change = async move {
         if !plan {
             inner.catalog.keep_version(&actor, &flow).await?;
@@ -178,5 +179,5 @@ pub async fn migrate(service: &Service, actor: Actor, request: RunMigrate) -> Re
         inner.engine.migrate(&actor, head.run, flow, plan).await
     };
     let answer = service.change(change).await?;
-    Ok(RunMigrated { run: runs::shown(answer.run), ..answer })
+    Ok(RunMigrated { run: runs::shown(service, &eyes, answer.run), ..answer })
 }
