@@ -29,7 +29,7 @@ steps:
 "#;
 
 /// A daemon whose own user is called anna.
-fn anna() -> Daemon {
+pub fn anna() -> Daemon {
     let uid = std::fs::metadata("/proc/self").map(|meta| meta.uid()).expect("a user");
     let accounts = format!("anna:{uid}:operator,ben:70001:viewer,carl:70002:viewer");
     Daemon::start_with(Setup { environment: vec![("AURA_ACCOUNTS".to_owned(), accounts)], ..Setup::default() })
@@ -198,12 +198,12 @@ steps:
     set: { form: "{{ steps.release.output.form }}", by: "{{ steps.release.output.votes.map(v => v.by) }}" }
 "#;
 
-fn get(daemon: &Daemon, path: &str, accept: &str) -> Reply {
+pub fn get(daemon: &Daemon, path: &str, accept: &str) -> Reply {
     let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
     exchange(daemon.address(), head.as_bytes(), || ()).expect("an answer")
 }
 
-fn form(daemon: &Daemon, path: &str, body: &str) -> Reply {
+pub fn form(daemon: &Daemon, path: &str, body: &str) -> Reply {
     let door = Hook { address: daemon.address(), path: path.to_owned(), secret: String::new() };
     let kind = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
     door.send_with(&[kind], body.as_bytes()).expect("an answer")

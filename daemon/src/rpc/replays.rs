@@ -21,7 +21,7 @@ pub async fn replay(service: &Service, actor: Actor, request: RunReplay) -> Resu
     let flow = service.catalog.chosen(head.flow_id, &head.version, &version).await?;
     let asked = Asked { run: head.run, flow, point, edit: input, reuse_keys };
     if preview {
-        let preview = service.read(move |shared| shared.engine.replay_preview(actor.tenant, &asked)).await?;
+        let preview = service.read(move |shared| shared.engine.replay_preview(&actor, &asked)).await?;
         return Ok(Replayed { preview, run: None });
     }
     let (engine, catalog, eyes) = (service.engine.clone(), service.catalog.clone(), Eyes::of(&actor));
