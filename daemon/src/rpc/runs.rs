@@ -493,6 +493,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn questions_fit_a_reply_and_what_is_not_shown_is_not_decided() {
+        let question = |at: usize, bytes: usize| {
+            let form = serde_json::json!({ "form": "x".repeat(bytes) });
+            let ask =
+                serde_json::json!({ "hash": "h", "form": form, "fields": [], "approvers": ["anna"], "quorum": 1 });
+            let question = serde_json::json!({
+                "run": RunId::now(), "flow": "pay", "path": format!("check[{at}]"), "ask": ask, "standing": {}
+            });
+            serde_json::from_value::<Question>(question).unwrap()
+        };
+        let many: Vec<Question> = (0..100).map(|at| question(at, 60_000)).collect();
+        let shown = bounded(many.clone());
+        assert!(wire::encode(&shown).unwrap().len() <= ASKED_HARD_MAX && shown.len() == 100);
+        let whole = shown.iter().take_while(|question| !question.ask.hash.is_empty()).count();
+        assert!((30..50).contains(&whole), "{whole}");
+        assert_eq!(shown[..whole], many[..whole]);
+        for question in &shown[whole..] {
+            assert!(question.ask.hash.is_empty() && question.ask.form.to_json().contains("bytes, shown when"));
+        }
+        // The next ones come when those are decided.
+        assert_eq!(bounded(many[whole..].to_vec())[0], many[whole]);
+        assert_eq!(bounded(Vec::new()), []);
+        assert_eq!(bounded(many[..3].to_vec()), many[..3]);
+    }
+
     #[tokio::test]
     async fn runs_that_stopped_with_much_to_say_are_listed_in_replies_that_fit() {
         let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
