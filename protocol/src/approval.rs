@@ -231,11 +231,12 @@ fn names(list: &[String], account: &str, role: &str) -> bool {
 }
 
 impl Ask {
-    /// Whether an account with a role may decide now. An account without a role has the empty one.
+    /// Whether an account with a role may decide now. An account without a role has the empty one; `starters` are
+    /// the people who began the run, or had it done again.
     ///
     /// # Errors
     /// Why not.
-    pub fn may(&self, standing: &Standing, starter: Option<&str>, account: &str, role: &str) -> Result<(), MayNot> {
+    pub fn may(&self, standing: &Standing, starters: &[&str], account: &str, role: &str) -> Result<(), MayNot> {
         let handed = standing.delegations.iter().any(|(_, to)| to == account);
         if standing.has_voted(account) {
             return Err(MayNot::Decided);
@@ -250,7 +251,7 @@ impl Ask {
                 true => {}
             }
         }
-        if self.no_self && starter == Some(account) {
+        if self.no_self && starters.contains(&account) {
             return Err(MayNot::OwnRun);
         }
         Ok(())
@@ -263,7 +264,7 @@ impl Ask {
     pub fn may_delegate(
         &self,
         standing: &Standing,
-        starter: Option<&str>,
+        starters: &[&str],
         (by, role): (&str, &str),
         (to, to_role): (&str, &str),
     ) -> Result<(), MayNot> {
@@ -274,12 +275,12 @@ impl Ask {
             return Err(MayNot::TooOften);
         }
         // Whoever began the run may hand on what they may not decide themselves.
-        match self.may(standing, starter, by, role) {
+        match self.may(standing, starters, by, role) {
             Ok(()) | Err(MayNot::OwnRun) => {}
             Err(why) => return Err(why),
         }
-        match self.may(standing, starter, to, to_role) {
-            Err(MayNot::NotAsked | MayNot::NotYet) if self.no_self && starter == Some(to) => Err(MayNot::OwnRun),
+        match self.may(standing, starters, to, to_role) {
+            Err(MayNot::NotAsked | MayNot::NotYet) if self.no_self && starters.contains(&to) => Err(MayNot::OwnRun),
             Err(MayNot::NotAsked | MayNot::NotYet) => Ok(()),
             Err(MayNot::OwnRun) => Err(MayNot::OwnRun),
             Ok(()) | Err(_) => Err(MayNot::AskedAlready),
@@ -314,7 +315,7 @@ impl Ask {
     }
 
     /// How many people may decide, if that is known: how many have a role is not.
-    fn people(&self, standing: &Standing, escalated: bool, starter: Option<&str>) -> Option<u32> {
+    fn people(&self, standing: &Standing, escalated: bool, starters: &[&str]) -> Option<u32> {
         let asked = self.approvers.iter().chain(self.escalate.iter().filter(|_| escalated));
         let mut people: BTreeSet<&str> = asked.map(String::as_str).collect();
         if people.iter().any(|word| is_role(word)) {
@@ -325,15 +326,15 @@ impl Ask {
             people.insert(to);
         }
         // Whoever began the run may still have somebody else decide.
-        if let Some(starter) = starter.filter(|_| self.no_self && !self.delegate) {
-            people.remove(starter);
+        if self.no_self && !self.delegate {
+            people.retain(|name| !starters.contains(name));
         }
         Some(count(people.len()))
     }
 
     /// What decisions come to. Everybody counts once, by their first one.
     #[must_use]
-    pub fn verdict(&self, standing: &Standing, starter: Option<&str>) -> Verdict {
+    pub fn verdict(&self, standing: &Standing, starters: &[&str]) -> Verdict {
         let (mut agreed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for vote in &standing.votes {
             let by = vote.by.as_str();
@@ -349,7 +350,7 @@ impl Ask {
         if agreed >= self.quorum {
             return Verdict::Approved;
         }
-        let most = match (self.reject, self.people(standing, standing.escalated, starter)) {
+        let most = match (self.reject, self.people(standing, standing.escalated, starters)) {
             (Some(most), _) => most,
             (None, Some(people)) => people.saturating_sub(self.quorum).saturating_add(1),
             // Then as many refusals end it as agreements would have.
@@ -358,7 +359,7 @@ impl Ask {
         if refused >= most.max(1) {
             return Verdict::Rejected;
         }
-        match self.people(standing, true, starter) {
+        match self.people(standing, true, starters) {
             Some(people) if people < self.quorum => Verdict::Impossible,
             _ => Verdict::Pending,
         }

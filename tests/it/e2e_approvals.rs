@@ -29,7 +29,7 @@ steps:
 "#;
 
 /// A daemon whose own user is called anna.
-fn anna() -> Daemon {
+pub fn anna() -> Daemon {
     let uid = std::fs::metadata("/proc/self").map(|meta| meta.uid()).expect("a user");
     let accounts = format!("anna:{uid}:operator,ben:70001:viewer,carl:70002:viewer");
     Daemon::start_with(Setup { environment: vec![("AURA_ACCOUNTS".to_owned(), accounts)], ..Setup::default() })
@@ -130,6 +130,46 @@ fn who_is_not_asked_or_began_the_run_does_not_decide_and_may_hand_it_on() {
 }
 
 #[test]
+fn whoever_has_a_run_done_again_does_not_decide_about_it() {
+    let daemon = anna();
+    let rule = "deadline: 2d\n      no_self: true";
+    let text = PAY.replace("[owner]", "[anna, ben]").replace("deadline: 2d", rule).replace("flow: pay", "flow: theirs");
+    let text = text.replace("input.sum", "trigger.body.sum");
+    daemon.publish(&text.replace("on: manual", "on: event, with: { name: bought }"));
+    daemon.publish("aura: 1\nflow: shop\ntriggers: [{ id: in, on: webhook, auth: none }]\nsteps: [{ id: say, emit: { event: bought, body: { sum: 1 } } }]");
+    let other = daemon.open_hook("shop");
+    assert_eq!(other.send_with(&[], b"{}").expect("an answer").status, 202);
+    let told = |times: usize| {
+        wait_for("the run that was told", LIMIT, || {
+            let runs = daemon.runs("theirs");
+            (runs.len() == times).then(|| runs[times - 1].run)
+        })
+    };
+    let approve = |run: RunId| {
+        daemon.wait_state(run, RunState::Waiting);
+        daemon.aura(&["approve", &run.to_string(), "--form", r#"{"limit":1}"#])
+    };
+    // Nobody of ours began it.
+    let first = told(1);
+    approve(first).success();
+    daemon.wait_state(first, RunState::Succeeded);
+    // Anna has it done again; and again; and the run that led to it.
+    let again = |run: RunId| {
+        let said = daemon.aura(&["run", "replay", &run.to_string(), "--json"]).success().json();
+        said["run"]["run"].as_str().expect("a run").parse::<RunId>().expect("an id")
+    };
+    let second = again(first);
+    assert_says(&approve(second).err, &["anna began this run"]);
+    daemon.aura(&["run", "cancel", &second.to_string()]).success();
+    daemon.wait_state(second, RunState::Cancelled);
+    assert_says(&approve(again(second)).err, &["anna began this run"]);
+    let led = daemon.runs("shop")[0].run;
+    daemon.wait_state(led, RunState::Succeeded);
+    again(led);
+    assert_says(&approve(told(4)).err, &["anna began this run"]);
+}
+
+#[test]
 fn others_are_asked_too_when_nobody_decides() {
     let daemon = Daemon::start();
     let rule = "deadline: 2d\n      escalate: { after: 200ms, approvers: [owner] }";
@@ -158,12 +198,12 @@ steps:
     set: { form: "{{ steps.release.output.form }}", by: "{{ steps.release.output.votes.map(v => v.by) }}" }
 "#;
 
-fn get(daemon: &Daemon, path: &str, accept: &str) -> Reply {
+pub fn get(daemon: &Daemon, path: &str, accept: &str) -> Reply {
     let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
     exchange(daemon.address(), head.as_bytes(), || ()).expect("an answer")
 }
 
-fn form(daemon: &Daemon, path: &str, body: &str) -> Reply {
+pub fn form(daemon: &Daemon, path: &str, body: &str) -> Reply {
     let door = Hook { address: daemon.address(), path: path.to_owned(), secret: String::new() };
     let kind = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
     door.send_with(&[kind], body.as_bytes()).expect("an answer")

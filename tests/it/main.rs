@@ -19,6 +19,7 @@ mod e2e_backup;
 mod e2e_calls;
 mod e2e_client;
 mod e2e_code;
+mod e2e_consent;
 mod e2e_control;
 mod e2e_data;
 mod e2e_door;

@@ -1,10 +1,16 @@
-//! The catalog's promises that need no daemon: its lists fit their frames, and rows are made once.
+//! The catalog's promises that need no daemon: its lists fit their frames, rows are made once, files are planned together.
 
+use std::sync::Arc;
+
+use aura_integrations::redact::Sink;
+use aura_integrations::registry::Registry;
 use aura_protocol::rpc::{Connection, FlowRow, Webhook};
 use aura_protocol::{ConnectionId, EventId, FlowId, wire};
 use aura_storage::rows::FlowRecord;
+use aura_storage::{Store, StoreOptions};
 
-use super::{CONNECTIONS_MAX, ENDPOINTS_MAX, Entry, FLOWS_MAX, TITLE_MAX, TRIGGER_MAX, TRIGGERS_SHOWN, cut};
+use super::{CONNECTIONS_MAX, Catalog, ENDPOINTS_MAX, Entry, FLOWS_MAX, TITLE_MAX, TRIGGER_MAX, TRIGGERS_SHOWN, cut};
+use crate::clock::Clock;
 
 /// Longest name of a flow, trigger or connection.
 const NAME: usize = 64;
@@ -87,4 +93,34 @@ fn a_row_is_bounded_whatever_its_flow_says() {
     assert_eq!(row.triggers[0], "t0: webhook");
     assert_eq!(row.triggers[TRIGGERS_SHOWN], "… and 22 more");
     assert_eq!((cut("abc", 3), cut("abcd", 3)), ("abc".to_owned(), "…".to_owned()));
+}
+
+#[tokio::test]
+async fn files_are_planned_together() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let registry = Arc::new(Registry::builtin());
+    let catalog = Catalog::open(store, registry, Clock::system(), Sink::default()).unwrap();
+    let calls =
+        |name: &str, other: &str| format!("aura: 1\nflow: {name}\nsteps: [{{ id: a, call: {{ flow: {other} }} }}]");
+    let called = |name: &str, on: &str| {
+        format!("aura: 1\nflow: {name}\ntriggers: [{{ id: in, on: {on} }}]\nsteps: [{{ id: a, set: {{ b: 1 }} }}]")
+    };
+    let check = |texts: &[String], expected: &[(&str, &str)]| {
+        let planned = catalog.planned_all(texts);
+        assert_eq!(planned.len(), expected.len());
+        for ((planned, _), (change, note)) in planned.iter().zip(expected) {
+            let notes = planned.notes.join("; ");
+            assert_eq!(planned.change, *change, "{}: {notes}", planned.flow);
+            assert_eq!(notes.is_empty(), note.is_empty(), "{}: {notes}", planned.flow);
+            assert!(notes.contains(note), "{}: {notes}", planned.flow);
+        }
+    };
+    check(&[calls("outer", "inner")], &[("new", "it calls inner, which is neither published nor among the files")]);
+    check(&[calls("outer", "inner"), called("inner", "called")], &[("new", ""), ("new", "")]);
+    let wrong = [calls("outer", "inner"), called("inner", "manual")];
+    check(&wrong, &[("new", "it calls inner, which has no trigger `on: called`"), ("new", "")]);
+    check(
+        &[called("one", "manual"), called("one", "called")],
+        &[("new", ""), ("refused", "another file is of the flow one")],
+    );
 }

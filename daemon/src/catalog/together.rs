@@ -3,13 +3,14 @@
 //! Invariant: each is decided on one picture of the catalog and stored in one transaction, all of it or nothing; then
 //! one swap makes it visible.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aura_protocol::flow::diff::{FlowDiff, diff};
-use aura_protocol::flow::{Finding, Severity};
+use aura_protocol::flow::{Finding, Flow, Severity};
 use aura_protocol::rpc::{Actor, FLOWS_AT_ONCE, FlowFiles, FlowRow, FlowText, FlowVersion, PlannedFlow, VersionOf};
 use aura_protocol::text::display;
-use aura_protocol::{Code, FlowId, WireError};
+use aura_protocol::{Code, FlowId, Value, WireError};
 use aura_storage::rows::{FlowRecord, Publication};
 use aura_storage::{Key, Table, TailEntry, Txn};
 
@@ -188,10 +189,46 @@ impl Catalog {
         Ok(found)
     }
 
-    /// What a text would change, as far as the catalog knows; runs are looked at by the caller.
+    /// What texts would change together, as far as the catalog knows; runs are looked at by the caller.
     #[must_use]
-    pub fn planned(&self, text: &str) -> (PlannedFlow, Option<FlowId>) {
+    pub fn planned_all(&self, texts: &[String]) -> Vec<(PlannedFlow, Option<FlowId>)> {
         let state = self.now();
+        let read: Vec<Option<Flow>> = texts.iter().map(|text| definition::read(text).ok()).collect();
+        // Whether a flow of that name is there then, and whether it can be called.
+        let callable = |name: &str| {
+            let here = read.iter().flatten().find(|flow| flow.flow == *name);
+            let there = || state.flow(name).ok().and_then(|entry| Some(Arc::clone(&entry.published.as_ref()?.flow)));
+            let is = |flow: &Flow| flow.triggers.iter().any(|trigger| trigger.on == "called");
+            here.map(is).or_else(|| there().map(|flow| is(&flow)))
+        };
+        let each = texts.iter().zip(&read).enumerate();
+        each.map(|(at, (text, flow))| {
+            let (mut planned, id) = self.planned(&state, text);
+            let Some(flow) = flow else { return (planned, id) };
+            let twice = read.iter().take(at).flatten().any(|before| before.flow == flow.flow);
+            if twice {
+                "refused".clone_into(&mut planned.change);
+                planned
+                    .notes
+                    .push(format!("another file is of the flow {} too: keep one of them", display(&flow.flow)));
+            }
+            for name in called_by(flow) {
+                let shown = display(&name);
+                match callable(&name) {
+                    Some(true) => {}
+                    Some(false) => planned.notes.push(format!("it calls {shown}, which has no trigger `on: called`")),
+                    None => {
+                        planned.notes.push(format!("it calls {shown}, which is neither published nor among the files"))
+                    }
+                }
+            }
+            (planned, id)
+        })
+        .collect()
+    }
+
+    /// What a text would change.
+    fn planned(&self, state: &State, text: &str) -> (PlannedFlow, Option<FlowId>) {
         let mut planned = PlannedFlow {
             flow: String::new(),
             change: "refused".to_owned(),
@@ -215,7 +252,7 @@ impl Catalog {
         planned.missing = planned.findings.iter().filter(is_missing).map(|finding| finding.message.clone()).collect();
         for trigger in &flow.triggers {
             let Some(proof) = Proof::of(trigger, &self.0.registry) else { continue };
-            if let Some(missing) = proof.missing_secret(&state).filter(|_| !proof.brings_secret()) {
+            if let Some(missing) = proof.missing_secret(state).filter(|_| !proof.brings_secret()) {
                 let sentence = format!("no secret configured for the trigger {}: {missing}", trigger.id);
                 if !planned.missing.contains(&sentence) {
                     planned.missing.push(sentence);
@@ -254,6 +291,27 @@ impl Catalog {
         self.know_version(flow, &version, read);
         Some(version)
     }
+}
+
+/// The flows that a flow calls, each once.
+fn called_by(flow: &Flow) -> BTreeSet<String> {
+    fn walk(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Map(map) => {
+                let called = map.get("call").and_then(|call| call.get("flow")).and_then(Value::as_str);
+                found.extend(called.map(str::to_owned));
+                map.values().for_each(|value| walk(value, found));
+            }
+            Value::List(list) => list.iter().for_each(|value| walk(value, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    let canonical = aura_protocol::flow::canonical(flow);
+    for scope in ["steps", "on_error", "finally"] {
+        canonical.get(scope).into_iter().for_each(|steps| walk(steps, &mut found));
+    }
+    found
 }
 
 /// What differs between two texts, as far as they are readable.

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::demo::{Fakes, NAME, told};
+use crate::rpc::eyes::Eyes;
 use crate::rpc::watch;
 use crate::stop::Stop;
 
@@ -111,7 +112,8 @@ impl<'a> Story<'a> {
             max_bytes: BYTES_MAX,
             wait_ms: 1000,
         };
-        let reply = watch::news(&self.app.service, request).await.map_err(|error| wrong(error.to_string()))?;
+        let reply =
+            watch::news(&self.app.service, Eyes::own(), request).await.map_err(|error| wrong(error.to_string()))?;
         self.cursor = Some(reply.cursor);
         for item in &reply.items {
             match item {
@@ -216,7 +218,7 @@ impl<'a> Story<'a> {
         let heads = self
             .app
             .service
-            .read(move |shared| crate::rpc::runs::list(shared, &query))
+            .read(move |shared| crate::rpc::runs::list(shared, &Eyes::own(), &query))
             .await
             .map_err(|error| wrong(error.to_string()))?;
         match heads.as_slice() {

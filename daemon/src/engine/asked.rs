@@ -13,13 +13,13 @@ use aura_storage::{Store, Txn};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 
-use super::core::votes::starter;
+use super::core::votes::starters;
 use super::core::{Input, Refused};
 use super::driver::{Driver, EngineError, lock};
 use super::{Engine, Refusal, no_references};
 
 /// Longest token, in bytes: the path of a step within some maps, and a name.
-const TOKEN_MAX: usize = 1536;
+pub(super) const TOKEN_MAX: usize = 1536;
 /// Steps of one run that ask at the same time and are shown.
 const QUESTIONS_MAX: usize = 100;
 
@@ -35,7 +35,7 @@ fn mac(store: &Store, tenant: TenantId, run: RunId, path: &str, account: &str) -
 }
 
 /// Run, step and account of a token that this installation made.
-fn opened(store: &Store, tenant: TenantId, token: &str) -> Option<(RunId, String, String)> {
+pub(super) fn opened(store: &Store, tenant: TenantId, token: &str) -> Option<(RunId, String, String)> {
     let bytes = BASE64.decode(token).ok().filter(|_| token.len() <= TOKEN_MAX)?;
     let (run, rest) = bytes.split_first_chunk::<16>()?;
     let (given, rest) = rest.split_first_chunk::<16>()?;
@@ -112,12 +112,12 @@ impl Engine {
         self.detached(|driver| async move { driver.decide_once(tenant, run, input, request).await }).await
     }
 
-    /// What a run asks people now.
+    /// What a run asks people now, and who began it.
     ///
     /// # Errors
     /// No such run, or it cannot be read.
-    pub async fn questions(&self, tenant: TenantId, run: RunId) -> Result<Vec<Question>, WireError> {
-        self.detached(move |driver| async move { driver.questions(tenant, run).map(|(asked, _)| asked) }).await
+    pub async fn questions(&self, tenant: TenantId, run: RunId) -> Result<(Vec<Question>, Vec<String>), WireError> {
+        self.detached(move |driver| async move { driver.questions(tenant, run) }).await
     }
 
     /// What stands behind a link; looking at it changes nothing.
@@ -157,7 +157,7 @@ impl Engine {
 
 impl Driver {
     /// What a run asks people now, and who began it.
-    fn questions(&self, tenant: TenantId, run: RunId) -> Result<(Vec<Question>, Option<String>), EngineError> {
+    fn questions(&self, tenant: TenantId, run: RunId) -> Result<(Vec<Question>, Vec<String>), EngineError> {
         let cell = self.cell(run);
         let found = {
             let mut place = lock(&cell);
@@ -172,9 +172,10 @@ impl Driver {
                 }
             }
             let mut questions = Vec::new();
-            let mut begun_by = None;
+            let mut begun_by = Vec::new();
             if let Some(live) = place.as_ref() {
-                begun_by = live.state.started.as_deref().and_then(starter).map(str::to_owned);
+                let people = live.state.started.as_deref().map(starters).unwrap_or_default();
+                begun_by = people.into_iter().map(str::to_owned).collect();
                 let flow = live.state.started.as_ref().map(|started| started.flow.clone()).unwrap_or_default();
                 live.state.each_live(&mut |at, cell| {
                     let Some((ask, standing)) = cell.asks().filter(|_| questions.len() < QUESTIONS_MAX) else { return };
@@ -203,7 +204,8 @@ impl Driver {
         let Some(question) = questions.into_iter().find(|question| question.path == path) else {
             return self.not_asking(tenant, run, &path);
         };
-        Ok(match question.ask.may(&question.standing, begun_by.as_deref(), &account, "") {
+        let starters: Vec<&str> = begun_by.iter().map(String::as_str).collect();
+        Ok(match question.ask.may(&question.standing, &starters, &account, "") {
             Ok(()) => Opened::Asks(account, Box::new(question)),
             Err(MayNot::Decided) => Opened::Over,
             Err(MayNot::NotYet) => Opened::NotYet,

@@ -45,7 +45,7 @@ fn mac(store: &Store, tenant: TenantId, run: RunId, path: &str) -> [u8; 16] {
 }
 
 /// Run and step of a code that this installation made.
-fn opened(store: &Store, tenant: TenantId, code: &str) -> Option<(RunId, String)> {
+pub(super) fn opened(store: &Store, tenant: TenantId, code: &str) -> Option<(RunId, String)> {
     let bytes = BASE64.decode(code).ok().filter(|_| code.len() <= CODE_MAX)?;
     let (run, rest) = bytes.split_first_chunk::<16>()?;
     let (given, path) = rest.split_first_chunk::<16>()?;

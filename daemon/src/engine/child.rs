@@ -68,7 +68,7 @@ impl Driver {
             ("content-type".to_owned(), "application/json".to_owned()),
             ("by".to_owned(), format!("{caller} {path}")),
         ];
-        headers.extend(begun_by.map(|by| ("starter".to_owned(), by)));
+        headers.extend(begun_by.into_iter().map(|by| ("starter".to_owned(), by)));
         let delivery = Delivery {
             event: EventId::from_bytes(self.new_run(&moment).bytes()),
             trigger: trigger.id.clone(),
@@ -153,7 +153,9 @@ impl Driver {
         ) {
             let error = (*state != State::Succeeded).then(|| {
                 let flow = live.state.started.as_ref().map(|started| started.flow.clone()).unwrap_or_default();
-                let error = error.clone().unwrap_or_else(|| StepError::new(ErrorClass::Internal, "it failed"));
+                let mut error = error.clone().unwrap_or_else(|| StepError::new(ErrorClass::Internal, "it failed"));
+                // The run that called it has rules of its own.
+                live.plan.redacted.error("", &mut error);
                 let message = format!("{run} of {flow} {}: {}", state.word(), error.message);
                 Box::new(StepError { message, step: String::new(), ..error })
             });

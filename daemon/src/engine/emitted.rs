@@ -15,7 +15,7 @@ use aura_storage::{Key, Table, Txn};
 
 use super::child::{DEPTH_MAX, Note};
 use super::core::Input;
-use super::core::votes::starter;
+use super::core::votes::starters;
 use super::driver::{Driver, EngineError, Live, lock};
 use super::{Intake, Published, Refusal};
 
@@ -44,6 +44,11 @@ pub(crate) fn depth_of(started: &RunStarted) -> u32 {
 struct Taker {
     flow: Published,
     trigger: String,
+}
+
+/// Who began or replayed a run, to be passed on.
+fn people(started: &RunStarted) -> Vec<String> {
+    starters(started).into_iter().map(str::to_owned).collect()
 }
 
 impl Driver {
@@ -90,7 +95,7 @@ impl Driver {
         let mut txn = Txn::new();
         let (mut notes, mut told) = (Vec::new(), Vec::new());
         for taker in takers {
-            let delivery = self.inside(EMIT, &taker.trigger, &said, begun_by.as_deref(), body.clone());
+            let delivery = self.inside(EMIT, &taker.trigger, &said, &begun_by, body.clone());
             told.push(Value::object([
                 ("flow", Value::from(taker.flow.name.as_str())),
                 ("trigger", Value::from(taker.trigger.as_str())),
@@ -104,8 +109,8 @@ impl Driver {
         Ok(())
     }
 
-    /// How deep a run is, and who began what led to it.
-    pub(crate) fn led_to(&self, tenant: TenantId, run: RunId) -> Result<(u32, Option<String>), EngineError> {
+    /// How deep a run is, and who began or replayed what led to it.
+    pub(crate) fn led_to(&self, tenant: TenantId, run: RunId) -> Result<(u32, Vec<String>), EngineError> {
         let cell = self.cell(run);
         let started = {
             let mut place = lock(&cell);
@@ -115,7 +120,7 @@ impl Driver {
             place.as_ref().and_then(|live| live.state.started.clone())
         };
         self.forget_idle(run, cell);
-        Ok(started.map_or((0, None), |started| (depth_of(&started), starter(&started).map(str::to_owned))))
+        Ok(started.map_or((0, Vec::new()), |started| (depth_of(&started), people(&started))))
     }
 
     /// An event of our own.
@@ -124,13 +129,13 @@ impl Driver {
         method: &str,
         trigger: &str,
         said: &[(&str, String)],
-        begun_by: Option<&str>,
+        begun_by: &[String],
         body: Vec<u8>,
     ) -> Delivery {
         let moment = self.moment();
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         headers.extend(said.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        headers.extend(begun_by.map(|by| ("starter".to_owned(), by.to_owned())));
+        headers.extend(begun_by.iter().map(|by| ("starter".to_owned(), by.clone())));
         Delivery {
             event: EventId::from_bytes(self.new_run(&moment).bytes()),
             trigger: trigger.to_owned(),
@@ -199,18 +204,22 @@ impl Driver {
         if takers.is_empty() {
             return Ok(Vec::new());
         }
+        // The run that is told of it has rules of its own.
+        let mut error = error.clone();
+        error.iter_mut().for_each(|error| live.plan.redacted.error("", error));
         let body = Value::object([
             ("run_id", Value::from(run.to_string())),
             ("flow", Value::from(started.flow.as_str())),
             ("version", Value::from(started.version.as_str())),
             ("trigger", Value::from(started.trigger.as_str())),
             ("event_id", Value::from(started.event.event.to_string())),
-            ("error", error.as_ref().map(StepError::to_value).unwrap_or_default()),
+            ("error", error.map(|error| error.to_value()).unwrap_or_default()),
         ]);
         let body = body.to_json().into_bytes();
         let said = [("by", run.to_string()), ("depth", (depth + 1).to_string())];
+        let begun_by = people(started);
         let tell = |taker: Taker| {
-            let delivery = self.inside(FAILED, &taker.trigger, &said, starter(started), body.clone());
+            let delivery = self.inside(FAILED, &taker.trigger, &said, &begun_by, body.clone());
             self.note_event(tenant, run, taker, delivery, txn)
         };
         takers.into_iter().map(tell).collect()

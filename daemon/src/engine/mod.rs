@@ -23,6 +23,7 @@ pub mod kinds;
 pub mod kv;
 pub mod limited;
 pub mod limits;
+pub(crate) mod links;
 mod meet;
 mod migrate;
 pub mod repeats;

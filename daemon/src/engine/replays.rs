@@ -44,8 +44,8 @@ impl Engine {
     ///
     /// # Errors
     /// The run goes on, has no such point, or cannot be read.
-    pub fn replay_preview(&self, tenant: TenantId, asked: &Asked) -> Result<ReplayPreview, WireError> {
-        Ok(self.driver().prepare(tenant, asked)?.opening.preview)
+    pub fn replay_preview(&self, actor: &Actor, asked: &Asked) -> Result<ReplayPreview, WireError> {
+        Ok(self.driver().prepare(actor.tenant, asked, &actor.name)?.opening.preview)
     }
 
     /// Begins a replay; a repeat of the actor's request id gives the same run.
@@ -77,7 +77,7 @@ impl Driver {
         Ok(journal)
     }
 
-    fn prepare(&self, tenant: TenantId, asked: &Asked) -> Result<Prepared, EngineError> {
+    fn prepare(&self, tenant: TenantId, asked: &Asked, by: &str) -> Result<Prepared, EngineError> {
         let journal = self.journal(tenant, asked.run)?;
         let started = journal.first().and_then(|first| {
             first.records.iter().find_map(|record| match record {
@@ -101,6 +101,7 @@ impl Driver {
             reuse_keys: asked.reuse_keys,
             variables_differ: self.deps.flows.variables(tenant, &plan.variables) != started.vars,
             now_ms: self.deps.clock.now_ms(),
+            by: by.to_owned(),
         };
         let old = Version { flow: &old_flow, plan: &old_plan };
         let opening = opening(&past, old, Version { flow: &new_flow, plan: &plan }, &wanted)?;
@@ -115,7 +116,7 @@ impl Driver {
         by: String,
     ) -> Result<(ReplayPreview, RunHead), EngineError> {
         let permit = self.deps.store.reserve().await?;
-        let Prepared { opening, plan, past } = self.prepare(tenant, &asked)?;
+        let Prepared { opening, plan, past } = self.prepare(tenant, &asked, &by)?;
         let moment = self.moment();
         let run = self.new_run(&moment);
         let mut delivery = past.started.event.clone();
@@ -134,6 +135,7 @@ impl Driver {
             run: asked.run,
             point: asked.point,
             by,
+            before: past.started.origin.as_ref().map(|origin| origin.wanted_by()).unwrap_or_default(),
             edited: asked.edit.is_some(),
             input: opening.input,
             keys: opening.keys,

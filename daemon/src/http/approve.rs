@@ -21,8 +21,6 @@ use crate::http::intake::{Route, check_body, check_coding, check_single, read};
 
 /// A decision has at most so many bytes.
 const BODY_MAX: usize = 64 * 1024;
-/// One value of a form is shown with at most so many characters.
-const SHOWN_MAX: usize = 4000;
 
 /// Takes one request.
 pub async fn approve(State(door): State<Door>, path: Route<String>, request: Request) -> Response {
@@ -179,15 +177,11 @@ fn of_form(body: &[u8], fields: &[Field]) -> Result<Vote, Refused> {
     vote(decision, text("hash"), form, text("comment"))
 }
 
-/// What people see of a form: name and value as text.
+/// What people see of a form: name and value as text, all of it; a form has at most 64 KiB.
 fn seen(question: &Question) -> Vec<(String, String)> {
     let shown = |value: &Value| {
         let text = value.as_str().map_or_else(|| value.to_json(), str::to_owned);
-        let mut cut: String = text.chars().take(SHOWN_MAX).collect();
-        if cut.len() < text.len() {
-            cut.push_str(" …");
-        }
-        display(&cut)
+        display(&text)
     };
     let form = question.ask.form.as_map().into_iter().flatten();
     form.map(|(name, value)| (display(name), shown(value))).collect()
@@ -291,6 +285,19 @@ mod tests {
     #[test]
     fn nothing_from_a_payload_is_markup() {
         assert_eq!(escaped(r#"<a href="x">&'"#), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+    }
+
+    #[test]
+    fn whoever_decides_sees_the_whole() {
+        let form = Value::object([("note", format!("{}and the end", "a long story, ".repeat(4_000)))]);
+        let ask = serde_json::json!({ "hash": "h", "form": form, "fields": [], "approvers": ["anna"], "quorum": 1 });
+        let question = serde_json::json!({
+            "run": aura_protocol::RunId::now(), "flow": "pay", "path": "check", "ask": ask, "standing": {}
+        });
+        let question: Question = serde_json::from_value(question).unwrap();
+        for shown in [asked_page("anna", &question), asked_text("anna", &question), asked_json("anna", &question)] {
+            assert!(shown.contains("a long story, and the end"), "{} bytes", shown.len());
+        }
     }
 
     #[test]

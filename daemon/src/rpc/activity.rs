@@ -11,6 +11,7 @@ use aura_storage::rows::HeldRow;
 use aura_storage::{Key, Table};
 
 use crate::catalog::unreadable;
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Shared, cut};
 
 /// The time that is looked at.
@@ -28,7 +29,7 @@ const SENTENCE_MAX: usize = 300;
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn activity(shared: &Shared) -> Result<Activity, WireError> {
+pub fn activity(shared: &Shared, eyes: &Eyes) -> Result<Activity, WireError> {
     let tenant = TenantId::DEFAULT;
     let mut since_ms = shared.clock.now_ms().saturating_sub(DAY_MS);
     let mut flows: BTreeMap<String, FlowActivity> = BTreeMap::new();
@@ -49,7 +50,7 @@ pub fn activity(shared: &Shared) -> Result<Activity, WireError> {
                 since_ms = head.created_ms;
                 break 'all;
             }
-            count(&mut flows, head);
+            count(&mut flows, &|head| eyes.head(&shared.store, head), head);
         }
         if last {
             break;
@@ -72,11 +73,12 @@ fn of<'a>(flows: &'a mut BTreeMap<String, FlowActivity>, name: &str) -> &'a mut 
 }
 
 /// Heads come newest first.
-fn count(flows: &mut BTreeMap<String, FlowActivity>, mut head: RunHead) {
+fn count(flows: &mut BTreeMap<String, FlowActivity>, seen: &dyn Fn(&mut RunHead), mut head: RunHead) {
     let flow = of(flows, &head.flow);
     flow.runs += 1;
     flow.failed += u64::from(head.state == RunState::Failed);
     if flow.last.is_none() {
+        seen(&mut head);
         cut::head(&mut head, SENTENCE_MAX);
         let error = head.error.map(|error| error.message).unwrap_or_default();
         flow.last = Some(LastRun {

@@ -9,6 +9,7 @@ use aura_storage::{Key, Store, Table};
 
 use crate::catalog::unreadable;
 use crate::rpc::Shared;
+use crate::rpc::eyes::Eyes;
 
 /// Most rows of one page.
 const PAGE_MAX: usize = 500;
@@ -27,11 +28,11 @@ const BODY_SHOWN: usize = 512 * 1024;
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn list(shared: &Shared, query: &EventQuery) -> Result<EventPage, WireError> {
-    page(&shared.store, shared.engine.repeats().rows(), query)
+pub fn list(shared: &Shared, eyes: &Eyes, query: &EventQuery) -> Result<EventPage, WireError> {
+    page(&shared.store, eyes, shared.engine.repeats().rows(), query)
 }
 
-fn page(store: &Store, repeats: Vec<EventRow>, query: &EventQuery) -> Result<EventPage, WireError> {
+fn page(store: &Store, eyes: &Eyes, repeats: Vec<EventRow>, query: &EventQuery) -> Result<EventPage, WireError> {
     let tenant = TenantId::DEFAULT;
     let limit = usize::try_from(query.limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
     let fits = |row: &EventRow| {
@@ -62,6 +63,7 @@ fn page(store: &Store, repeats: Vec<EventRow>, query: &EventQuery) -> Result<Eve
             if !fits(&row) {
                 continue;
             }
+            eyes.event(store, &mut row);
             cut(&mut row, BODY_LISTED);
             bytes += wire::encode(&row).map_or(PAGE_BYTES_MAX, |encoded| encoded.len());
             page.events.push(row);
@@ -86,7 +88,7 @@ fn cut(row: &mut EventRow, max: usize) {
 ///
 /// # Errors
 /// It has no row of its own, or the store cannot be read.
-pub fn show(shared: &Shared, event: EventId) -> Result<EventRow, WireError> {
+pub fn show(shared: &Shared, eyes: &Eyes, event: EventId) -> Result<EventRow, WireError> {
     let tenant = TenantId::DEFAULT;
     let key = Key::tenant(tenant).id(event.bytes());
     let stored: Option<EventRow> = shared.store.get(tenant, Table::Events, &key).map_err(|error| unreadable(&error))?;
@@ -95,6 +97,7 @@ pub fn show(shared: &Shared, event: EventId) -> Result<EventRow, WireError> {
         WireError::not_found(format!("no held, dropped or repeated event is named {event}"))
             .hint("an event that began a run at once is shown with its run: `aura run show RUN`")
     })?;
+    eyes.event(&shared.store, &mut row);
     cut(&mut row, BODY_SHOWN);
     Ok(row)
 }
@@ -141,7 +144,7 @@ mod tests {
             let mut query = EventQuery { states: states.to_vec(), limit, ..EventQuery::default() };
             let mut seen = Vec::new();
             loop {
-                let found = page(&store, repeats.clone(), &query).unwrap();
+                let found = page(&store, &Eyes::own(), repeats.clone(), &query).unwrap();
                 assert!(found.events.len() <= usize::try_from(limit).unwrap());
                 assert!(found.events.iter().all(|row| row.delivery.body.len() < 100));
                 seen.extend(found.events.iter().map(|row| row.event));

@@ -1,4 +1,5 @@
-//! Flows, runs and events as lines of JSON, in windows that fit a frame; never a secret value.
+//! Flows, runs and events as lines of JSON, in windows that fit a frame; never a secret value
+//! or a link that decides something.
 //!
 //! The marker between two windows says what comes next: `r:KEY:NUMBER` a run from a transition on, `e:KEY` an event.
 //! Payloads stand whole wherever they are stored, those over 256 KiB as their size.
@@ -13,6 +14,7 @@ use aura_storage::rows::{journal_key, run_key};
 use aura_storage::{Key, Table};
 
 use crate::catalog::unreadable;
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Shared, cut, runs};
 
 /// Bytes of lines after which a window ends.
@@ -116,6 +118,7 @@ fn runs(
             window.looked_at += 1;
             if query.flow.as_ref().is_none_or(|flow| head.flow == *flow) {
                 if number == 0 {
+                    Eyes::anybody().head(&shared.store, &mut head);
                     cut::head(&mut head, cut::HEAD_TEXT_MAX);
                     window.add("run", &[], &head)?;
                 }
@@ -145,7 +148,8 @@ fn journal(shared: &Shared, head: &RunHead, from: u64, window: &mut Window) -> R
         let more = rows.len() == ROWS;
         for (key, transition) in rows {
             let next = transition.number + 1;
-            let mut shown = cut::transition(runs::hidden(&redacted, whole(shared, transition)?), PAYLOAD_MAX);
+            let shown = runs::shown_to(shared, &Eyes::anybody(), &redacted, whole(shared, transition)?);
+            let mut shown = cut::transition(shown, PAYLOAD_MAX);
             if serde_json::to_string(&shown).is_ok_and(|line| line.len() > LINE_BYTES) {
                 shown = cut::transition(shown, cut::PAYLOAD_MAX);
             }
@@ -201,6 +205,7 @@ fn events(shared: &Shared, query: &ExportQuery, from: Key, mut window: Window) -
         for (key, mut row) in rows {
             window.looked_at += 1;
             if query.flow.as_ref().is_none_or(|flow| row.flow == *flow) {
+                Eyes::anybody().event(&shared.store, &mut row);
                 if row.delivery.body.len() > PAYLOAD_MAX {
                     row.delivery.body = format!("… {} bytes …", row.delivery.body.len()).into_bytes();
                 }

@@ -5,6 +5,7 @@ use aura_protocol::rpc::{Actor, FlowApply, FlowEnable, FlowRow, FlowRun, Schedul
 use aura_protocol::run::RunHead;
 use aura_protocol::{Code, TenantId, WireError};
 
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared, runs};
 
 /// Stores a draft.
@@ -81,6 +82,7 @@ pub fn schedules(shared: &Shared, tenant: TenantId, query: &ScheduleQuery) -> Re
 /// Not published, or what the engine says.
 pub async fn run(service: &Service, actor: Actor, request: FlowRun) -> Result<RunHead, WireError> {
     let published = service.catalog.published_by_name(&request.flow)?;
-    let engine = service.engine.clone();
-    service.change(async move { engine.run(&actor, published, request.input).await }).await.map(runs::shown)
+    let (engine, eyes) = (service.engine.clone(), Eyes::of(&actor));
+    let begun = service.change(async move { engine.run(&actor, published, request.input).await }).await;
+    begun.map(|head| runs::shown(service, &eyes, head))
 }

@@ -21,6 +21,7 @@ use aura_protocol::variable::{VarSet, Variable};
 use aura_protocol::watch::{WatchReply, WatchRequest};
 use aura_protocol::{Code, EventId, TenantId, WireError};
 
+use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
     Service, activity, bin, deletion, events, export, flows, replays, runs, sample, status, trials, versions, watch,
@@ -114,17 +115,21 @@ impl Handler for Session {
     async fn flow_run(&self, actor: Actor, request: FlowRun) -> Result<RunHead, WireError> {
         flows::run(&self.service, actor, request).await
     }
-    async fn run_list(&self, _: Actor, query: RunQuery) -> Result<Vec<RunHead>, WireError> {
-        self.service.read(move |shared| runs::list(shared, &query)).await
+    async fn run_list(&self, actor: Actor, query: RunQuery) -> Result<Vec<RunHead>, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| runs::list(shared, &eyes, &query)).await
     }
-    async fn run_page(&self, _: Actor, query: RunQuery) -> Result<RunPage, WireError> {
-        self.service.read(move |shared| runs::page(shared, &query)).await
+    async fn run_page(&self, actor: Actor, query: RunQuery) -> Result<RunPage, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| runs::page(shared, &eyes, &query)).await
     }
-    async fn run_show(&self, _: Actor, run: RunRef) -> Result<RunDetail, WireError> {
-        self.service.read(move |shared| runs::show(shared, &run)).await
+    async fn run_show(&self, actor: Actor, run: RunRef) -> Result<RunDetail, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| runs::show(shared, &eyes, &run)).await
     }
-    async fn run_payload(&self, _: Actor, query: PayloadQuery) -> Result<PayloadWindow, WireError> {
-        self.service.read(move |shared| runs::payload(shared, &query)).await
+    async fn run_payload(&self, actor: Actor, query: PayloadQuery) -> Result<PayloadWindow, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| runs::payload(shared, &eyes, &query)).await
     }
     async fn run_replay(&self, actor: Actor, request: RunReplay) -> Result<Replayed, WireError> {
         replays::replay(&self.service, actor, request).await
@@ -159,17 +164,20 @@ impl Handler for Session {
     async fn run_signal(&self, actor: Actor, request: RunSignal) -> Result<RunHead, WireError> {
         runs::signal(&self.service, actor, request).await
     }
-    async fn event_list(&self, _: Actor, query: EventQuery) -> Result<EventPage, WireError> {
-        self.service.read(move |shared| events::list(shared, &query)).await
+    async fn event_list(&self, actor: Actor, query: EventQuery) -> Result<EventPage, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| events::list(shared, &eyes, &query)).await
     }
-    async fn event_show(&self, _: Actor, event: EventId) -> Result<EventRow, WireError> {
-        self.service.read(move |shared| events::show(shared, event)).await
+    async fn event_show(&self, actor: Actor, event: EventId) -> Result<EventRow, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| events::show(shared, &eyes, event)).await
     }
-    async fn flow_activity(&self, _: Actor, (): ()) -> Result<Activity, WireError> {
-        self.service.read(activity::activity).await
+    async fn flow_activity(&self, actor: Actor, (): ()) -> Result<Activity, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| activity::activity(shared, &eyes)).await
     }
-    async fn watch(&self, _: Actor, request: WatchRequest) -> Result<WatchReply, WireError> {
-        watch::watch(&self.service, request).await
+    async fn watch(&self, actor: Actor, request: WatchRequest) -> Result<WatchReply, WireError> {
+        watch::watch(&self.service, Eyes::of(&actor), request).await
     }
     async fn webhook_list(&self, actor: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
         let mut hooks = self.service.catalog.webhooks(&self.service.public_url);

@@ -9,6 +9,7 @@ pub mod cut;
 pub mod deletion;
 pub mod events;
 pub mod export;
+pub mod eyes;
 pub mod flows;
 pub mod frames;
 pub mod handler;

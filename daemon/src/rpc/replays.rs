@@ -4,6 +4,7 @@ use aura_protocol::rpc::{Actor, EDIT_MAX, Replayed, RunReplay};
 use aura_protocol::{Code, WireError};
 
 use crate::engine::replays::Asked;
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, refs, runs};
 
 /// Runs something again, or only says what that would do.
@@ -20,14 +21,14 @@ pub async fn replay(service: &Service, actor: Actor, request: RunReplay) -> Resu
     let flow = service.catalog.chosen(head.flow_id, &head.version, &version).await?;
     let asked = Asked { run: head.run, flow, point, edit: input, reuse_keys };
     if preview {
-        let preview = service.read(move |shared| shared.engine.replay_preview(actor.tenant, &asked)).await?;
+        let preview = service.read(move |shared| shared.engine.replay_preview(&actor, &asked)).await?;
         return Ok(Replayed { preview, run: None });
     }
-    let (engine, catalog) = (service.engine.clone(), service.catalog.clone());
+    let (engine, catalog, eyes) = (service.engine.clone(), service.catalog.clone(), Eyes::of(&actor));
     let change = async move {
         catalog.keep_version(&actor, &asked.flow).await?;
         engine.replay(&actor, asked).await
     };
     let (preview, head) = service.change(change).await?;
-    Ok(Replayed { preview, run: Some(runs::shown(head)) })
+    Ok(Replayed { preview, run: Some(runs::shown(service, &eyes, head)) })
 }

@@ -6,6 +6,7 @@ use aura_protocol::rpc::{FlowTest, FlowTested, RunRef};
 use aura_protocol::run::{CallOutcome, Record, Transition};
 use aura_protocol::{Code, WireError};
 
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared, runs};
 use crate::runner::wire::Job;
 use crate::trial;
@@ -53,7 +54,7 @@ fn scripts(shared: &Shared) -> impl Fn(&Job) -> CallOutcome {
     trial::in_runners(shared.engine.runners(), tokio::runtime::Handle::current())
 }
 
-/// Writes a file of cases from a run, without secrets.
+/// Writes a file of cases from a run, without secrets, what the flow redacts, and links of ours.
 ///
 /// # Errors
 /// No such run, its flow's version or values are not there any more, or it is too large.
@@ -62,11 +63,14 @@ pub fn record(shared: &Shared, run: &RunRef) -> Result<String, WireError> {
     let text = shared.catalog.version_text(head.flow_id, &head.version).ok_or_else(|| {
         WireError::not_found(format!("the version of {} that {} ran is not kept any more", head.flow, head.run))
     })?;
-    let sink = shared.catalog.sink();
+    let (sink, redacted) = (shared.catalog.sink(), runs::redacted(shared, &head));
+    let mut hidden = Vec::new();
     // Answers came without secrets; what else stands in the journal passes the sink before stand-ins are made.
     let journal: Vec<Transition> = journal
         .into_iter()
         .map(|mut transition| {
+            redacted.transition_taken(&mut transition, &mut |value| hidden.push(value));
+            Eyes::anybody().transition(&shared.store, &mut transition);
             for record in &mut transition.records {
                 if let Record::RunStarted(started) = record {
                     let started = std::sync::Arc::make_mut(started);
@@ -77,6 +81,6 @@ pub fn record(shared: &Shared, run: &RunRef) -> Result<String, WireError> {
             transition
         })
         .collect();
-    let text = trial::record(head.run, &text, &journal, (shared.catalog.registry(), &scripts(shared)))?;
+    let text = trial::record(head.run, &text, (&journal, &hidden), (shared.catalog.registry(), &scripts(shared)))?;
     Ok(sink.text(&text).into_owned())
 }

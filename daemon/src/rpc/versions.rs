@@ -2,7 +2,7 @@
 //!
 //! Unfinished runs are looked for in bounded pieces; what was not looked at is said.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aura_protocol::rpc::{
     Actor, FlowFiles, FlowRow, FlowText, FlowVersion, FlowVersionOf, PlannedFlow, RunMigrate, RunMigrated, VersionOf,
@@ -15,6 +15,7 @@ use aura_storage::{Key, Table};
 use crate::catalog::together::too_many;
 use crate::catalog::unreadable;
 use crate::engine::{Flows, Published};
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared, flows, refs, runs};
 
 /// Unfinished runs of the whole daemon that are looked at.
@@ -26,8 +27,11 @@ const HELD_MAX: usize = 100_000;
 /// Unfinished runs of a flow that a plan compares with the new version.
 const COMPARED: usize = 50;
 
-/// Unfinished runs of a flow, and whether these are all.
-fn live(shared: &Shared, flow: FlowId) -> Result<(Vec<(RunId, RunState)>, bool), WireError> {
+/// A run that goes on.
+type Unfinished = (FlowId, RunId, RunState);
+
+/// Unfinished runs of some flows, and whether these are all.
+fn live(shared: &Shared, wanted: &dyn Fn(FlowId) -> bool) -> Result<(Vec<Unfinished>, bool), WireError> {
     let tenant = TenantId::DEFAULT;
     let (mut from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
     let (mut found, mut looked_at) = (Vec::new(), 0);
@@ -35,22 +39,15 @@ fn live(shared: &Shared, flow: FlowId) -> Result<(Vec<(RunId, RunState)>, bool),
         let rows: Vec<(Key, LiveRow)> =
             shared.store.scan(tenant, Table::Live, &from, &to, WINDOW, false).map_err(|error| unreadable(&error))?;
         looked_at += rows.len();
-        let of_flow = rows.iter().filter(|(_, row)| row.flow == flow);
-        found.extend(of_flow.filter_map(|(key, row)| Some((key.id_at(16).map(RunId::from_bytes)?, row.state))));
+        let wanted = rows.iter().filter(|(_, row)| wanted(row.flow));
+        found
+            .extend(wanted.filter_map(|(key, row)| Some((row.flow, key.id_at(16).map(RunId::from_bytes)?, row.state))));
         match rows.last() {
             Some((last, _)) if rows.len() == WINDOW && looked_at < LIVE_MAX => from = last.next(),
             Some(_) if rows.len() == WINDOW => return Ok((found, false)),
             _ => return Ok((found, true)),
         }
     }
-}
-
-fn held(shared: &Shared, flow: FlowId) -> Result<u64, WireError> {
-    let tenant = TenantId::DEFAULT;
-    let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
-    let rows: Vec<(Key, HeldRow)> =
-        shared.store.scan(tenant, Table::Held, &from, &to, HELD_MAX, false).map_err(|error| unreadable(&error))?;
-    Ok(u64::try_from(rows.iter().filter(|(_, row)| row.flow == flow).count()).unwrap_or(0))
 }
 
 /// The publications of a flow, newest first.
@@ -60,7 +57,7 @@ fn held(shared: &Shared, flow: FlowId) -> Result<u64, WireError> {
 pub fn history(shared: &Shared, flow: &str) -> Result<Vec<FlowVersion>, WireError> {
     let id = shared.catalog.flow_id(flow)?;
     let mut by_version: HashMap<String, u64> = HashMap::new();
-    for (run, _) in live(shared, id)?.0 {
+    for (_, run, _) in live(shared, &|flow| flow == id)?.0 {
         let key = run_key(TenantId::DEFAULT, run);
         let head: Option<RunHead> =
             shared.store.get(TenantId::DEFAULT, Table::Runs, &key).map_err(|error| unreadable(&error))?;
@@ -86,18 +83,48 @@ pub fn text(shared: &Shared, query: &FlowVersionOf) -> Result<FlowText, WireErro
 /// They are too many, or the store cannot be read.
 pub fn plan(shared: &Shared, files: &FlowFiles) -> Result<Vec<PlannedFlow>, WireError> {
     too_many(&files.texts)?;
-    files.texts.iter().map(|text| planned(shared, text)).collect()
+    let found: Vec<(PlannedFlow, Option<FlowId>)> = shared.catalog.planned_all(&files.texts);
+    let changed = found.iter().filter(|(planned, _)| planned.change == "changed").filter_map(|(_, id)| *id);
+    // Read once for all of them.
+    let busy = Busy::of(shared, &changed.collect())?;
+    let each = found.into_iter().zip(&files.texts);
+    Ok(each.map(|((found, id), text)| planned(shared, &busy, found, id, text)).collect())
 }
 
-fn planned(shared: &Shared, text: &str) -> Result<PlannedFlow, WireError> {
-    let (mut planned, id) = shared.catalog.planned(text);
-    let Some(id) = id.filter(|_| planned.change == "changed") else { return Ok(planned) };
-    let (live, all) = live(shared, id)?;
+/// What is under way of some flows.
+struct Busy {
+    live: HashMap<FlowId, Vec<(RunId, RunState)>>,
+    /// These are all unfinished runs.
+    all: bool,
+    held: HashMap<FlowId, u64>,
+}
+
+impl Busy {
+    fn of(shared: &Shared, flows: &HashSet<FlowId>) -> Result<Self, WireError> {
+        let mut busy = Self { live: HashMap::new(), all: true, held: HashMap::new() };
+        if flows.is_empty() {
+            return Ok(busy);
+        }
+        let (live, all) = live(shared, &|flow| flows.contains(&flow))?;
+        busy.all = all;
+        live.into_iter().for_each(|(flow, run, state)| busy.live.entry(flow).or_default().push((run, state)));
+        let tenant = TenantId::DEFAULT;
+        let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
+        let rows: Vec<(Key, HeldRow)> =
+            shared.store.scan(tenant, Table::Held, &from, &to, HELD_MAX, false).map_err(|error| unreadable(&error))?;
+        rows.iter().for_each(|(_, row)| *busy.held.entry(row.flow).or_default() += 1);
+        Ok(busy)
+    }
+}
+
+fn planned(shared: &Shared, busy: &Busy, mut planned: PlannedFlow, id: Option<FlowId>, text: &str) -> PlannedFlow {
+    let Some(id) = id.filter(|_| planned.change == "changed") else { return planned };
+    let live = busy.live.get(&id).map(Vec::as_slice).unwrap_or_default();
     let mut by_state: HashMap<RunState, u64> = HashMap::new();
     live.iter().for_each(|(_, state)| *by_state.entry(*state).or_default() += 1);
     planned.live = by_state.into_iter().collect();
     planned.live.sort_by_key(|(state, _)| state.word());
-    planned.held = held(shared, id)?;
+    planned.held = busy.held.get(&id).copied().unwrap_or(0);
     if let Some(version) = shared.catalog.known_text(id, text)
         && let Some(flow) = shared.catalog.version(TenantId::DEFAULT, id, &version)
     {
@@ -110,7 +137,7 @@ fn planned(shared: &Shared, text: &str) -> Result<PlannedFlow, WireError> {
     }
     let mut notes = Vec::new();
     if !live.is_empty() {
-        let more = if all { "" } else { "at least " };
+        let more = if busy.all { "" } else { "at least " };
         let runs = if live.len() == 1 { "run goes" } else { "runs go" };
         notes.push(format!("{more}{} unfinished {runs} on under the versions that they began with", live.len()));
         notes.push(format!(
@@ -123,7 +150,7 @@ fn planned(shared: &Shared, text: &str) -> Result<PlannedFlow, WireError> {
         notes.push(format!("{} {groups} held: what they begin is of the version published then", planned.held));
     }
     planned.notes.splice(0..0, notes);
-    Ok(planned)
+    planned
 }
 
 /// Stores many files at once, and publishes them if wanted.
@@ -170,7 +197,7 @@ pub async fn migrate(service: &Service, actor: Actor, request: RunMigrate) -> Re
     let RunMigrate { run, to, plan } = request;
     let head = service.read(move |shared| refs::find(shared, &run)).await?;
     let flow = service.catalog.chosen(head.flow_id, &head.version, &to).await?;
-    let inner = service.clone();
+    let (inner, eyes) = (service.clone(), Eyes::of(&actor));
     let change = async move {
         if !plan {
             inner.catalog.keep_version(&actor, &flow).await?;
@@ -178,5 +205,5 @@ pub async fn migrate(service: &Service, actor: Actor, request: RunMigrate) -> Re
         inner.engine.migrate(&actor, head.run, flow, plan).await
     };
     let answer = service.change(change).await?;
-    Ok(RunMigrated { run: runs::shown(answer.run), ..answer })
+    Ok(RunMigrated { run: runs::shown(service, &eyes, answer.run), ..answer })
 }

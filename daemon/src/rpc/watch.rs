@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aura_protocol::event::EventRow;
+use aura_protocol::flow::redact::Redacted;
 use aura_protocol::run::{RunHead, Transition};
 use aura_protocol::watch::{BYTES_MAX, Item, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
 use aura_protocol::{EventId, FlowId, RunId, TenantId, WireError, wire};
@@ -16,6 +17,7 @@ use aura_storage::{Key, Table, TailEntry};
 use tokio::time::Instant;
 
 use crate::catalog::unreadable;
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared, cut, runs};
 
 /// Most items of a batch.
@@ -33,16 +35,16 @@ const TINY: usize = 128;
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn watch(service: &Service, request: WatchRequest) -> Result<WatchReply, WireError> {
+pub async fn watch(service: &Service, eyes: Eyes, request: WatchRequest) -> Result<WatchReply, WireError> {
     service.watched.send_modify(|count| *count += 1);
-    news(service, request).await
+    news(service, eyes, request).await
 }
 
 /// Waits for news, within the daemon too.
 ///
 /// # Errors
 /// The store cannot be read.
-pub async fn news(service: &Service, request: WatchRequest) -> Result<WatchReply, WireError> {
+pub async fn news(service: &Service, eyes: Eyes, request: WatchRequest) -> Result<WatchReply, WireError> {
     let mut newest = service.store.newest();
     let Some(mut cursor) = request.cursor else {
         let cursor = *newest.borrow();
@@ -56,9 +58,9 @@ pub async fn news(service: &Service, request: WatchRequest) -> Result<WatchReply
             return Ok(reply(service, now, Batch { cut: true, ..Batch::default() }));
         }
         if cursor < now {
-            let wanted = request.clone();
+            let (wanted, eyes) = (request.clone(), eyes.clone());
             let turn = service.pace.turn().await;
-            let batch = service.read(move |shared| batch(shared, cursor, &wanted)).await?;
+            let batch = service.read(move |shared| batch(shared, &eyes, cursor, &wanted)).await?;
             turn.done();
             cursor = batch.cursor;
             if !batch.items.is_empty() || batch.cut {
@@ -174,7 +176,7 @@ impl Wanted {
     }
 }
 
-fn batch(shared: &Shared, after: u64, request: &WatchRequest) -> Result<Batch, WireError> {
+fn batch(shared: &Shared, eyes: &Eyes, after: u64, request: &WatchRequest) -> Result<Batch, WireError> {
     let page = shared.store.tail_after(after, GROUPS).map_err(|error| unreadable(&error))?;
     let newest = *shared.store.newest().borrow();
     if page.cut {
@@ -188,7 +190,7 @@ fn batch(shared: &Shared, after: u64, request: &WatchRequest) -> Result<Batch, W
     let mut heads = HashSet::new();
     for (cursor, entries) in page.groups {
         let mut fresh = heads.clone();
-        let Some(items) = items(shared, &entries, &wanted, &mut fresh)? else {
+        let Some(items) = items(shared, eyes, &entries, &wanted, &mut fresh)? else {
             // What this group tells of was deleted: the reader is told once that the stream is cut, behind what it
             // got before it.
             if out.items.is_empty() {
@@ -235,6 +237,7 @@ fn small(item: Item) -> Item {
 /// The items of a group; `None` if a run that it tells of is no longer kept.
 fn items(
     shared: &Shared,
+    eyes: &Eyes,
     entries: &[TailEntry],
     wanted: &Wanted,
     heads: &mut HashSet<RunId>,
@@ -245,15 +248,15 @@ fn items(
             TailEntry::Run(tenant, run, number) if tenant == TenantId::DEFAULT => {
                 let transitions = wanted.transitions || wanted.single.contains(&run);
                 if transitions && number > 0 {
-                    out.extend(transition(shared, run, number)?.map(|found| Item::Transition(run, found)));
+                    out.extend(transition(shared, eyes, run, number)?.map(|found| Item::Transition(run, found)));
                 }
                 if (wanted.runs || transitions) && heads.insert(run) {
-                    let Some(head) = head(shared, run)? else { return Ok(None) };
+                    let Some(head) = head(shared, eyes, run)? else { return Ok(None) };
                     out.push(Item::Run(Box::new(head)));
                 }
             }
             TailEntry::Event(tenant, event) if tenant == TenantId::DEFAULT && wanted.events => {
-                out.extend(event_row(shared, event)?.map(|row| Item::Event(Box::new(row))));
+                out.extend(event_row(shared, eyes, event)?.map(|row| Item::Event(Box::new(row))));
             }
             TailEntry::Flow(_, flow) if wanted.catalog => out.extend(flow_name(shared, flow).map(Item::Changed)),
             TailEntry::Connection(tenant, connection) if wanted.catalog => {
@@ -268,36 +271,36 @@ fn items(
     Ok(Some(out))
 }
 
-fn transition(shared: &Shared, run: RunId, number: u64) -> Result<Option<Transition>, WireError> {
+fn transition(shared: &Shared, eyes: &Eyes, run: RunId, number: u64) -> Result<Option<Transition>, WireError> {
     let tenant = TenantId::DEFAULT;
     let found: Option<Transition> = shared
         .store
         .get(tenant, Table::Journal, &journal_key(tenant, run, number))
         .map_err(|error| unreadable(&error))?;
-    let Some(mut found) = found else { return Ok(None) };
+    let Some(found) = found else { return Ok(None) };
     let head: Option<RunHead> =
         shared.store.get(tenant, Table::Runs, &run_key(tenant, run)).map_err(|error| unreadable(&error))?;
-    if let Some(head) = head {
-        found = runs::hidden(&runs::redacted(shared, &head), found);
-    }
-    Ok(Some(cut::transition(found, cut::PAYLOAD_MAX)))
+    let redacted = head.map_or_else(Redacted::everything, |head| runs::redacted(shared, &head));
+    Ok(Some(cut::transition(runs::shown_to(shared, eyes, &redacted, found), cut::PAYLOAD_MAX)))
 }
 
-fn head(shared: &Shared, run: RunId) -> Result<Option<RunHead>, WireError> {
+fn head(shared: &Shared, eyes: &Eyes, run: RunId) -> Result<Option<RunHead>, WireError> {
     let tenant = TenantId::DEFAULT;
     let found: Option<RunHead> =
         shared.store.get(tenant, Table::Runs, &run_key(tenant, run)).map_err(|error| unreadable(&error))?;
     Ok(found.map(|mut head| {
+        eyes.head(&shared.store, &mut head);
         cut::head(&mut head, cut::HEAD_TEXT_MAX);
         head
     }))
 }
 
-fn event_row(shared: &Shared, event: EventId) -> Result<Option<EventRow>, WireError> {
+fn event_row(shared: &Shared, eyes: &Eyes, event: EventId) -> Result<Option<EventRow>, WireError> {
     let tenant = TenantId::DEFAULT;
     let key = Key::tenant(tenant).id(event.bytes());
     let found: Option<EventRow> = shared.store.get(tenant, Table::Events, &key).map_err(|error| unreadable(&error))?;
     Ok(found.map(|mut row| {
+        eyes.event(&shared.store, &mut row);
         if row.delivery.body.len() > cut::PAYLOAD_MAX {
             row.delivery.body = format!("… {} bytes …", row.delivery.body.len()).into_bytes();
         }

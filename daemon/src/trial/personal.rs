@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use aura_protocol::flow::redact::HIDDEN;
 use aura_protocol::{Map, Value};
+
+use crate::engine::links::LINK;
 
 /// What a field's name says about its value. Names are compared in lower case without `_` and `-`.
 const FIELDS: &[(&str, &str)] = &[
@@ -76,6 +79,12 @@ const PEOPLE: &[&str] = &[
     "owner",
     "profile",
 ];
+/// Names under which every payload stands; that a flow redacts one of them says nothing about the others.
+const USUAL: &[&str] = &["", "input", "output", "body", "form", "headers", "query", "error", "data", "items"];
+/// A shorter value that the flow redacts is not looked for elsewhere: it may be anything.
+const HIDDEN_MIN: usize = 4;
+/// What the flow redacts, with all that is in it.
+const REDACTED: &str = "redacted";
 /// A shorter original is replaced only where it is the whole text.
 const PIECE_MIN: usize = 2;
 /// A shorter original is replaced only where it is a word of its own.
@@ -88,17 +97,41 @@ pub(super) struct StandIns {
     counts: BTreeMap<String, u32>,
     /// More field names: what flows list under `redact`.
     more: Vec<String>,
+    /// How many of the known ones stand for nothing: what was there is hidden.
+    hidden: usize,
 }
 
 impl StandIns {
     pub(super) fn new(more: impl Iterator<Item = String>) -> Self {
         let more = more.map(|path| plain(path.rsplit(['.', ']', '[']).find(|part| !part.is_empty()).unwrap_or(&path)));
-        Self { more: more.collect(), ..Self::default() }
+        Self { more: more.filter(|name| !USUAL.contains(&name.as_str())).collect(), ..Self::default() }
     }
 
     /// How many originals there are.
     pub(super) fn len(&self) -> usize {
-        self.known.len()
+        self.known.len() - self.hidden
+    }
+
+    /// Values that the flow redacts: nothing in them is found anywhere in the file.
+    pub(super) fn hide(&mut self, value: &Value) {
+        match value {
+            Value::Str(text) if text.len() >= HIDDEN_MIN && text != LINK => self.hide_text(text.clone()),
+            Value::Int(_) | Value::Dec(_) => {
+                let text = value.to_json();
+                if text.len() >= HIDDEN_MIN {
+                    self.hide_text(text);
+                }
+            }
+            Value::List(list) => list.iter().for_each(|value| self.hide(value)),
+            Value::Map(map) => map.values().for_each(|value| self.hide(value)),
+            _ => {}
+        }
+    }
+
+    fn hide_text(&mut self, text: String) {
+        if self.known.insert(text, HIDDEN.to_owned()).is_none() {
+            self.hidden += 1;
+        }
     }
 
     /// Looks for originals.
@@ -108,6 +141,8 @@ impl StandIns {
 
     fn find(&mut self, value: &Value, field: Option<&'static str>, around: &str) {
         match value {
+            // What stands for something that is out already.
+            Value::Str(text) if text == HIDDEN || text == LINK => {}
             Value::Str(text) => {
                 let kind = match field {
                     Some(kind) => Some(kind),
@@ -124,8 +159,10 @@ impl StandIns {
                 for (name, value) in map {
                     let name = plain(name);
                     let kind = self.kind(&name, around);
+                    let within = field.filter(|kind| *kind == REDACTED);
                     // An object under `address` says in its own fields what they are.
-                    let kind = if matches!(value, Value::Map(_)) { None } else { kind };
+                    let plain = matches!(value, Value::Map(_)) && kind != Some(REDACTED);
+                    let kind = within.or(kind.filter(|_| !plain));
                     self.find(value, kind, &name);
                 }
             }
@@ -138,7 +175,7 @@ impl StandIns {
             return Some("name");
         }
         if self.more.iter().any(|more| more == name) {
-            return Some("redacted");
+            return Some(REDACTED);
         }
         FIELDS.iter().find(|(field, _)| *field == name).map(|(_, kind)| *kind)
     }
@@ -174,14 +211,21 @@ impl StandIns {
     fn put(&self, value: &Value, personal: bool, around: &str) -> Value {
         match value {
             Value::Str(text) => Value::from(self.text(text)),
+            Value::Int(_) | Value::Dec(_) if self.known.get(&value.to_json()).is_some_and(|to| to == HIDDEN) => {
+                Value::from(HIDDEN)
+            }
             // A number of a person says nothing any more.
             Value::Int(_) | Value::Dec(_) if personal => Value::Int(0),
             Value::List(list) => Value::List(list.iter().map(|value| self.put(value, personal, around)).collect()),
             Value::Map(map) => {
                 let each = map.iter().map(|(name, value)| {
                     let field = plain(name);
-                    let personal = self.kind(&field, around).is_some() && !matches!(value, Value::Map(_));
-                    (self.text(name), self.put(value, personal, &field))
+                    let kind = self.kind(&field, around);
+                    let own = kind.is_some() && !matches!(value, Value::Map(_));
+                    // All that is in what is redacted.
+                    let within = kind == Some(REDACTED) || (personal && around == REDACTED);
+                    let around = if within { REDACTED } else { field.as_str() };
+                    (self.text(name), self.put(value, own || within, around))
                 });
                 Value::Map(each.collect())
             }
@@ -266,5 +310,20 @@ mod tests {
         }
         assert_eq!(stand_ins.text("Dear Ada, hello to Canada and Adam"), "Dear name-1, hello to Canada and Adam");
         assert_eq!(stand_ins.text("Ada"), "name-1");
+    }
+
+    #[test]
+    fn what_is_redacted_stands_nowhere_also_in_objects_and_numbers() {
+        let value = |text: &str| Value::from_json(text.as_bytes()).unwrap();
+        let mut stand_ins = StandIns::new(["input.body.card".to_owned(), "output.body".to_owned()].into_iter());
+        stand_ins.hide(&value(r#"{"number":"4242-4242","pin":9911,"cvc":"12","of":["Ada Lovelace"]}"#));
+        let body = value(
+            r#"{"body":{"card":{"owner":{"first":"Charles"},"cvc":12,"until":"12/30"},"note":"4242-4242 of Ada Lovelace","pin":9911,"id":7},"gone":"[redacted]"}"#,
+        );
+        stand_ins.look(&body);
+        let met = stand_ins.with(&body).to_json();
+        let expected = r#"{"body":{"card":{"owner":{"first":"redacted-1"},"cvc":0,"until":"redacted-2"},"note":"[redacted] of [redacted]","pin":"[redacted]","id":7},"gone":"[redacted]"}"#;
+        assert_eq!(met, expected);
+        assert_eq!(stand_ins.len(), 2, "the others are no stand-ins");
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use aura_integrations::registry::Registry;
 use aura_protocol::event::{Delivery, SCHEDULE, timestamp};
 use aura_protocol::flow::cases::{CaseFile, read_cases};
+use aura_protocol::flow::redact::HIDDEN;
 use aura_protocol::flow::{self, Flow, Span};
 use aura_protocol::run::{CallOutcome, ErrorClass, Record, Resolution, StepError, Transition};
 use aura_protocol::text::display;
@@ -43,14 +44,15 @@ struct Told {
     way: Vec<String>,
 }
 
-/// Writes a file of cases from a run; large values must stand in the journal itself.
+/// Writes a file of cases from a run; large values must stand in the journal itself, and what the flow redacts must be
+/// out of it: `hidden` is what was there.
 ///
 /// # Errors
 /// The run has no beginning any more, the flow is not taken by this build, or the file would be too large.
 pub fn record(
     run: RunId,
     text: &str,
-    journal: &[Transition],
+    (journal, hidden): (&[Transition], &[Value]),
     (registry, scripts): (&Registry, &dyn Fn(&Job) -> CallOutcome),
 ) -> Result<String, WireError> {
     let (flow, plan) = compiled(text, registry).map_err(|findings| WireError {
@@ -59,6 +61,7 @@ pub fn record(
     })?;
     let told = told(&flow, journal)?;
     let mut stand_ins = StandIns::new(redacted(&flow).into_iter());
+    hidden.iter().for_each(|value| stand_ins.hide(value));
     let given = given(&flow, text, &told, &mut stand_ins);
     let name = format!("as {run}");
     let file = |expect: Map, given: &Map| {
@@ -96,6 +99,12 @@ pub fn record(
         out.push_str(&format!(" {} names, addresses and the like are stand-ins.", stand_ins.len()));
     }
     out.push('\n');
+    if !hidden.is_empty() {
+        out.push_str(&format!(
+            "# {} values that the flow redacts stand here as {HIDDEN}: put others there if the case needs them.\n",
+            hidden.len()
+        ));
+    }
     notes.iter().for_each(|note| out.push_str(&format!("# {}\n", display(note))));
     out.push_str(&emit::yaml(&file(expect, &given)));
     parsed(&out).map(|_| out)

@@ -33,7 +33,7 @@ fn vote(by: &str, approve: bool) -> Vote {
 fn tried(ask: &Ask, votes: &[(&str, bool)], starter: &str) -> Standing {
     let mut standing = Standing::default();
     for (by, approve) in votes {
-        if ask.may(&standing, Some(starter), by, "viewer").is_ok() {
+        if ask.may(&standing, &[starter], by, "viewer").is_ok() {
             standing.votes.push(vote(by, *approve));
         }
     }
@@ -45,7 +45,7 @@ fn the_reference_cases_of_approvals() {
     let check = |need: u32, voters: &[&str], votes: &[(&str, bool)], starter: &str, reject, expected: Verdict| {
         let ask = Ask { reject, delegate: false, ..ask(voters, need) };
         let standing = tried(&ask, votes, starter);
-        assert_eq!(ask.verdict(&standing, Some(starter)), expected, "{need} of {voters:?}: {votes:?} by {starter}");
+        assert_eq!(ask.verdict(&standing, &[starter]), expected, "{need} of {voters:?}: {votes:?} by {starter}");
     };
     let three = ["a", "b", "c"];
     // The five states of case `46_appr`.
@@ -68,7 +68,7 @@ fn who_may_decide() {
     ask.escalate = vec!["e".to_owned()];
     let mut standing = Standing::default();
     let check = |standing: &Standing, account: &str, role: &str, expected: Result<(), MayNot>| {
-        assert_eq!(ask.may(standing, Some("s"), account, role), expected, "{account} {role}");
+        assert_eq!(ask.may(standing, &["s"], account, role), expected, "{account} {role}");
     };
     check(&standing, "a", "viewer", Ok(()));
     check(&standing, "b", "admin", Ok(()));
@@ -87,7 +87,7 @@ fn who_is_asked_may_ask_somebody_else_once() {
     let ask = ask(&["a", "b"], 2);
     let mut standing = Standing::default();
     let may = |standing: &Standing, by: &str, to: &str| {
-        ask.may_delegate(standing, Some("s"), (by, "viewer"), (to, "viewer")).err()
+        ask.may_delegate(standing, &["s"], (by, "viewer"), (to, "viewer")).err()
     };
     assert_eq!(may(&standing, "a", "x"), None);
     assert_eq!(may(&standing, "a", "b"), Some(MayNot::AskedAlready), "b would count for two");
@@ -97,16 +97,36 @@ fn who_is_asked_may_ask_somebody_else_once() {
     assert_eq!(may(&standing, "a", "y"), Some(MayNot::Delegated));
     assert_eq!(may(&standing, "b", "x"), Some(MayNot::AskedAlready));
     assert_eq!(may(&standing, "x", "a"), Some(MayNot::AskedAlready), "it does not come back");
-    assert_eq!(ask.may(&standing, Some("s"), "a", "viewer"), Err(MayNot::Delegated));
-    assert_eq!(ask.may(&standing, Some("s"), "x", ""), Ok(()));
+    assert_eq!(ask.may(&standing, &["s"], "a", "viewer"), Err(MayNot::Delegated));
+    assert_eq!(ask.may(&standing, &["s"], "x", ""), Ok(()));
     standing.votes = vec![vote("x", true), vote("b", true)];
-    assert_eq!(ask.verdict(&standing, Some("s")), Verdict::Approved);
+    assert_eq!(ask.verdict(&standing, &["s"]), Verdict::Approved);
     let mine = Ask { delegate: true, ..self::ask(&["s"], 1) };
-    assert_eq!(mine.verdict(&Standing::default(), Some("s")), Verdict::Pending, "s may hand it on");
-    assert_eq!(mine.may_delegate(&Standing::default(), Some("s"), ("s", ""), ("x", "")), Ok(()));
+    assert_eq!(mine.verdict(&Standing::default(), &["s"]), Verdict::Pending, "s may hand it on");
+    assert_eq!(mine.may_delegate(&Standing::default(), &["s"], ("s", ""), ("x", "")), Ok(()));
     let fixed = Ask { delegate: false, ..ask.clone() };
-    let refused = fixed.may_delegate(&Standing::default(), None, ("a", ""), ("x", ""));
+    let refused = fixed.may_delegate(&Standing::default(), &[], ("a", ""), ("x", ""));
     assert_eq!(refused, Err(MayNot::Fixed));
+}
+
+#[test]
+fn whoever_had_a_run_done_again_began_it_too() {
+    let starters = ["anna", "ben", "carl"];
+    let asked = Ask { delegate: false, ..ask(&["anna", "ben", "carl", "dora"], 1) };
+    let none = Standing::default();
+    for starter in starters {
+        assert_eq!(asked.may(&none, &starters, starter, "owner"), Err(MayNot::OwnRun), "{starter}");
+    }
+    assert_eq!(asked.may(&none, &starters, "dora", ""), Ok(()));
+    assert_eq!(asked.verdict(&none, &starters), Verdict::Pending);
+    assert_eq!(Ask { quorum: 2, ..asked.clone() }.verdict(&none, &starters), Verdict::Impossible);
+    let anybody = Ask { no_self: false, ..asked };
+    assert_eq!(anybody.may(&none, &starters, "ben", ""), Ok(()));
+    let handed = ask(&["dora"], 1);
+    for starter in starters {
+        let refused = handed.may_delegate(&none, &starters, ("dora", ""), (starter, ""));
+        assert_eq!(refused, Err(MayNot::OwnRun), "{starter}");
+    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub struct ReplayPreview {
 pub struct ReplayCall {
     /// The step.
     pub path: String,
-    /// What it calls: an action, `http`, `kv`, `call`.
+    /// What it calls: an action, `http`, `kv`, `call`; or `approval`, `wait`: it stands still for somebody.
     pub calls: String,
     /// What a repeat does outside.
     pub effect: Effect,
@@ -99,6 +99,21 @@ pub struct ReplayCall {
     pub fate: Fate,
     /// Why, in words.
     pub why: String,
+}
+
+impl ReplayCall {
+    /// The words people see: what happens, in the words of what the step does.
+    #[must_use]
+    pub fn said(&self) -> &'static str {
+        match (self.fate, self.calls.as_str()) {
+            (Fate::Copied, _) => self.fate.word(),
+            (_, "approval") => "people are asked",
+            (_, "wait") => "waits",
+            (_, "call") => "called anew",
+            (_, "emit") => "said anew",
+            (fate, _) => fate.word(),
+        }
+    }
 }
 
 /// What becomes of a call in a replay.

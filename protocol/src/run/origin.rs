@@ -47,6 +47,9 @@ pub struct Origin {
     pub point: Point,
     /// Who wanted it.
     pub by: String,
+    /// Who wanted the replays that the other run came from, first to last, everybody once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
     /// The input of the point is another one than it was.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,
@@ -56,6 +59,20 @@ pub struct Origin {
     /// Keys that calls keep if their input is what it was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<KeptKey>,
+}
+
+/// So many people who had a run done again are known of it.
+const BEFORE_MAX: usize = 64;
+
+impl Origin {
+    /// Who had it done again, first to last: what the next replay knows as [`Origin::before`].
+    #[must_use]
+    pub fn wanted_by(&self) -> Vec<String> {
+        let mut people: Vec<String> = self.before.iter().filter(|name| **name != self.by).cloned().collect();
+        people.push(self.by.clone());
+        people.drain(..people.len().saturating_sub(BEFORE_MAX));
+        people
+    }
 }
 
 /// The key of a call of the other run.

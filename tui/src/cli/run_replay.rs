@@ -177,13 +177,8 @@ pub fn lines(preview: &ReplayPreview) -> Vec<String> {
     let calls = wide(&|at| preview.calls.get(at).map_or(0, |call| call.calls.chars().count()));
     for call in &preview.calls {
         let effect = journal::effect_word(&call.effect);
-        let line = format!(
-            "{:<19}  {:<path$}  {:<calls$}  {effect:<10}  {}",
-            call.fate.word(),
-            call.path,
-            call.calls,
-            call.why
-        );
+        let line =
+            format!("{:<19}  {:<path$}  {:<calls$}  {effect:<10}  {}", call.said(), call.path, call.calls, call.why);
         lines.push(display(&line).trim_end().to_owned());
     }
     if preview.more > 0 {

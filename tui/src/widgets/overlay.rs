@@ -15,7 +15,7 @@ use unicode_width::UnicodeWidthStr;
 use super::field::Field;
 use super::palette::{Around, OFFERS_MAX, offers};
 use super::replay::Replay;
-use super::vote::{VoteDialog, Voted};
+use super::vote::{VoteDialog, Voted, WIDTH};
 use crate::action::{Action, Request};
 use crate::commands::Finished;
 use crate::look::Look;
@@ -323,10 +323,11 @@ impl Overlay {
                 );
             }
             Self::Vote(dialog) => {
-                let rows = dialog.rows(70, cursor(look));
+                let rows = dialog.rows(WIDTH, cursor(look));
                 let high = u16::try_from(rows.len()).unwrap_or(u16::MAX).saturating_add(3);
                 let inside = boxed(look, buf, area, &dialog.title(), 76, high);
-                for (y, (lead, text, tone)) in (0..inside.height).zip(&rows) {
+                let most = rows.len().saturating_sub(usize::from(inside.height));
+                for (y, (lead, text, tone)) in (0..inside.height).zip(rows.iter().skip(dialog.top().min(most))) {
                     let used = look.put(buf, inside, 1, y, lead, Tone::Key);
                     look.put(buf, inside, used + 1, y, text, *tone);
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aura_protocol::Value;
 use aura_protocol::expr::{ExprError, Scope, Template};
+use aura_protocol::flow::redact::Redacted;
 use aura_protocol::flow::rules::{Rules, RulesError};
 use aura_protocol::flow::{
     self, Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each,
@@ -73,6 +74,8 @@ pub struct Plan {
     pub has_callbacks: bool,
     /// Variables that its expressions read.
     pub variables: Variables,
+    /// What nobody is shown of its runs.
+    pub redacted: Redacted,
     /// Steps of an id: one, or for `each` the map and the step that it repeats.
     by_id: HashMap<String, Vec<StepIx>>,
 }
@@ -334,6 +337,7 @@ impl Plan {
             awaits_events: false,
             has_callbacks: false,
             variables: variables(flow),
+            redacted: Redacted::of(flow),
             by_id: HashMap::new(),
         };
         let mut builder = Builder { plan, actions, names: Vec::new(), maps: 0 };

@@ -138,7 +138,11 @@ impl RunState {
     /// What a step waits for, if it is not at work.
     fn waits(&self, plan: &Plan, at: Place) -> Option<(String, Option<i64>)> {
         let (cell, path) = (self.cell(at)?, self.path(plan, at));
-        let why = || cell.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+        let why = || {
+            let mut error = cell.error.clone();
+            error.iter_mut().for_each(|error| plan.redacted.error(&path, error));
+            error.map(|error| error.message).unwrap_or_default()
+        };
         match cell.state? {
             StepState::Waiting if cell.awaits.is_some() => {
                 let what = match cell.awaits.as_deref()? {
@@ -212,7 +216,9 @@ impl RunState {
         let state = self.seen(&look);
         let at = if state == State::InDoubt { look.doubtful } else { look.current };
         let at = at.or(self.last);
-        let error = self.outcome.as_ref().and_then(|outcome| outcome.error.clone()).filter(|_| self.finished.is_some());
+        let outcome = self.outcome.as_ref().filter(|_| self.finished.is_some());
+        let mut error = outcome.and_then(|outcome| outcome.error.clone());
+        error.iter_mut().for_each(|error| plan.redacted.error("", error));
         Some(RunHead {
             run: self.run,
             flow_id: started.flow_id,

@@ -3,6 +3,8 @@
 //! Invariant: a decision counts once, of whom is asked, about exactly what the journal says was asked. A refusal fails
 //! the step, so that nothing goes on by accident. Who may is decided by [`Ask`], here it is only recorded.
 
+use std::collections::BTreeSet;
+
 use aura_protocol::Value;
 use aura_protocol::approval::{Ask, MayNot, Standing, Verdict, Vote};
 use aura_protocol::event::timestamp;
@@ -17,17 +19,20 @@ const BYTES_MAX: usize = 16 * 1024;
 /// Deliveries of our own that say in a header who began what led to them.
 const OWN: &[&str] = &["CALL", "EMIT", "FAILED"];
 
-/// The person who began a run, if one did: by hand, or by a run that they began.
+/// The people who began a run, each once: by hand, by a run that they began, or by having it done again.
 #[must_use]
-pub fn starter(started: &RunStarted) -> Option<&str> {
+pub fn starters(started: &RunStarted) -> Vec<&str> {
     let event = &started.event;
     let header = match event.method.as_str() {
-        "MANUAL" => "by",
-        own if OWN.contains(&own) => "starter",
+        "MANUAL" => Some("by"),
+        own if OWN.contains(&own) => Some("starter"),
         // Whatever somebody outside sends is no account.
-        _ => return None,
+        _ => None,
     };
-    event.headers.iter().find(|(name, _)| name == header).map(|(_, by)| by.as_str())
+    let said = event.headers.iter().filter(|(name, _)| Some(name.as_str()) == header).map(|(_, by)| by);
+    let again = started.origin.iter().flat_map(|origin| origin.before.iter().chain([&origin.by]));
+    let people: BTreeSet<&str> = said.chain(again).map(String::as_str).collect();
+    people.into_iter().collect()
 }
 
 /// What a record changes of how a decision stands.
@@ -47,7 +52,7 @@ impl Work<'_> {
         if ask.hash != vote.hash && !has(Bug::AnyHashCounts) {
             return Err(Refused::Changed);
         }
-        match ask.may(standing, self.starter(), &vote.by, role) {
+        match ask.may(standing, &self.starters(), &vote.by, role) {
             Ok(()) => {}
             Err(MayNot::OwnRun) if has(Bug::OwnVoteCounts) => {}
             Err(why) => return Err(Refused::MayNot(vote.by, why)),
@@ -70,7 +75,7 @@ impl Work<'_> {
         let (ask, standing) = self.question(at).ok_or(Refused::Stale)?;
         let who = [&by, &to].map(|(account, role)| (account.as_str(), role.as_str()));
         let [from, instead] = who;
-        if let Err(why) = ask.may_delegate(standing, self.starter(), from, instead) {
+        if let Err(why) = ask.may_delegate(standing, &self.starters(), from, instead) {
             return Err(Refused::MayNot(by.0, why));
         }
         self.emit(Record::Delegated { path, by: by.0, to: to.0 });
@@ -104,14 +109,14 @@ impl Work<'_> {
         self.state.cell(at)?.asks()
     }
 
-    fn starter(&self) -> Option<&str> {
-        starter(self.state.started.as_ref()?)
+    fn starters(&self) -> Vec<&str> {
+        self.state.started.as_deref().map(starters).unwrap_or_default()
     }
 
     /// Ends the step as soon as it is decided.
     pub(super) fn decide_votes(&mut self, at: Place) {
         let Some((ask, standing)) = self.question(at) else { return };
-        let mut verdict = ask.verdict(standing, self.starter());
+        let mut verdict = ask.verdict(standing, &self.starters());
         if has(Bug::QuorumIsOne) && standing.votes.iter().any(|vote| vote.approve) {
             verdict = Verdict::Approved;
         }
@@ -166,4 +171,40 @@ fn output(votes: &[Vote]) -> Value {
         ("form", Value::Map(form)),
         ("votes", Value::List(votes.iter().map(vote).collect())),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use aura_protocol::RunId;
+    use aura_protocol::run::{Origin, Point};
+
+    use super::super::fixtures::started;
+    use super::*;
+
+    #[test]
+    fn everybody_who_began_a_run_or_had_it_done_again_is_known() {
+        let check = |method: &str, headers: &[(&str, &str)], replays: &[&str], expected: &[&str]| {
+            let mut started = started("t", Value::Null);
+            started.event.method = method.to_owned();
+            started.event.headers = headers.iter().map(|(name, by)| ((*name).into(), (*by).into())).collect();
+            for by in replays {
+                let before = started.origin.as_ref().map(|origin| origin.wanted_by()).unwrap_or_default();
+                let (by, point) = ((*by).to_owned(), Point::Start);
+                let origin =
+                    Origin { run: RunId::now(), point, by, before, edited: false, input: None, keys: Vec::new() };
+                started.origin = Some(Box::new(origin));
+            }
+            assert_eq!(starters(&started), expected, "{method} {headers:?} {replays:?}");
+        };
+        check("MANUAL", &[("by", "anna")], &[], &["anna"]);
+        check("MANUAL", &[("by", "anna")], &["ben"], &["anna", "ben"]);
+        check("MANUAL", &[("by", "anna")], &["ben", "carl"], &["anna", "ben", "carl"]);
+        check("MANUAL", &[("by", "anna")], &["ben", "carl", "ben", "anna"], &["anna", "ben", "carl"]);
+        for own in OWN {
+            let headers = [("by", "a run"), ("starter", "anna"), ("starter", "ben")];
+            check(own, &headers, &["carl"], &["anna", "ben", "carl"]);
+        }
+        check("POST", &[("by", "anna"), ("starter", "ben")], &[], &[]);
+        check("POST", &[("by", "anna"), ("starter", "ben")], &["carl"], &["carl"]);
+    }
 }

@@ -73,6 +73,10 @@ impl StepKind for Approval {
         true
     }
 
+    fn no_self(&self) -> bool {
+        self.rules.no_self
+    }
+
     fn accounts(&self) -> &[String] {
         &self.accounts
     }

@@ -234,6 +234,11 @@ pub trait StepKind: Debug + Send + Sync {
         false
     }
 
+    /// Whether nobody decides there about a run of their own.
+    fn no_self(&self) -> bool {
+        false
+    }
+
     /// The accounts that it asks by name, at once or later.
     fn accounts(&self) -> &[String] {
         &[]

@@ -49,6 +49,8 @@ pub(super) struct Copier<'a> {
     pub(super) chain: &'a Chain,
     /// Steps of the scopes around that change.
     pub(super) dirty: BTreeSet<String>,
+    /// Steps of the scopes around that have addresses of their own and are not copied: they have others now.
+    pub(super) open: BTreeSet<String>,
     /// Number of the record before, and what is copied.
     pub(super) records: Vec<(usize, Record)>,
     /// Steps that are copied with all that is in them.
@@ -76,6 +78,7 @@ impl<'a> Copier<'a> {
             wanted,
             chain,
             dirty: BTreeSet::new(),
+            open: BTreeSet::new(),
             records: Vec::new(),
             whole: BTreeSet::new(),
             whole_items: BTreeSet::new(),
@@ -93,7 +96,8 @@ impl<'a> Copier<'a> {
             self.plan.scope_steps(scope).iter().filter_map(|ix| Some((*ix, self.plan.step(*ix)?))).collect();
         let mut judged: Vec<Judged> = steps.iter().map(|(_, step)| self.first(step, keys)).collect();
         while self.spread(&steps, keys, &mut judged) {}
-        let outer = self.dirty.clone();
+        let outer = (self.dirty.clone(), self.open.clone());
+        self.open.extend(open(&steps, &judged));
         let changed = steps.iter().zip(&judged).filter(|(_, judged)| judged.changes);
         self.dirty.extend(changed.map(|((_, step), _)| step.id.clone()));
         for ((ix, step), judged) in steps.into_iter().zip(judged) {
@@ -108,7 +112,7 @@ impl<'a> Copier<'a> {
                 Verdict::New => {}
             }
         }
-        self.dirty = outer;
+        (self.dirty, self.open) = outer;
     }
 
     /// What a step is by itself.
@@ -163,6 +167,8 @@ impl<'a> Copier<'a> {
         let mut dirty = self.dirty.clone();
         let changed = steps.iter().zip(judged.iter()).filter(|(_, judged)| judged.changes);
         dirty.extend(changed.map(|((_, step), _)| step.id.clone()));
+        let mut addresses = self.open.clone();
+        addresses.extend(open(steps, judged));
         let mut moved = false;
         for (position, (_, step)) in steps.iter().enumerate() {
             let Some(verdict) = judged.get(position).map(|judged| judged.verdict.clone()) else { continue };
@@ -180,10 +186,17 @@ impl<'a> Copier<'a> {
                 Some(Judged::again(format!("it reads {read}")))
             } else if verdict == Verdict::Copy && self.lost_a_race(was, steps, judged) {
                 Some(Judged::again("it lost against a step that runs again"))
-            } else if verdict == Verdict::Copy && self.same.reads_inside(&step.id, &dirty) {
+            } else if let Some(of) = self.same.gives(&step.id, &addresses).filter(|_| gave(was, &verdict)) {
+                let why = format!("it gave out the address of {of}, which is another one in a new run");
+                // What only comes behind it is not another thing then.
+                let changes = holds(was) || self.is_read(steps, &step.id);
+                Some(Judged { verdict: Verdict::Again(why), changes })
+            } else if verdict == Verdict::Copy
+                && (self.same.reads_inside(&step.id, &dirty) || self.same.gives_inside(&step.id, &addresses))
+            {
                 match was.settled {
                     _ if holds(was) => Some(Judged { verdict: Verdict::Open, changes: true }),
-                    Some(Settled::Handled { .. }) => Some(Judged::again("its handler reads what runs again")),
+                    Some(Settled::Handled { .. }) => Some(Judged::again("its handler reads or says what is new")),
                     _ => None,
                 }
             } else if verdict == Verdict::Copy && has(Bug::ReplayCopiesTooLittle) && was.call.is_some() {
@@ -197,6 +210,13 @@ impl<'a> Copier<'a> {
             }
         }
         moved
+    }
+
+    /// Whether another step of its scope, or something in one, reads a step.
+    fn is_read(&self, steps: &[(StepIx, &PlanStep)], id: &str) -> bool {
+        let it = BTreeSet::from([id.to_owned()]);
+        let others = steps.iter().filter(|(_, other)| other.id != id);
+        others.into_iter().any(|(_, other)| self.same.reads_inside(&other.id, &it))
     }
 
     /// Whether a join went on without this step that is itself not copied.
@@ -218,6 +238,19 @@ impl<'a> Copier<'a> {
     pub(super) fn via(&self, path: &str) -> Option<(Owner, &'a str)> {
         self.chain.get(path).map(|(owner, key)| (*owner, key.as_str()))
     }
+}
+
+/// The steps that have addresses of their own and are not copied.
+fn open<'s>(steps: &'s [(StepIx, &PlanStep)], judged: &'s [Judged]) -> impl Iterator<Item = String> + use<'s> {
+    let both = steps.iter().zip(judged).filter(|(_, judged)| judged.verdict != Verdict::Copy);
+    let addressed = both.map(|((_, step), _)| *step).filter(|step| step.kind.asks() || step.kind.is_called_back());
+    addressed.map(|step| step.id.clone())
+}
+
+/// Whether what a step says was said, and would count as said.
+fn gave(was: &Was, verdict: &Verdict) -> bool {
+    let skipped = matches!(was.settled, Some(Settled::Skipped { .. })) || was.lost.is_some();
+    matches!(verdict, Verdict::Copy | Verdict::Open) && !skipped
 }
 
 /// Whether scopes of a step began.

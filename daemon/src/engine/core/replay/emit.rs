@@ -231,9 +231,11 @@ impl Copier<'_> {
         }
     }
 
-    /// Whether something in the body of a step is another step now, or reads what runs again.
+    /// Whether something in the body of a step is another step now, reads what runs again, or gave out its address.
     fn changed_inside(&self, step: &PlanStep) -> bool {
-        self.same.step(&step.id) != Sameness::Whole || self.same.reads_inside(&step.id, &self.dirty)
+        self.same.step(&step.id) != Sameness::Whole
+            || self.same.reads_inside(&step.id, &self.dirty)
+            || self.same.gives_inside(&step.id, &self.open)
     }
 
     /// Whether the point is this item.

@@ -27,6 +27,7 @@ impl Copier<'_> {
             let text = format!("more than {RECORDS_MAX} steps, or results of more than 4 MiB, would be copied");
             return Err(Impossible::TooLarge(format!("{text}; replay from further outside")));
         }
+        self.consent()?;
         self.records.sort_by_key(|(at, _)| *at);
         let records: Vec<Record> = std::mem::take(&mut self.records).into_iter().map(|(_, record)| record).collect();
         let mut preview = ReplayPreview {
@@ -49,16 +50,26 @@ impl Copier<'_> {
             } else if !copied {
                 preview.again += 1;
             }
-            let Some(call) = &was.call else { continue };
-            let (fate, why) = if copied { (Fate::Copied, String::new()) } else { self.fate(path, call, &mut keys) };
-            let step = step_of(self.plan, path);
-            let calls_what = step.and_then(|ix| self.plan.step(ix)).and_then(|step| find(flow, &step.id));
+            let step = step_of(self.plan, path).and_then(|ix| self.plan.step(ix));
+            let stands = step.is_some_and(|step| step.kind.asks() || step.kind.waits());
+            let (effect, (fate, why)) = match &was.call {
+                Some(call) if !copied => (call.effect, self.fate(path, call, &mut keys)),
+                Some(call) => (call.effect, (Fate::Copied, String::new())),
+                None if stands && !copied => (Effect::Read, (Fate::NewKey, self.because(path))),
+                None if stands && was.settled.is_some() => (Effect::Read, (Fate::Copied, String::new())),
+                None => continue,
+            };
+            let calls_what = step.and_then(|step| find(flow, &step.id));
             let calls_what = match calls_what {
-                Some(step) => calls_of(step).unwrap_or_default(),
+                Some(step) => match calls_of(step) {
+                    // A sleep.
+                    None if was.call.is_none() => continue,
+                    said => said.unwrap_or_default(),
+                },
                 // The new version does not have it.
                 None => continue,
             };
-            calls.push(ReplayCall { path: path.clone(), calls: calls_what, effect: call.effect, fate, why });
+            calls.push(ReplayCall { path: path.clone(), calls: calls_what, effect, fate, why });
         }
         if keys.len() > KEYS_MAX {
             let text = format!("more than {KEYS_MAX} calls would keep their keys");
@@ -74,7 +85,7 @@ impl Copier<'_> {
     }
 
     /// Whether an instance of a step is copied, by itself or with what is around it.
-    fn is_copied(&self, path: &str) -> bool {
+    pub(super) fn is_copied(&self, path: &str) -> bool {
         let outer = around(self.plan, path);
         // What undoes a step is not copied with it.
         if outer.iter().any(|(_, owner, _)| matches!(owner, Owner::Compensate(_))) {
@@ -97,13 +108,18 @@ impl Copier<'_> {
                 .any(|(outer, _, key)| self.whole.contains(&outer) || self.whole_items.contains(&(outer, key)))
     }
 
-    /// How a call that runs again is sent, and why it is.
-    fn fate(&self, path: &str, call: &Called, keys: &mut Vec<KeptKey>) -> (Fate, String) {
+    /// Why an instance of a step runs again.
+    fn because(&self, path: &str) -> String {
         let outer = || around(self.plan, path).into_iter().find_map(|(outer, ..)| self.why.get(&outer).cloned());
-        let why = self.why.get(path).cloned().or_else(outer).unwrap_or_else(|| match self.wanted.point {
+        self.why.get(path).cloned().or_else(outer).unwrap_or_else(|| match self.wanted.point {
             Point::Start => "everything runs again".to_owned(),
             _ => "it is in what runs again".to_owned(),
-        });
+        })
+    }
+
+    /// How a call that runs again is sent, and why it is.
+    fn fate(&self, path: &str, call: &Called, keys: &mut Vec<KeptKey>) -> (Fate, String) {
+        let why = self.because(path);
         if !self.wanted.reuse_keys || matches!(call.effect, Effect::Read) {
             return (Fate::NewKey, why);
         }
@@ -133,11 +149,10 @@ impl Copier<'_> {
     fn not_reached(&self, flow: &Flow, calls: &mut Vec<ReplayCall>) {
         for step in &self.plan.steps {
             let Some(what) = find(flow, &step.id).and_then(calls_of) else { continue };
-            let reached = self
-                .past
-                .steps
-                .iter()
-                .any(|(path, was)| was.call.is_some() && path.split('[').next().is_some_and(|id| id == step.id));
+            let stands = step.kind.asks() || step.kind.waits();
+            let reached = self.past.steps.iter().any(|(path, was)| {
+                (was.call.is_some() || stands) && path.split('[').next().is_some_and(|id| id == step.id)
+            });
             let listed = calls.iter().any(|call| call.path == step.id);
             if !reached && !listed {
                 let why = "the run did not come to it; only if this one does".to_owned();
@@ -173,7 +188,7 @@ fn calls_of(step: &Step) -> Option<String> {
         Kind::Uses { action, .. } => Some(action.clone()),
         Kind::Http(http) if http.method.is_empty() => Some("http GET".to_owned()),
         Kind::Http(http) => Some(format!("http {}", http.method.to_ascii_uppercase())),
-        Kind::Code(_) | Kind::Call(_) | Kind::Kv(_) | Kind::Emit(_) | Kind::Approval(_) => {
+        Kind::Code(_) | Kind::Call(_) | Kind::Kv(_) | Kind::Emit(_) | Kind::Approval(_) | Kind::Wait(_) => {
             Some(step.kind.name().to_owned())
         }
         _ => None,

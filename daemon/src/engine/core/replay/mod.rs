@@ -2,8 +2,10 @@
 //!
 //! `(versions, journal, point, edit) → (records, keys, preview)`. Invariant: a step is copied only if it had settled,
 //! was not undone, is the same step in both versions, and neither is nor needs nor reads the point or anything else
-//! that runs again. [`past`] reads the journal, [`same`] compares versions, [`copy`] decides scope by scope.
+//! that runs again. [`past`] reads the journal, [`same`] compares versions, [`copy`] decides scope by scope,
+//! `consent` looks at what people agreed to.
 
+mod consent;
 pub mod copy;
 mod emit;
 mod fate;
@@ -53,6 +55,8 @@ pub struct Wanted {
     pub variables_differ: bool,
     /// Now, in Unix milliseconds.
     pub now_ms: i64,
+    /// Who wants it.
+    pub by: String,
 }
 
 /// How the new run begins.

@@ -90,6 +90,8 @@ pub struct Was {
     pub lost: Option<(usize, String)>,
     /// Nobody knows whether its call happened.
     pub doubt: bool,
+    /// It is a copy itself: what was in it is known of the run before only.
+    pub copied: bool,
 }
 
 impl Was {
@@ -145,6 +147,9 @@ impl Past {
                 past.before(at, plan, &state, record.bare());
                 state.apply(plan, record, transition.at_ms);
                 past.after(at, plan, &state, record.bare(), transition.at_ms);
+                if let (Record::Copied(_), Some(path)) = (record, record.path()) {
+                    past.step(path).copied = true;
+                }
             }
         }
         past.mark(plan);

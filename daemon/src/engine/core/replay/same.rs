@@ -34,6 +34,10 @@ struct Facts {
     reads: BTreeSet<String>,
     /// Those of all that is in it, too.
     reads_inside: BTreeSet<String>,
+    /// Steps whose addresses its own expressions read.
+    gives: BTreeSet<String>,
+    /// Those of all that is in it, too.
+    gives_inside: BTreeSet<String>,
     /// Its own expressions read variables.
     variables: bool,
     /// Steps that it needs, with how.
@@ -92,11 +96,18 @@ impl Same {
         self.new.get(id).is_some_and(|facts| !facts.reads_inside.is_disjoint(some))
     }
 
-    /// Steps of the old version that the new one does not have.
+    /// Of these steps the one whose address the expressions of a step read.
     #[must_use]
-    pub fn gone(&self) -> Vec<String> {
-        let Some(old) = &self.old else { return Vec::new() };
-        old.keys().filter(|id| !self.new.contains_key(*id)).cloned().collect()
+    pub fn gives<'s>(&self, id: &str, some: &'s BTreeSet<String>) -> Option<&'s str> {
+        let own = &self.new.get(id)?.gives;
+        some.iter().find(|of| gives(own, of)).map(String::as_str)
+    }
+
+    /// Whether anything in a step reads the address of one of these.
+    #[must_use]
+    pub fn gives_inside(&self, id: &str, some: &BTreeSet<String>) -> bool {
+        let inside = self.new.get(id).map(|facts| &facts.gives_inside);
+        inside.is_some_and(|inside| some.iter().any(|of| gives(inside, of)))
     }
 }
 
@@ -122,6 +133,8 @@ fn walk(steps: &[Step], place: &str, plan: &Plan, found: &mut BTreeMap<String, F
         reads(&bare, &mut facts.reads, &mut facts.variables);
         let mut inside = false;
         reads(&whole, &mut facts.reads_inside, &mut inside);
+        addresses(&bare, &mut facts.gives);
+        addresses(&whole, &mut facts.gives_inside);
         found.insert(step.id.clone(), facts);
         for (scope, steps) in scopes(step) {
             walk(steps, &format!("{}.{scope}", step.id), plan, found);
@@ -168,9 +181,7 @@ fn reads(value: &Value, ids: &mut BTreeSet<String>, variables: &mut bool) {
         Value::Str(text) if text.contains("{{") => {
             *variables |= text.contains("vars");
             for rest in text.split("steps").skip(1) {
-                let rest = rest.trim_start_matches(['?', '.', '[', '\'', '"', ' ']);
-                let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
-                let id = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+                let (id, _) = field(rest);
                 if !id.is_empty() {
                     ids.insert(id.to_owned());
                 }
@@ -178,6 +189,59 @@ fn reads(value: &Value, ids: &mut BTreeSet<String>, variables: &mut bool) {
         }
         Value::List(items) => items.iter().for_each(|item| reads(item, ids, variables)),
         Value::Map(map) => map.values().for_each(|item| reads(item, ids, variables)),
+        _ => {}
+    }
+}
+
+/// The name behind a name, as in `.id`, `?.id` and `['id']`, and what follows.
+fn field(rest: &str) -> (&str, &str) {
+    let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "?.['\"`".contains(c));
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')));
+    rest.split_at(end.unwrap_or(rest.len()))
+}
+
+/// The same; `None` if the whole is meant, or a field that is computed.
+fn named(rest: &str) -> Option<(&str, &str)> {
+    // What is left of `['callbacks']` when its name was read.
+    let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || "'\"`]".contains(c));
+    let behind = rest.trim_start_matches(|c: char| c.is_whitespace() || "?.".contains(c));
+    let computed = behind.strip_prefix('[').is_some_and(|key| !key.trim_start().starts_with(['\'', '"', '`']));
+    let (name, after) = field(rest);
+    (rest.starts_with(['?', '.', '[']) && !computed && !name.is_empty()).then_some((name, after))
+}
+
+/// Stands for every step: which one is known only when it runs.
+const ANY: &str = "*";
+
+fn gives(ids: &BTreeSet<String>, id: &str) -> bool {
+    ids.contains(id) || ids.contains(ANY)
+}
+
+/// Ids of the steps whose addresses the texts of a value read: those behind `run.callbacks` and `run.approvals`.
+fn addresses(value: &Value, ids: &mut BTreeSet<String>) {
+    match value {
+        Value::Str(text) => {
+            for expression in text.split("{{").skip(1) {
+                let expression = expression.split("}}").next().unwrap_or_default();
+                for (at, word) in expression.match_indices("run") {
+                    let before = expression.get(..at).and_then(|before| before.trim_end().chars().next_back());
+                    let rest = expression.get(at + word.len()..).unwrap_or_default();
+                    let inside = |c: char| c.is_alphanumeric() || c == '_';
+                    if before.is_some_and(|c| inside(c) || c == '.') || rest.starts_with(inside) {
+                        continue;
+                    }
+                    match named(rest) {
+                        Some(("callbacks" | "approvals", rest)) => {
+                            ids.insert(named(rest).map_or(ANY, |(id, _)| id).to_owned());
+                        }
+                        Some(_) => {}
+                        None => drop(ids.insert(ANY.to_owned())),
+                    }
+                }
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| addresses(item, ids)),
+        Value::Map(map) => map.values().for_each(|item| addresses(item, ids)),
         _ => {}
     }
 }
@@ -198,5 +262,27 @@ mod tests {
         check("{{ steps.a.output + steps?.b?.output }}", &["a", "b"], false);
         check("{{ steps['c'].output }} and {{ vars.x }}", &["c"], true);
         check("{{ trigger.body.id }}", &[], false);
+        for between in [" ", "\t", "\n  ", "\u{a0}"] {
+            check(&format!("{{{{ steps{between}.a.output ?? steps[{between}'b'].output }}}}"), &["a", "b"], false);
+        }
+    }
+
+    #[test]
+    fn whose_address_a_text_gives_out_is_found() {
+        let check = |text: &str, expected: &[&str]| {
+            let mut ids = BTreeSet::new();
+            addresses(&Value::from(text), &mut ids);
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            assert_eq!(ids, expected, "{text}");
+        };
+        check("see {{ run.approvals.release['anna'] }} and {{ run.callbacks.paid }}", &["paid", "release"]);
+        check("{{ run\n .callbacks?.paid }}", &["paid"]);
+        check("{{ run['approvals'][\"release-2\"].carl }}", &["release-2"]);
+        check("{{ json(run.approvals) }}", &["*"]);
+        check("{{ json(run) }}", &["*"]);
+        check("{{ run[input.x] }}", &["*"]);
+        check("{{ run.approvals[item].anna }}", &["*"]);
+        check("{{ run.id }} {{ steps.run.output.callbacks }} {{ trigger.body.run }} {{ runs }}", &[]);
+        check("run.approvals.release and run", &[]);
     }
 }

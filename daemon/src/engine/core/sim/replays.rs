@@ -179,6 +179,7 @@ fn replay(case: &Case, old: Sim, past: &Past, flow: &Flow, wanted: &Wanted) -> R
         run: past.run,
         point: wanted.point.clone(),
         by: "test".into(),
+        before: past.started.origin.as_ref().map(|origin| origin.wanted_by()).unwrap_or_default(),
         edited: wanted.edit.is_some(),
         input: opening.input.clone(),
         keys: opening.keys.clone(),
