@@ -628,6 +628,9 @@ impl Driver {
         }
         if ended && done.gated {
             self.release(done.slot, run);
+        } else if done.head.state == State::Queued {
+            // What it waits for may come by itself: somebody must know when.
+            self.pump_runs();
         }
         self.forget_idle(run, cell);
         Ok(done.head)
