@@ -148,21 +148,29 @@ impl<'a> Search<'a> {
     fn by_index(&self) -> Option<[u8; 16]> {
         let state = self.state.as_ref()?;
         let named = self.filter.flows();
-        let flows: Vec<Arc<Flow>> = state
-            .flows()
-            .filter(|entry| named.is_none_or(|names| names.contains(&entry.record.flow)))
-            .filter_map(|entry| entry.published.as_ref().map(|version| Arc::clone(&version.flow)))
+        let mut narrowed = false;
+        let published = state.flows().filter_map(|entry| entry.published.as_ref().map(|version| &version.flow));
+        let flows: Vec<&Arc<Flow>> = published
+            .filter(|flow| {
+                let fits = self.filter.fits_flow(&flow.flow, &flow.labels);
+                narrowed |= fits.is_some();
+                fits != Some(false)
+            })
             .collect();
         self.filter.equalities().find_map(|(key, text)| match key {
             Word::Subject => Some(indexed(self.store, TenantId::DEFAULT, SUBJECT, text)),
             Word::Payload(path) => {
-                let declared = |flow: &Arc<Flow>| flow.index.contains(path);
-                // Without a flow: of those that declare it; a flow that does not is asked for by its name. One that is
-                // not there any more, or not published, may have runs too, and nobody knows under which hashes.
+                let declared = |flow: &&Arc<Flow>| flow.index.contains(path);
+                // Without words about flows: of those that declare it; a flow that does not is asked for by its name.
+                // One that is not there any more, or not published, may have runs too, and nobody knows under which
+                // hashes.
                 let is_there = |name: &String| flows.iter().any(|flow| flow.flow == *name);
-                let known = match named {
-                    Some(names) => names.iter().all(is_there) && flows.iter().all(declared),
-                    None => flows.iter().any(declared),
+                let known = match narrowed {
+                    true => {
+                        let all_there = named.is_none_or(|names| names.iter().all(is_there));
+                        !flows.is_empty() && all_there && flows.iter().all(declared)
+                    }
+                    false => flows.iter().any(declared),
                 };
                 known.then(|| indexed(self.store, TenantId::DEFAULT, path, text))
             }
