@@ -298,7 +298,7 @@ pub fn check(options: &Options) -> Result<(), Stop> {
             }
         }
     }
-    if let Err(why) = options.accounts.check() {
+    if let Err(why) = options.accounts.check().and_then(|()| crate::rpc::peer::check(&options.accounts)) {
         return refuse("accounts", &why);
     }
     if options.http_rate > 1_000_000 {

@@ -74,6 +74,19 @@ fn an_event_reaches_all_who_take_it_and_a_failure_those_who_want_to_know() {
 }
 
 #[test]
+fn an_event_from_inside_that_repeats_another_is_listed() {
+    let daemon = Daemon::start();
+    daemon.publish(&TAKER.replace("n != 3 }}\"", "n != 3 }}\", dedupe: { key: \"{{ trigger.body.n }}\" }"));
+    daemon.publish(
+        "aura: 1\nflow: giver\nsteps:\n  - { id: give, emit: { event: order_paid, body: { n: 1 } } }\n  - { id: again, needs: [give], emit: { event: order_paid, body: { n: 1 } } }\n",
+    );
+    daemon.wait_state(daemon.run("giver", "{}"), RunState::Succeeded);
+    let listed = || daemon.aura(&["event", "list", "--flow", "taker", "--state", "duplicate"]).success().out;
+    wait_until("the repeat", LIMIT, || listed().contains("repeats event evt_"));
+    assert_eq!((listed().matches("repeats event").count(), daemon.runs("taker").len()), (1, 1));
+}
+
+#[test]
 fn events_are_taken_once_across_kills() {
     const MANY: u32 = 40;
     let (mut daemon, receiver) = (Daemon::start(), Receiver::start());

@@ -170,3 +170,39 @@ fn a_limit_that_only_says_who_goes_first_counts_too() {
     assert_eq!(receiver.on_path("/first").len(), 5);
     assert!(Duration::from_millis(600) <= LIMIT);
 }
+
+#[test]
+fn one_that_waits_for_its_rate_begins_though_nothing_else_happens() {
+    let daemon = Daemon::start();
+    let receiver = Receiver::start();
+    let keys = "rate: { count: 1, per: 700ms }\n";
+    daemon.publish(&flow("alone", keys, &receiver.url("/alone"), ""));
+    let first = begin(&daemon, "alone", "ada", 0..1);
+    daemon.wait_state(first[0], RunState::Succeeded);
+    // Nobody ends, comes or asks from here on.
+    let second = begin(&daemon, "alone", "ada", 1..2);
+    receiver.wait("/alone", 2);
+    daemon.wait_state(second[0], RunState::Succeeded);
+}
+
+#[test]
+fn a_call_that_takes_longer_than_its_rate_counts_holds_nobody_up() {
+    let daemon = Daemon::start();
+    let receiver = Receiver::start();
+    // While it is out its use is over, but its place is taken: only its end makes room.
+    receiver.on("/slow", |_, before| if before == 0 { Answer::hold() } else { Answer::ok() });
+    let limit = "    limit: { concurrency: 1, rate: { count: 1, per: 100ms } }\n";
+    daemon.publish(&flow("slow", "", &receiver.url("/slow"), limit));
+    let runs = begin(&daemon, "slow", "ada", 0..3);
+    receiver.wait("/slow", 1);
+    wait_until("its turn behind the place", LIMIT, || blocked(&daemon, runs[1]).contains("1 of 1 calls are at work"));
+    let began = std::time::Instant::now();
+    // The daemon answers all the while.
+    wait_until("the rate to be free again", LIMIT, || {
+        began.elapsed() > Duration::from_millis(300) && blocked(&daemon, runs[2]).contains("1 ahead")
+    });
+    receiver.release("/slow");
+    wait_until("all of them to end", LIMIT, || {
+        runs.iter().all(|run| daemon.show(*run).head.state == RunState::Succeeded)
+    });
+}

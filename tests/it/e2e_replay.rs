@@ -218,6 +218,38 @@ fn many_are_run_again_once_and_many_are_cancelled() {
 }
 
 #[test]
+fn what_a_replay_has_mended_is_not_run_again_with_many() {
+    let (daemon, receiver) =
+        stage("family", "steps:\n  - id: work\n    http: { method: PUT, url: \"RECEIVER/work\" }\n");
+    receiver.on("/work", |_, _| Answer::status(400));
+    let fails = |daemon: &Daemon, run: RunId| daemon.wait_state(run, RunState::Failed);
+    let runs: Vec<RunId> = (0..2).map(|_| daemon.run("family", "{}")).collect();
+    runs.iter().for_each(|run| drop(fails(&daemon, *run)));
+    // The first one is replayed in vain, and then with success; the other one twice in vain.
+    let replay = |run: RunId| began(&daemon, &["run", "replay", &run.to_string()]);
+    for of in [runs[0], runs[1], runs[1]] {
+        fails(&daemon, replay(of));
+    }
+    receiver.on("/work", |_, _| Answer::ok());
+    daemon.wait_state(replay(runs[0]), RunState::Succeeded);
+    let sent = receiver.on_path("/work").len();
+    let filter = "flow=family state=failed";
+    let planned = daemon.aura(&["run", "replay", "--filter", filter, "--plan"]).success();
+    assert_says(&planned.out, &["1 runs would be run again, 4 were already (2 of them with success)"]);
+    let planned = daemon.aura(&["run", "replay", "--filter", filter, "--again", "--plan"]).success();
+    assert_says(&planned.out, &["5 runs would be run again, 0 were already"]);
+    let said = daemon.aura(&["run", "replay", "--filter", filter, "--yes"]).success();
+    assert_eq!(said.out.lines().count(), 1, "{}", said.out);
+    daemon.wait_quiet_of("family", LIMIT);
+    assert_eq!(receiver.on_path("/work").len(), sent + 1, "the mended one is not sent again");
+    let planned = daemon.aura(&["run", "replay", "--filter", filter, "--plan", "--json"]).success().json();
+    assert_eq!(
+        (&planned["runs"], &planned["already"], &planned["mended"]),
+        (&serde_json::json!([]), &5.into(), &5.into())
+    );
+}
+
+#[test]
 fn what_goes_on_or_is_not_there_is_refused_with_a_sentence() {
     let (daemon, receiver) = stage("live", "steps:\n  - id: work\n    http: { method: PUT, url: \"RECEIVER/work\" }\n");
     receiver.on("/work", |_, _| Answer::hold());

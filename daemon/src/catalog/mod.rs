@@ -30,7 +30,7 @@ use aura_storage::{Key, Store, Table};
 
 use crate::catalog::routes::Routes;
 use crate::clock::Clock;
-use crate::engine::{Flows, Published};
+use crate::engine::{Flows, Inside, Published};
 
 /// Most flows of an installation: their list fits one frame (a test says so), as do the next two.
 pub const FLOWS_MAX: usize = 2_000;
@@ -470,6 +470,19 @@ impl Flows for Catalog {
             return None;
         }
         self.now().flows.get(&flow)?.as_published()
+    }
+
+    fn is_paused(&self, tenant: TenantId, flow: FlowId) -> Option<bool> {
+        let state = (tenant == TenantId::DEFAULT).then(|| self.now())?;
+        let entry = state.flows.get(&flow)?;
+        entry.published.as_ref().map(|_| entry.record.paused)
+    }
+
+    fn takers(&self, tenant: TenantId, what: Inside<'_>) -> Vec<FlowId> {
+        match tenant == TenantId::DEFAULT {
+            true => self.now().routes.inside(what).to_vec(),
+            false => Vec::new(),
+        }
     }
 
     fn version(&self, tenant: TenantId, flow: FlowId, version: &str) -> Option<Arc<Flow>> {

@@ -1,4 +1,5 @@
-//! Where deliveries go: endpoint names and aliases of published triggers, and how each one is proved.
+//! Where deliveries go: endpoint names and aliases of published triggers, how each one is proved, and which flows take
+//! what happens inside.
 //!
 //! Built whole from the flows and swapped whole. An endpoint name is 128 random bits made once per trigger;
 //! readable aliases exist only for triggers that a signature or a token protects.
@@ -11,12 +12,12 @@ use aura_protocol::flow::{Auth, Trigger};
 use aura_protocol::intake::Takes;
 use aura_protocol::rpc::Webhook;
 use aura_protocol::signature::{Greeting, Part};
-use aura_protocol::{Code, EventId, FlowId, TenantId, WireError};
+use aura_protocol::{Code, EventId, FlowId, TenantId, Value, WireError};
 use zeroize::Zeroizing;
 
 use crate::catalog::signing::Signing;
 use crate::catalog::{Catalog, Entry, State};
-use crate::engine::Published;
+use crate::engine::{Inside, Published};
 
 /// Offered tokens in one list: more would not fit a frame.
 const OFFERS_SHOWN: usize = 64;
@@ -205,6 +206,10 @@ pub struct Routes {
     endpoints: HashMap<String, Arc<Target>>,
     /// By `flow`, then in order of triggers.
     flows: HashMap<String, Vec<Arc<Target>>>,
+    /// Flows that take an event of `emit` steps, by its name.
+    emitted: HashMap<String, Vec<FlowId>>,
+    /// Flows that are told of failed runs.
+    failed: Vec<FlowId>,
 }
 
 impl Routes {
@@ -213,6 +218,7 @@ impl Routes {
         let mut routes = Self::default();
         for entry in flows {
             let Some(published) = entry.as_published() else { continue };
+            routes.take_inside(&published);
             for (trigger, definition) in published.flow.triggers.iter().enumerate() {
                 let Some(proof) = Proof::of(definition, registry) else { continue };
                 let endpoint = entry.record.endpoints.iter().find(|(id, _)| *id == definition.id);
@@ -240,6 +246,29 @@ impl Routes {
             }
         }
         routes
+    }
+
+    fn take_inside(&mut self, published: &Published) {
+        for trigger in &published.flow.triggers {
+            let takers = match (trigger.on.as_str(), trigger.with.get("name").and_then(Value::as_str)) {
+                ("event", Some(name)) => self.emitted.entry(name.to_owned()).or_default(),
+                ("flow_failed", _) => &mut self.failed,
+                _ => continue,
+            };
+            // All of its triggers come one after the other.
+            if takers.last() != Some(&published.id) {
+                takers.push(published.id);
+            }
+        }
+    }
+
+    /// The flows whose triggers take what happened inside, if the rest of them fits.
+    #[must_use]
+    pub fn inside(&self, what: Inside<'_>) -> &[FlowId] {
+        match what {
+            Inside::Emitted(name) => self.emitted.get(name).map(Vec::as_slice).unwrap_or_default(),
+            Inside::Failed => &self.failed,
+        }
     }
 
     /// How many endpoints the flows other than `flow` have.

@@ -27,6 +27,18 @@ pub(crate) struct Turn {
     used: AtomicBool,
 }
 
+impl Turn {
+    /// In which limits it has room.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// Its use counts from now on: it is not given back when it leaves.
+    pub(crate) fn counts(&self) {
+        self.used.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         let used = self.used.load(Ordering::Acquire);
@@ -239,8 +251,7 @@ impl Driver {
             drop(place);
             return self.make_child(tenant, run, &path, attempt, &input).await;
         }
-        self.uses_rates(tenant, turn.lane).await?;
-        turn.used.store(true, Ordering::Release);
+        self.uses_rates(tenant, turn).await?;
         if needs_started(effect) {
             let epoch = self.deps.store.epoch();
             let begin = Input::Begin { path: path.clone(), attempt, lease: u64::from(attempt), epoch };

@@ -175,17 +175,27 @@ impl Driver {
     /// Hands a note over and takes it away, in one transaction.
     pub(crate) fn deliver(self: &Arc<Self>, tenant: TenantId, note: Note) {
         let Note { to, key, row } = note;
-        let mut taken = Txn::new();
-        taken.delete(Table::Inbox, key.clone());
         match row {
-            InboxRow::Cancel { by, reason } => self.spawn_transition(tenant, to, Input::Cancel { by, reason }, taken),
-            InboxRow::Returned { path, run, output, error } => {
-                let outcome = error.map_or(Ok(output), Err);
-                self.spawn_transition(tenant, to, Input::Returned { path, run, outcome }, taken);
+            InboxRow::Event { delivery, .. } => self.spawn_taken(tenant, key, delivery.event),
+            row => {
+                let mut taken = Txn::new();
+                taken.delete(Table::Inbox, key);
+                if let Some(input) = told(row) {
+                    self.spawn_transition(tenant, to, input, taken);
+                }
             }
-            InboxRow::Event { flow, delivery } => self.spawn_taken(tenant, key, flow, *delivery),
-            InboxRow::Meet { .. } => {}
         }
+    }
+}
+
+/// What a note tells its run; none: it is for no run.
+pub(crate) fn told(row: InboxRow) -> Option<Input> {
+    match row {
+        InboxRow::Cancel { by, reason } => Some(Input::Cancel { by, reason }),
+        InboxRow::Returned { path, run, output, error } => {
+            Some(Input::Returned { path, run, outcome: error.map_or(Ok(output), Err) })
+        }
+        InboxRow::Event { .. } | InboxRow::Meet { .. } => None,
     }
 }
 

@@ -5,14 +5,14 @@
 //! driver's handle of the store is dead and another driver reads what is true ([`super::Engine::renew`]).
 //! Lock order: intake, gate, kv, map of runs, one run, backlog; what is held back may be locked within any.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aura_protocol::approval::MayNot;
 use aura_protocol::flow::{Effect, Span};
 use aura_protocol::run::{Blocked, Record, RunHead, RunState as State, Transition};
-use aura_protocol::{EventId, FlowId, RunId, TenantId, WireError};
+use aura_protocol::{FlowId, RunId, TenantId, WireError};
 use aura_storage::rows::{LiveRow, TimerRow, journal_key, run_key, timer_key};
 use aura_storage::{CommitError, Key, ReadError, Receipt, Table, TailEntry, Txn};
 use tokio::sync::{Notify, Semaphore, oneshot};
@@ -33,7 +33,9 @@ use super::held::HeldRows;
 use super::held_back::HeldBack;
 use super::kv::Keeper;
 use super::meet::Met;
+use super::repeats::Repeats;
 use super::schedules::Schedules;
+use super::takers::Taking;
 use super::{Deps, Response};
 
 /// Why a transition did not happen.
@@ -195,7 +197,9 @@ pub(crate) struct Driver {
     /// Keys under which somebody looks for runs that wait and for events, and who is to be seen by another look.
     pub meeting: Mutex<HashMap<[u8; 16], Vec<[u8; 16]>>>,
     /// Events from inside that are being taken.
-    pub taking: Mutex<HashSet<EventId>>,
+    pub taking: Mutex<Taking>,
+    /// Events that repeated earlier ones, for lists.
+    pub repeats: Arc<Repeats>,
     pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
     pub stopping: CancellationToken,
     /// Its memory is given up: calls at work are dropped, their answers could not be recorded.
@@ -221,7 +225,7 @@ const READY: usize = 4;
 const PLANS_MAX: usize = 1024;
 
 impl Driver {
-    pub fn new(deps: Deps) -> Self {
+    pub fn new(deps: Deps, repeats: Arc<Repeats>) -> Self {
         let slots = Arc::new(Semaphore::new(deps.calls_max.max(1)));
         let backlog = Mutex::new(Backlog::new(deps.calls_max.max(1).saturating_mul(READY)));
         let blobs = Blobs::new(deps.store.clone(), deps.blobs);
@@ -244,6 +248,7 @@ impl Driver {
             admission: Admission::new(),
             meeting: Mutex::default(),
             taking: Mutex::default(),
+            repeats,
             replies: Mutex::default(),
             stopping: CancellationToken::new(),
             retired: CancellationToken::new(),
@@ -628,6 +633,9 @@ impl Driver {
         }
         if ended && done.gated {
             self.release(done.slot, run);
+        } else if done.head.state == State::Queued {
+            // What it waits for may come by itself: somebody must know when.
+            self.pump_runs();
         }
         self.forget_idle(run, cell);
         Ok(done.head)
@@ -654,18 +662,21 @@ impl Driver {
     /// A transition whose result nobody waits for.
     pub fn spawn_transition(self: &Arc<Self>, tenant: TenantId, run: RunId, input: Input, extra: Txn) {
         let driver = Arc::clone(self);
-        self.tasks.spawn(async move {
-            let leftover = Txn { deletes: extra.deletes.clone(), ..Txn::default() };
-            match driver.transition(tenant, run, input, extra).await {
-                Ok(_) => {}
-                // Too late for this run; what it should have taken away with it goes all the same.
-                Err(EngineError::Refused(_)) if !leftover.deletes.is_empty() => {
-                    let _ = driver.deps.store.commit(leftover).await;
-                }
-                Err(EngineError::Refused(_) | EngineError::Commit(_)) => {}
-                Err(error) => tracing::error!(%run, %error, "a run could not go on"),
+        self.tasks.spawn(async move { driver.carried(tenant, run, input, extra).await });
+    }
+
+    /// As [`Driver::transition`], with nobody who hears of it.
+    pub async fn carried(self: &Arc<Self>, tenant: TenantId, run: RunId, input: Input, extra: Txn) {
+        let leftover = Txn { deletes: extra.deletes.clone(), ..Txn::default() };
+        match self.transition(tenant, run, input, extra).await {
+            Ok(_) => {}
+            // Too late for this run; what it should have taken away with it goes all the same.
+            Err(EngineError::Refused(_)) if !leftover.deletes.is_empty() => {
+                let _ = self.deps.store.commit(leftover).await;
             }
-        });
+            Err(EngineError::Refused(_) | EngineError::Commit(_)) => {}
+            Err(error) => tracing::error!(%run, %error, "a run could not go on"),
+        }
     }
 
     /// Keeps the number of unfinished runs by state.

@@ -2,14 +2,14 @@
 //!
 //! What happened and a note for each flow that takes it are one transaction; a note and what becomes of it are another.
 //! So a stop in between loses no event and none counts twice. How deep such events led to one another is counted, and
-//! a run that was told of a failure tells nobody of its own: nothing of this goes on for ever.
+//! a run that was told of a failure tells nobody of its own: nothing of this goes on for ever. [`super::takers`] has the
+//! notes taken.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aura_protocol::event::Delivery;
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, RunStarted, RunState as State, StepError};
-use aura_protocol::{EventId, FlowId, RunId, TenantId, Value};
+use aura_protocol::{EventId, RunId, TenantId, Value};
 use aura_storage::rows::InboxRow;
 use aura_storage::{Key, Table, Txn};
 
@@ -17,7 +17,7 @@ use super::child::{DEPTH_MAX, Note};
 use super::core::Input;
 use super::core::votes::starters;
 use super::driver::{Driver, EngineError, Live, lock};
-use super::{Intake, Published, Refusal};
+use super::{Inside, Published};
 
 /// Method of the deliveries of `emit` steps.
 pub(crate) const EMIT: &str = "EMIT";
@@ -25,10 +25,6 @@ pub(crate) const EMIT: &str = "EMIT";
 pub(crate) const FAILED: &str = "FAILED";
 /// One event has so many takers at most: they are told in one transaction.
 const TAKERS_MAX: usize = 32;
-/// A taker that cannot take now is tried again after this time, and later after longer ones.
-const AGAIN: Duration = Duration::from_millis(500);
-/// But not after longer ones than this.
-const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// How many events and calls led to this run.
 pub(crate) fn depth_of(started: &RunStarted) -> u32 {
@@ -52,9 +48,15 @@ fn people(started: &RunStarted) -> Vec<String> {
 }
 
 impl Driver {
-    /// The triggers of a kind that take something now.
-    fn takers(&self, tenant: TenantId, fits: impl Fn(&Published, &aura_protocol::flow::Trigger) -> bool) -> Vec<Taker> {
-        let flows = self.deps.flows.ids(tenant).into_iter().filter_map(|id| self.deps.flows.published(tenant, id));
+    /// The triggers that take what happened now.
+    fn takers(
+        &self,
+        tenant: TenantId,
+        what: Inside<'_>,
+        fits: impl Fn(&Published, &aura_protocol::flow::Trigger) -> bool,
+    ) -> Vec<Taker> {
+        let ids = self.deps.flows.takers(tenant, what).into_iter();
+        let flows = ids.filter_map(|id| self.deps.flows.published(tenant, id));
         let mut takers = Vec::new();
         for flow in flows.filter(|flow| flow.enabled) {
             for trigger in flow.flow.triggers.iter().filter(|trigger| fits(&flow, trigger)) {
@@ -83,7 +85,7 @@ impl Driver {
             let message = format!("events and calls led to one another more than {DEPTH_MAX} times");
             return self.transition(tenant, run, refuse(message), Txn::new()).await.map(drop);
         }
-        let takers = self.takers(tenant, |_, trigger| {
+        let takers = self.takers(tenant, Inside::Emitted(name), |_, trigger| {
             trigger.on == "event" && trigger.with.get("name").and_then(Value::as_str) == Some(name)
         });
         if takers.len() > TAKERS_MAX {
@@ -182,7 +184,7 @@ impl Driver {
         };
         let (tenant, run) = (live.tenant, live.state.run);
         let labels = || self.deps.flows.version(tenant, started.flow_id, &started.version);
-        let mut takers = self.takers(tenant, |flow, trigger| {
+        let mut takers = self.takers(tenant, Inside::Failed, |flow, trigger| {
             // A flow is not told of itself.
             trigger.on == "flow_failed" && flow.id != started.flow_id && {
                 let named = trigger.with.get("flows").and_then(Value::as_list);
@@ -223,88 +225,5 @@ impl Driver {
             self.note_event(tenant, run, taker, delivery, txn)
         };
         takers.into_iter().map(tell).collect()
-    }
-
-    /// Has a flow take an event; its note goes with what becomes of it.
-    pub(crate) fn spawn_taken(self: &Arc<Self>, tenant: TenantId, key: Key, flow: FlowId, delivery: Delivery) {
-        // A start that looks through the notes may find one that was just left.
-        if !lock(&self.taking).insert(delivery.event) {
-            return;
-        }
-        let driver = Arc::clone(self);
-        self.tasks.spawn(async move {
-            driver.take_until_taken(tenant, &key, flow, &delivery).await;
-            lock(&driver.taking).remove(&delivery.event);
-        });
-    }
-
-    async fn take_until_taken(self: &Arc<Self>, tenant: TenantId, key: &Key, flow: FlowId, delivery: &Delivery) {
-        let mut again = AGAIN;
-        loop {
-            tokio::select! {
-                // The note is there: the next start goes on.
-                () = self.stopping.cancelled() => return,
-                () = self.may_start() => {}
-            }
-            let why = match self.taken(tenant, key, flow, delivery).await {
-                Ok(()) => return,
-                Err(why) => why,
-            };
-            if self.retired.is_cancelled() {
-                return;
-            }
-            tracing::warn!(event = %delivery.event, why, "an event of ours is not taken yet; it is tried again");
-            tokio::select! {
-                () = self.stopping.cancelled() => return,
-                () = self.retired.cancelled() => return,
-                () = tokio::time::sleep(again) => again = (again * 2).min(AGAIN_MAX),
-            }
-        }
-    }
-
-    /// Takes an event once; why not, if it can be tried again.
-    async fn taken(
-        self: &Arc<Self>,
-        tenant: TenantId,
-        key: &Key,
-        id: FlowId,
-        delivery: &Delivery,
-    ) -> Result<(), String> {
-        let said = |error: EngineError| error.to_string();
-        let noted = self.deps.store.get::<InboxRow>(tenant, Table::Inbox, key).map_err(|error| error.to_string())?;
-        if noted.is_none() {
-            return Ok(());
-        }
-        let Some(place) = self.admission.enter(self.admission.asks()).await else {
-            return Err("too much at once".to_owned());
-        };
-        let permit = self.deps.store.reserve().await.map_err(|error| error.to_string())?;
-        let published = self.deps.flows.published(tenant, id);
-        let of = |flow: &Published| flow.flow.triggers.iter().position(|known| known.id == delivery.trigger);
-        let found = published.as_ref().filter(|flow| flow.enabled).and_then(|flow| Some((of(flow)?, flow.clone())));
-        let Some((trigger, flow)) = found else {
-            let mut txn = Txn::new();
-            txn.delete(Table::Inbox, key.clone());
-            if let Some(flow) = published {
-                let reason = "its flow does not take it any more".to_owned();
-                self.drop_event(tenant, &flow.name, delivery, reason, &mut txn).map_err(said)?;
-            }
-            return permit.submit(txn).committed().await.map(drop).map_err(|error| error.to_string());
-        };
-        let shown = delivery.to_trigger();
-        let intake = Intake {
-            tenant,
-            flow,
-            trigger,
-            delivery: delivery.clone(),
-            shown,
-            delivery_id: None,
-            note: Some(key.clone()),
-        };
-        match self.accept(intake, permit, place).await {
-            Ok(_) => Ok(()),
-            Err(Refusal::Store(why)) => Err(why),
-            Err(other) => Err(other.to_string()),
-        }
     }
 }

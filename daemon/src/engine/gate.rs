@@ -120,15 +120,19 @@ impl Gate {
 
     /// A run that started before a restart holds its key.
     pub fn held(&mut self, entry: &Entry, run: RunId, now_us: i64) {
-        let Some((slot, _)) = entry.slot else { return };
-        self.lanes.hold(&Entry { rate: None, ..*entry }.need(), now_us);
-        self.holders.entry(slot).or_default().push_back(run);
+        // What it used of its rate is stored.
+        let entry = Entry { rate: None, ..*entry };
+        if entry.slot.is_some() {
+            self.lanes.hold(&entry.need(), now_us);
+            self.started(&entry, run, now_us);
+        }
     }
 
+    /// Its turn is used at once, so between two looks at the gate nothing is spoken for.
     fn started(&mut self, entry: &Entry, run: RunId, now_us: i64) {
         let lane = entry.need().lane();
+        self.lanes.used(lane, now_us);
         if let Some(key) = lane.narrow {
-            self.lanes.used(lane, now_us);
             self.lanes.leave_pool(key, true, now_us);
         }
         if let Some((slot, _)) = entry.slot {

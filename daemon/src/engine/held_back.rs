@@ -52,7 +52,7 @@ impl HeldBack {
 
     /// A row that is stored.
     pub fn read(&mut self, row: &HeldRow) {
-        *self.counts.entry(row.flow).or_default() += 1;
+        self.came(row.flow);
         self.last = self.last.max(u128::from_be_bytes(row.held.bytes()));
     }
 
@@ -69,6 +69,10 @@ impl HeldBack {
         HeldId::from_bytes(self.last.to_be_bytes())
     }
 
+    fn came(&mut self, flow: FlowId) {
+        *self.counts.entry(flow).or_default() += 1;
+    }
+
     fn gone(&mut self, flow: FlowId) {
         if let Some(count) = self.counts.get_mut(&flow) {
             *count = count.saturating_sub(1);
@@ -80,9 +84,10 @@ impl HeldBack {
 }
 
 impl Driver {
-    /// Whether an event of a flow has to wait behind others.
-    pub(crate) fn holds_back(&self, flow: &Published) -> bool {
-        flow.paused || lock(&self.held_back).of(flow.id) > 0
+    /// Whether an event of a flow has to wait behind others, as things stand now: since its delivery was read somebody
+    /// may have paused or resumed the flow.
+    pub(crate) fn holds_back(&self, tenant: TenantId, flow: &Published) -> bool {
+        self.deps.flows.is_paused(tenant, flow.id).unwrap_or(flow.paused) || lock(&self.held_back).of(flow.id) > 0
     }
 
     /// Holds an event of a paused flow; none: there are too many. The caller holds the intake lock.
@@ -99,7 +104,6 @@ impl Driver {
             if held_back.all() >= HELD_BACK_MAX {
                 return Ok(None);
             }
-            *held_back.counts.entry(flow.id).or_default() += 1;
             held_back.next(delivery.received_ms)
         };
         let row = HeldRow {
@@ -118,6 +122,8 @@ impl Driver {
         txn.tell(TailEntry::Held(tenant, held));
         let reason = (EventState::Held, None);
         self.record_event(tenant, &flow.name, delivery, reason, "its flow is paused".to_owned(), txn)?;
+        // Last: what is counted is stored, or everything behind it would wait for ever.
+        lock(&self.held_back).came(flow.id);
         Ok(Some(Ack { event_id: delivery.event, run_id: None, state: EventState::Held, starts_at: None }))
     }
 
@@ -150,7 +156,8 @@ impl Driver {
         });
     }
 
-    fn goes_on(&self, tenant: TenantId, flow: FlowId) -> Option<Published> {
+    /// The flow, if its events start runs now.
+    pub(crate) fn goes_on(&self, tenant: TenantId, flow: FlowId) -> Option<Published> {
         self.deps.flows.published(tenant, flow).filter(Published::starts)
     }
 
@@ -200,8 +207,10 @@ impl Driver {
                         let event = held_event(&name, &row.trigger, &row.last, String::new(), None);
                         let told = (created.ack.state, created.reason.clone(), created.ack.run_id);
                         self.tell_one(tenant, &event, told, &mut txn);
+                        let submitted = created.submit(permit, txn);
+                        // Only now: who finds that none is left needs no lock and would overtake it.
                         lock(&self.held_back).gone(row.flow);
-                        Some(created.submit(permit, txn))
+                        Some(submitted)
                     }
                     Err(EngineError::Full) => None,
                     Err(error) => return Err(error),

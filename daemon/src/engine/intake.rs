@@ -193,7 +193,7 @@ impl Driver {
         let body = &intake.delivery.body;
         let sealed = (body.len() > BLOB_MIN).then(|| self.blobs.keep_bytes(intake.tenant, body.clone()));
         let sealed = sealed.transpose().map_err(|error| failed(error.into()))?;
-        let (tenant, reply) = (intake.tenant, trigger.reply);
+        let (tenant, flow, reply) = (intake.tenant, intake.flow.id, trigger.reply);
         let (awaited, owner) = (policies.awaited.clone(), intake.delivery.event.bytes());
         let decided = self.decide(intake, &plan, trigger, (policies, sealed), permit, &moment)?;
         match decided {
@@ -212,6 +212,10 @@ impl Driver {
                 receipt.committed().await.map_err(|error| failed(error.into()))?;
                 if ack.state == EventState::Held {
                     awaited.into_iter().for_each(|hash| self.spawn_meet(tenant, hash, owner));
+                    // Whoever resumed its flow before it was counted found nothing to start.
+                    if self.goes_on(tenant, flow).is_some() {
+                        self.start_held_back(tenant, flow);
+                    }
                 }
                 self.wake.notify_one();
                 Ok(Answer { ack, reply: None })
@@ -289,7 +293,7 @@ impl Driver {
         let (store, tenant) = (&self.deps.store, intake.tenant);
         let (now, event) = (moment.now_ms, intake.delivery.event);
         // Without a key to remember or a group to join nothing here depends on what others decide.
-        let alone = policies.dedupe.is_none() && policies.debounce.is_none() && !self.holds_back(&intake.flow);
+        let alone = policies.dedupe.is_none() && policies.debounce.is_none() && !self.holds_back(tenant, &intake.flow);
         let mut rows = (!alone).then(|| lock(&self.held));
         let mut txn = Txn::new();
         if let Some(note) = intake.note {
@@ -298,6 +302,7 @@ impl Driver {
         if let Some((hash, _)) = policies.dedupe
             && let Some(first) = store.dedupe_find(tenant, &hash, now)
         {
+            self.repeats.note(&intake.flow.name, &intake.delivery, first.event, first.run);
             // The first one may still be on its way: an empty transaction behind it is the barrier.
             return Ok(Decided::Duplicate(first, permit.submit(txn)));
         }
@@ -333,7 +338,7 @@ impl Driver {
             remember(None, &mut txn);
             return Ok(Decided::Held(ack, permit.submit(txn)));
         }
-        if !alone && self.holds_back(&intake.flow) {
+        if !alone && self.holds_back(tenant, &intake.flow) {
             let held = self.hold_back(tenant, &intake.flow, &trigger.id, &intake.delivery, &mut txn).map_err(failed)?;
             let Some(ack) = held else { return Err(Refusal::Busy { retry_after_s: 60 }) };
             remember(None, &mut txn);

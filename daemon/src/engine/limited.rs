@@ -14,6 +14,7 @@ use aura_storage::rows::{ConnectionRecord, LimitRow, limit_key};
 use aura_storage::{Key, Store, Table, Txn};
 
 use super::backlog::Waiting;
+use super::calls::Turn;
 use super::core::plan::PlanStep;
 use super::core::scope::DoorScope;
 use super::core::{Input, Moment};
@@ -290,7 +291,8 @@ impl Driver {
     }
 
     /// A call is about to leave: its use of its rates counts from now, also after a restart.
-    pub(crate) async fn uses_rates(&self, tenant: TenantId, lane: Lane) -> Result<(), EngineError> {
+    pub(crate) async fn uses_rates(&self, tenant: TenantId, turn: &Turn) -> Result<(), EngineError> {
+        let lane = turn.lane();
         if lane == Lane::default() {
             return Ok(());
         }
@@ -299,6 +301,12 @@ impl Driver {
             let mut backlog = lock(&self.backlog);
             let now_us = self.now_us();
             backlog.lanes().used(lane, now_us);
+            // From here on, also if it is not stored.
+            turn.counts();
+            if backlog.lanes().wakes_us().is_some() {
+                // Only now it is known when who waits behind it may go on.
+                self.rates_changed.notify_one();
+            }
             let mut txn = Txn::new();
             for key in lane.narrow.into_iter().chain(lane.wide) {
                 self.put_window(tenant, key, backlog.lanes(), &mut txn)?;

@@ -29,6 +29,9 @@ mod migrate;
 pub mod repeats;
 pub mod replays;
 mod schedules;
+mod takers;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,12 +83,28 @@ impl Published {
     }
 }
 
+/// What happens inside, for which flows have triggers.
+#[derive(Clone, Copy, Debug)]
+pub enum Inside<'a> {
+    /// An event of this name, of an `emit` step.
+    Emitted(&'a str),
+    /// A run that failed.
+    Failed,
+}
+
 /// Where definitions and connections come from (the catalog).
 pub trait Flows: Send + Sync + 'static {
     /// All flows.
     fn ids(&self, tenant: TenantId) -> Vec<FlowId>;
     /// The published version of a flow now.
     fn published(&self, tenant: TenantId, flow: FlowId) -> Option<Published>;
+    /// Whether a flow holds its events now; none: it is not published any more.
+    fn is_paused(&self, tenant: TenantId, flow: FlowId) -> Option<bool> {
+        self.published(tenant, flow).map(|flow| flow.paused)
+    }
+    /// Flows whose triggers may take what happened inside: found without a look at all flows, since every failed run
+    /// asks.
+    fn takers(&self, tenant: TenantId, what: Inside<'_>) -> Vec<FlowId>;
     /// A certain version, for runs that started with it.
     fn version(&self, tenant: TenantId, flow: FlowId, version: &str) -> Option<Arc<Flow>>;
     /// A connection or named secret by name, secrets included: never shown, never logged.
@@ -195,7 +214,7 @@ pub struct Engine(Arc<Parts>);
 /// What stays when the store had to be opened again; the driver's memory does not.
 struct Parts {
     deps: Deps,
-    repeats: repeats::Repeats,
+    repeats: Arc<repeats::Repeats>,
     driver: RwLock<Arc<Driver>>,
     /// One renewal at a time.
     renewing: tokio::sync::Mutex<()>,
@@ -216,10 +235,11 @@ impl Engine {
     /// # Errors
     /// If the store cannot be read.
     pub async fn start(deps: Deps) -> anyhow::Result<Self> {
-        let driver = begun(&deps).await?;
+        let repeats = Arc::default();
+        let driver = begun(&deps, &repeats).await?;
         Ok(Self(Arc::new(Parts {
             deps,
-            repeats: repeats::Repeats::default(),
+            repeats,
             driver: RwLock::new(driver),
             renewing: tokio::sync::Mutex::new(()),
             draining: AtomicBool::new(false),
@@ -246,7 +266,7 @@ impl Engine {
         old.tasks.close();
         // Only so that a call is not made twice at the same time; what hangs is fenced anyway.
         let _ = tokio::time::timeout(Duration::from_secs(2), old.tasks.wait()).await;
-        let new = begun(&self.0.deps).await?;
+        let new = begun(&self.0.deps, &self.0.repeats).await?;
         if self.0.draining.load(Ordering::Acquire) {
             new.stopping.cancel();
         }
@@ -536,8 +556,9 @@ impl Engine {
 }
 
 /// A driver with everything that lives, resumed. Its handle of the store is of this opening only.
-async fn begun(deps: &Deps) -> anyhow::Result<Arc<Driver>> {
-    let driver = Arc::new(Driver::new(Deps { store: deps.store.pinned(), ..deps.clone() }));
+async fn begun(deps: &Deps, repeats: &Arc<repeats::Repeats>) -> anyhow::Result<Arc<Driver>> {
+    let pinned = Deps { store: deps.store.pinned(), ..deps.clone() };
+    let driver = Arc::new(Driver::new(pinned, Arc::clone(repeats)));
     let paused = deps.store.paused()?;
     deps.hold.restored(paused.map(|paused| paused.snapshot_ms));
     let runs = driver.read_live(TenantId::DEFAULT)?;

@@ -3,10 +3,11 @@
 //! A repeat causes nothing and has no row in the store; the newest `KEPT` since the start are shown in the
 //! list of events. Bodies and headers are not kept: they are those of the first event.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use aura_protocol::event::{Ack, Delivery, EventRow, EventState};
+use aura_protocol::event::{Delivery, EventRow, EventState};
 use aura_protocol::{EventId, RunId};
 
 /// Most repeats kept.
@@ -20,21 +21,20 @@ struct Repeat {
     run: Option<RunId>,
     flow: String,
     trigger: String,
+    method: String,
     received_ms: i64,
 }
 
-/// The newest repeats, newest last.
+/// The newest repeats, the one noted last at the end.
 #[derive(Debug, Default)]
 pub struct Repeats(Mutex<VecDeque<Repeat>>);
 
 impl Repeats {
-    /// Remembers an answer if it was given to a repeat.
-    pub fn note(&self, flow: &str, trigger: &str, event: EventId, received_ms: i64, ack: &Ack) {
-        if ack.state != EventState::Duplicate {
-            return;
-        }
-        let (flow, trigger) = (flow.to_owned(), trigger.to_owned());
-        let repeat = Repeat { event, first: ack.event_id, run: ack.run_id, flow, trigger, received_ms };
+    /// Remembers a delivery that repeated `first`.
+    pub fn note(&self, flow: &str, delivery: &Delivery, first: EventId, run: Option<RunId>) {
+        let Delivery { event, trigger, method, received_ms, .. } = delivery;
+        let (flow, trigger, method) = (flow.to_owned(), trigger.clone(), method.clone());
+        let repeat = Repeat { event: *event, first, run, flow, trigger, method, received_ms: *received_ms };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.pop_front();
@@ -46,7 +46,10 @@ impl Repeats {
     #[must_use]
     pub fn rows(&self) -> Vec<EventRow> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().rev().map(row).collect()
+        let mut rows: Vec<EventRow> = kept.iter().map(row).collect();
+        // One from inside may be taken long after it came to be.
+        rows.sort_by_key(|row| Reverse(row.event));
+        rows
     }
 }
 
@@ -62,7 +65,7 @@ fn row(repeat: &Repeat) -> EventRow {
         delivery: Delivery {
             event: repeat.event,
             trigger: repeat.trigger.clone(),
-            method: "POST".to_owned(),
+            method: repeat.method.clone(),
             query: String::new(),
             headers: Vec::new(),
             body: Vec::new(),
@@ -77,17 +80,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_repeats_are_kept_and_only_the_newest() {
+    fn only_the_newest_are_kept() {
         let repeats = Repeats::default();
-        let ack = |state| Ack { event_id: EventId::from_bytes([7; 16]), run_id: None, state, starts_at: None };
+        let first = EventId::from_bytes([7; 16]);
         let event = |number: u64| EventId::from_parts(number, &[0; 10]);
-        repeats.note("f", "t", event(1), 1, &ack(EventState::Started));
-        assert!(repeats.rows().is_empty());
         for number in 0..1_200 {
-            repeats.note("f", "t", event(number), 1, &ack(EventState::Duplicate));
+            let delivery = Delivery {
+                event: event(number),
+                trigger: "t".to_owned(),
+                method: "EMIT".to_owned(),
+                query: String::new(),
+                headers: vec![("secret".to_owned(), "x".to_owned())],
+                body: b"y".to_vec(),
+                blob: None,
+                received_ms: 1,
+            };
+            repeats.note("f", &delivery, first, None);
         }
         let rows = repeats.rows();
         assert_eq!((rows.len(), rows[0].event, rows[999].event), (1_000, event(1_199), event(200)));
-        assert_eq!(rows[0].reason, format!("repeats event {}", EventId::from_bytes([7; 16])));
+        assert_eq!(
+            (rows[0].reason.as_str(), rows[0].delivery.method.as_str()),
+            (&*format!("repeats event {first}"), "EMIT")
+        );
+        assert!(rows[0].delivery.headers.is_empty() && rows[0].delivery.body.is_empty());
     }
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use aura_protocol::run::RunState as State;
 use aura_protocol::{HeldId, RunId, TenantId};
-use aura_storage::rows::{HeldRow, InboxRow, LiveRow, TimerRow};
+use aura_storage::rows::{HeldRow, LiveRow, TimerRow};
 use aura_storage::{Key, ReadError, Table, Txn};
 use futures::StreamExt;
 
-use super::child::Note;
 use super::core::{Input, Refused};
 use super::driver::{Driver, EngineError, lock};
 use super::gate::Entry;
@@ -248,16 +247,7 @@ impl Driver {
 
     /// Delivers what waits in inboxes, gives free keys to who waits, and arms held rows.
     pub(crate) async fn go_on(self: &Arc<Self>, tenant: TenantId) -> Result<(), EngineError> {
-        let from = Key::tenant(tenant);
-        let inbox: Vec<(Key, InboxRow)> =
-            self.deps.store.scan(tenant, Table::Inbox, &from, &from.after_prefix(), usize::MAX, false)?;
-        for (key, row) in inbox {
-            match (row, key.id_at(16).map(RunId::from_bytes), key.id_at(32)) {
-                (InboxRow::Meet { hash }, _, Some(owner)) => self.spawn_meet(tenant, hash, owner),
-                (row, Some(to), _) => self.deliver(tenant, Note { to, key, row }),
-                _ => {}
-            }
-        }
+        self.go_through_inbox(tenant).await?;
         self.pump_runs();
         // A kill between enabling a flow and arming its held rows must not leave them held for ever.
         for flow in self.unarmed() {

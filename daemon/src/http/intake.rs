@@ -165,7 +165,6 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
     let answer = door.engine.accept(intake, asking).await?;
     drop((place, waits));
     target.saw(answer.ack.event_id);
-    door.engine.repeats().note(&target.published.name, &target.trigger_id, event, now_ms, &answer.ack);
     let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.known()?.success_status).ok());
     Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))
 }

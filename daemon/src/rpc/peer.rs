@@ -77,6 +77,28 @@ fn account(uid: u32, passwd: &str) -> Option<String> {
     })
 }
 
+/// Whether accounts take no names that root and the daemon's own user have without one: whoever is named is asked, may
+/// vote and stands in journals by name, so a name must be of one user only.
+///
+/// # Errors
+/// One sentence.
+pub fn check(accounts: &Accounts) -> Result<(), String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    checked(accounts, rustix::process::geteuid().as_raw(), &passwd)
+}
+
+fn checked(accounts: &Accounts, daemon: u32, passwd: &str) -> Result<(), String> {
+    for uid in [0, daemon] {
+        let name = Peer::judged(uid, daemon, passwd, accounts).account;
+        if let Some(other) = accounts.0.get(&name).filter(|account| account.uid != uid) {
+            let whose = if uid == 0 { "root" } else { "the daemon's own user" };
+            let name = aura_protocol::text::display(&name);
+            return Err(format!("gives `{name}`, the name of {whose}, to the user {}", other.uid));
+        }
+    }
+    Ok(())
+}
+
 /// The role of an account by name: the daemon's own user and root are owners.
 #[must_use]
 pub fn role_of(name: &str, accounts: &Accounts) -> Option<Role> {
@@ -104,5 +126,22 @@ mod tests {
         assert_eq!((ben.account.as_str(), ben.role().ok()), ("ben", Some(Role::Operator)));
         let own = Peer::judged(1000, 1000, passwd, &accounts);
         assert_eq!((own.account.as_str(), own.role().ok()), ("anna.b", Some(Role::Owner)));
+    }
+
+    #[test]
+    fn a_name_that_root_or_the_daemons_user_has_is_given_to_nobody_else() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\naura:x:990:990::/:/bin/false\n";
+        let check = |accounts: &str, expected: Option<&str>| {
+            let said = checked(&Accounts::read(accounts).unwrap(), 990, passwd).err();
+            match expected {
+                None => assert_eq!(said, None, "{accounts}"),
+                Some(part) => assert!(said.as_deref().unwrap_or_default().contains(part), "{accounts}: {said:?}"),
+            }
+        };
+        check("root:1000:viewer", Some("`root`, the name of root, to the user 1000"));
+        check("aura:1000:operator", Some("`aura`, the name of the daemon's own user"));
+        check("root:0:owner,aura:990:owner,anna:1000:viewer", None);
+        // Root and the daemon's user have other names here, so theirs are free.
+        check("boss:0:owner,root:1000:viewer", None);
     }
 }

@@ -12,7 +12,7 @@ use aura_protocol::flow::Flow;
 use aura_protocol::rpc::Bounded;
 use aura_protocol::run::{Record, RunHead, RunStarted, Transition};
 use aura_protocol::{Code, RunId, TenantId, Value, WireError, wire};
-use aura_storage::rows::{index_key, journal_key, run_key};
+use aura_storage::rows::{IndexRow, index_key, journal_key, run_key};
 use aura_storage::{Key, Store, Table};
 
 use crate::catalog::{State, unreadable};
@@ -26,8 +26,8 @@ pub const LOOKED_AT: usize = 20_000;
 const PAYLOADS: usize = 4_000;
 /// An answer that reads payloads takes at most so long.
 const LONGEST: Duration = Duration::from_secs(2);
-/// Runs of one index hash that are looked at.
-const INDEXED: usize = 20_000;
+/// Runs of one index hash read at a time.
+const INDEXED: usize = 1_000;
 
 /// A filter and what it is judged by.
 pub struct Search<'a> {
@@ -42,13 +42,40 @@ pub struct Look {
     /// Behind this run.
     to: Key,
     /// The runs of an index, newest first; none: all runs.
-    indexed: Option<std::vec::IntoIter<RunId>>,
+    indexed: Option<Indexed>,
     window: std::vec::IntoIter<RunHead>,
     looked_at: usize,
     payloads: usize,
     began: Instant,
     last: Option<(RunId, i64)>,
     ended: bool,
+}
+
+/// Runs with the same index hash, newest first.
+struct Indexed {
+    from: Key,
+    /// Behind what was read.
+    to: Key,
+    /// Those that were read.
+    runs: std::vec::IntoIter<RunId>,
+    ended: bool,
+}
+
+impl Indexed {
+    fn next(&mut self, store: &Store) -> Result<Option<RunId>, WireError> {
+        if self.runs.len() == 0 && !self.ended {
+            let keys = store
+                .scan::<IndexRow>(TenantId::DEFAULT, Table::Index, &self.from, &self.to, INDEXED, true)
+                .map_err(|error| unreadable(&error))?;
+            self.ended = keys.len() < INDEXED;
+            if let Some((key, _)) = keys.last() {
+                self.to = key.clone();
+            }
+            let runs: Vec<RunId> = keys.iter().filter_map(|(key, _)| key.id_at(32)).map(RunId::from_bytes).collect();
+            self.runs = runs.into_iter();
+        }
+        Ok(self.runs.next())
+    }
 }
 
 impl Look {
@@ -99,21 +126,12 @@ impl<'a> Search<'a> {
     pub fn begin(&self, before: Option<RunId>) -> Result<Look, WireError> {
         let tenant = TenantId::DEFAULT;
         let to = before.map_or_else(|| Key::tenant(tenant).after_prefix(), |run| run_key(tenant, run));
-        let indexed = match self.by_index() {
-            None => None,
-            Some(hash) => {
-                let from = index_key(tenant, hash, RunId::from_bytes([0; 16]));
-                let end = before
-                    .map_or_else(|| Key::tenant(tenant).id(hash).after_prefix(), |run| index_key(tenant, hash, run));
-                let rows: Vec<(Key, aura_storage::rows::IndexRow)> = self
-                    .store
-                    .scan(tenant, Table::Index, &from, &end, INDEXED, true)
-                    .map_err(|error| unreadable(&error))?;
-                let runs: Vec<RunId> =
-                    rows.iter().filter_map(|(key, _)| key.id_at(32)).map(RunId::from_bytes).collect();
-                Some(runs.into_iter())
-            }
-        };
+        let indexed = self.by_index().map(|hash| Indexed {
+            from: index_key(tenant, hash, RunId::from_bytes([0; 16])),
+            to: before.map_or_else(|| Key::tenant(tenant).id(hash).after_prefix(), |run| index_key(tenant, hash, run)),
+            runs: Vec::new().into_iter(),
+            ended: false,
+        });
         Ok(Look {
             to,
             indexed,
@@ -130,17 +148,30 @@ impl<'a> Search<'a> {
     fn by_index(&self) -> Option<[u8; 16]> {
         let state = self.state.as_ref()?;
         let named = self.filter.flows();
-        let flows: Vec<Arc<Flow>> = state
-            .flows()
-            .filter(|entry| named.is_none_or(|names| names.contains(&entry.record.flow)))
-            .filter_map(|entry| entry.published.as_ref().map(|version| Arc::clone(&version.flow)))
+        let mut narrowed = false;
+        let published = state.flows().filter_map(|entry| entry.published.as_ref().map(|version| &version.flow));
+        let flows: Vec<&Arc<Flow>> = published
+            .filter(|flow| {
+                let fits = self.filter.fits_flow(&flow.flow, &flow.labels);
+                narrowed |= fits.is_some();
+                fits != Some(false)
+            })
             .collect();
         self.filter.equalities().find_map(|(key, text)| match key {
             Word::Subject => Some(indexed(self.store, TenantId::DEFAULT, SUBJECT, text)),
             Word::Payload(path) => {
-                let declared = |flow: &Arc<Flow>| flow.index.contains(path);
-                // Without a flow: of those that declare it; a flow that does not is asked for by its name.
-                let known = if named.is_some() { flows.iter().all(declared) } else { flows.iter().any(declared) };
+                let declared = |flow: &&Arc<Flow>| flow.index.contains(path);
+                // Without words about flows: of those that declare it; a flow that does not is asked for by its name.
+                // One that is not there any more, or not published, may have runs too, and nobody knows under which
+                // hashes.
+                let is_there = |name: &String| flows.iter().any(|flow| flow.flow == *name);
+                let known = match narrowed {
+                    true => {
+                        let all_there = named.is_none_or(|names| names.iter().all(is_there));
+                        !flows.is_empty() && all_there && flows.iter().all(declared)
+                    }
+                    false => flows.iter().any(declared),
+                };
                 known.then(|| indexed(self.store, TenantId::DEFAULT, path, text))
             }
             _ => None,
@@ -194,8 +225,8 @@ impl<'a> Search<'a> {
 
     fn following(&self, look: &mut Look) -> Result<Option<RunHead>, WireError> {
         let tenant = TenantId::DEFAULT;
-        if let Some(runs) = &mut look.indexed {
-            for run in runs.by_ref() {
+        if let Some(indexed) = &mut look.indexed {
+            while let Some(run) = indexed.next(self.store)? {
                 let head: Option<RunHead> =
                     self.store.get(tenant, Table::Runs, &run_key(tenant, run)).map_err(|error| unreadable(&error))?;
                 if head.is_some() {

@@ -81,6 +81,15 @@ impl Filter {
         })
     }
 
+    /// Whether the words about flows and labels fit a flow; none: there are no such words.
+    #[must_use]
+    pub fn fits_flow(&self, flow: &str, labels: &BTreeMap<String, String>) -> Option<bool> {
+        let row = Columns { flow, labels: Some(labels), ..Columns::default() };
+        let mut about = self.terms.iter().filter(|term| matches!(term.key, Key::Flow | Key::Label(_))).peekable();
+        about.peek()?;
+        Some(about.all(|term| term.row(&row, 0) == Some(!term.not)))
+    }
+
     /// The words that ask for one value exactly, as an index can answer: what it is about and the value.
     pub fn equalities(&self) -> impl Iterator<Item = (&Key, &str)> {
         self.terms.iter().filter_map(|term| match (&term.key, term.op, &term.with) {

@@ -64,6 +64,22 @@ fn words_are_joined_by_and() {
 }
 
 #[test]
+fn words_about_flows_and_labels_are_judged_alone() {
+    let labels = [("team".to_owned(), "growth".to_owned())].into();
+    let check = |text: &str, fits: Option<bool>| {
+        let filter = Filter::read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(filter.fits_flow("cart", &labels), fits, "{text}");
+    };
+    check("", None);
+    check("state=failed trigger.body.n=1", None);
+    check("flow=cart,other state=failed", Some(true));
+    check("flow:ca !label.team=sales", Some(true));
+    check("flow=cart label.team=sales", Some(false));
+    check("!flow=cart trigger.body.n=1", Some(false));
+    check("label.town=x", Some(false));
+}
+
+#[test]
 fn payloads_are_compared_as_what_they_are() {
     let trigger = Value::from_json(br#"{"body":{"id":"A-1","amount":120.50,"n":7,"ok":true,"items":[{"sku":"x"}]}}"#);
     let trigger = trigger.unwrap();

@@ -1,14 +1,15 @@
 //! `aura run replay`: one run again from a point, or many that fit a filter; with what it would send shown before.
 //!
-//! Invariant: with a filter nothing is begun before its number was said and somebody (or `--yes`) agreed; a run that
-//! was replayed already is left out unless `--again` says otherwise, so a stopped command may be given once more.
+//! Invariant: with a filter nothing is begun before its number was said and somebody (or `--yes`) agreed; a run and all
+//! its replays count as one, by the newest of them, unless `--again` says otherwise: so a stopped command may be given
+//! once more, and what a replay has mended is not done again.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 
 use aura_protocol::rpc::{Fate, ReplayPreview, Replayed, RunRef, RunReplay, VersionOf};
-use aura_protocol::run::{Point, RunHead};
+use aura_protocol::run::{Point, RunHead, RunState};
 use aura_protocol::text::display;
-use aura_protocol::{Code, WireError};
+use aura_protocol::{Code, RunId, WireError};
 use clap::Args;
 
 use super::many::{self, Rate};
@@ -52,7 +53,7 @@ pub struct Which {
     filter: Option<String>,
     #[command(flatten)]
     how: many::How,
-    /// Also runs that were replayed already (with --filter)
+    /// Also runs that were replayed already, whatever became of that (with --filter)
     #[arg(long, requires = "filter")]
     again: bool,
 }
@@ -195,7 +196,7 @@ fn show(preview: &ReplayPreview, out: &mut Output) -> Result<(), WireError> {
 }
 
 async fn bulk(filter: &str, which: Which, session: &mut Session, out: &mut Output) -> Ended {
-    let (mut found, replayed) = chosen(filter, which.again, session).await?;
+    let Chosen { mut found, replayed, mended } = chosen(filter, which.again, session).await?;
     // In the order in which they were.
     found.reverse();
     let request = |head: &RunHead, preview: bool| -> RunReplay {
@@ -232,8 +233,8 @@ async fn bulk(filter: &str, which: Which, session: &mut Session, out: &mut Outpu
     let of = if found.len() > PREVIEWED { format!(" (of the first {PREVIEWED})") } else { String::new() };
     let [new, same, copied] = sums;
     let sentence = format!(
-        "{} runs would be run again, {replayed} were already; calls{of}: {new} sent with a new key, {same} with the \
-         same key, {copied} copied",
+        "{} runs would be run again, {replayed} were already ({mended} of them with success); calls{of}: {new} sent with \
+         a new key, {same} with the same key, {copied} copied",
         found.len()
     );
     for (run, why) in &refused {
@@ -242,7 +243,7 @@ async fn bulk(filter: &str, which: Which, session: &mut Session, out: &mut Outpu
     if which.how.plan || which.preview || found.is_empty() {
         if out.json {
             let runs: Vec<String> = found.iter().map(|head| head.run.to_string()).collect();
-            let plan = serde_json::json!({ "runs": runs, "already": replayed, "new_key": new, "same_key": same,
+            let plan = serde_json::json!({ "runs": runs, "already": replayed, "mended": mended, "new_key": new, "same_key": same,
                 "copied": copied, "refused": refused.len() });
             return out.value(&plan).map(|()| 0);
         }
@@ -274,27 +275,76 @@ async fn bulk(filter: &str, which: Which, session: &mut Session, out: &mut Outpu
     Ok(if failures == 0 { 0 } else { Code::Conflict.exit_code() })
 }
 
-/// Finished runs that fit, newest first, and how many of them were replayed already and are left out.
-async fn chosen(filter: &str, again: bool, session: &mut Session) -> Result<(Vec<RunHead>, usize), WireError> {
+/// Which runs are run again.
+struct Chosen {
+    /// Newest first.
+    found: Vec<RunHead>,
+    /// Runs that fit and are left out, since one of their family is newer.
+    replayed: usize,
+    /// Of those, runs of which a newer one of their family succeeded.
+    mended: usize,
+}
+
+/// Runs and their replays, and replays of those: what a family has come to is what its newest run came to.
+#[derive(Default)]
+struct Families {
+    /// Replays with what they are of, newest first.
+    replays: Vec<(RunId, RunId, bool)>,
+}
+
+/// What is known of a family: its newest run, and the newest replay that succeeded.
+type Newest = (RunId, Option<RunId>);
+
+impl Families {
+    /// Reads a run; the newest come first.
+    fn read(&mut self, head: &RunHead) {
+        let ok = head.state == RunState::Succeeded;
+        self.replays.extend(head.origin.map(|of| (head.run, of, ok)));
+    }
+
+    /// What is known of the family of each run that has one.
+    fn newest(&self) -> HashMap<RunId, Newest> {
+        let mut firsts: HashMap<RunId, RunId> = HashMap::new();
+        let mut families: HashMap<RunId, Newest> = HashMap::new();
+        for (run, of, ok) in self.replays.iter().rev() {
+            let first = firsts.get(of).copied().unwrap_or(*of);
+            firsts.extend([(*run, first), (first, first)]);
+            let (newest, succeeded) = families.entry(first).or_insert((*run, None));
+            *newest = *run;
+            if *ok {
+                *succeeded = Some(*run);
+            }
+        }
+        firsts.into_iter().filter_map(|(run, first)| Some((run, *families.get(&first)?))).collect()
+    }
+}
+
+async fn chosen(filter: &str, again: bool, session: &mut Session) -> Result<Chosen, WireError> {
     let status = session.call(|rpc, context, call| async move { rpc.status(context, call, ()).await }).await?;
     let filter = many::read(filter)?;
-    let mut replayed = BTreeSet::new();
-    let mut found = Vec::new();
-    let mut left_out = 0;
-    // Of all states: a replay that goes on counts too, and is newer than what it goes on from.
+    let (mut families, mut fitting) = (Families::default(), Vec::new());
+    // Of all states: a replay that goes on counts too.
     many::each(many::flow(&filter), Vec::new(), session, |head| {
-        replayed.extend(head.origin);
+        families.read(&head);
         // What ends from now on is not meant.
         let ended = head.finished_ms.is_some_and(|at| at <= status.now_ms);
-        let fits = head.state.is_final() && ended && many::fits(&filter, &head, status.now_ms);
-        if fits && replayed.contains(&head.run) && !again {
-            left_out += 1;
-        } else if fits {
-            found.push(head);
+        if head.state.is_final() && ended && many::fits(&filter, &head, status.now_ms) {
+            fitting.push(head);
         }
     })
     .await?;
-    Ok((found, left_out))
+    let newest = families.newest();
+    let mut chosen = Chosen { found: Vec::new(), replayed: 0, mended: 0 };
+    for head in fitting {
+        match newest.get(&head.run).filter(|(newest, _)| *newest != head.run && !again) {
+            None => chosen.found.push(head),
+            Some((_, succeeded)) => {
+                chosen.replayed += 1;
+                chosen.mended += usize::from(succeeded.is_some_and(|replay| replay > head.run));
+            }
+        }
+    }
+    Ok(chosen)
 }
 
 #[cfg(test)]
@@ -311,5 +361,25 @@ mod tests {
         assert_eq!(version("published"), VersionOf::Published);
         assert_eq!(version("draft"), VersionOf::Draft);
         assert_eq!(version("1a2b"), VersionOf::Hash("1a2b".into()));
+    }
+
+    #[test]
+    fn a_family_is_what_its_newest_run_is() {
+        let run = |number: u64| RunId::from_parts(number, &[0; 10]);
+        // 1 <- 3 <- 5 (succeeded), 1 <- 6; 2 <- 4; 9 is of one that is deleted.
+        let replays = [(9, 7, false), (6, 1, false), (5, 3, true), (4, 2, false), (3, 1, false)];
+        let families = Families { replays: replays.map(|(it, of, ok)| (run(it), run(of), ok)).into() };
+        let newest = families.newest();
+        let check = |of: u64, expected: Option<(u64, Option<u64>)>| {
+            let expected = expected.map(|(newest, ok)| (run(newest), ok.map(run)));
+            assert_eq!(newest.get(&run(of)).copied(), expected, "{of}");
+        };
+        for of in [1, 3, 5, 6] {
+            check(of, Some((6, Some(5))));
+        }
+        check(2, Some((4, None)));
+        check(4, Some((4, None)));
+        check(9, Some((9, None)));
+        check(8, None);
     }
 }

@@ -6,7 +6,8 @@
 //! while there is a place, nobody waits whose limits have room. A limit is looked at when it changes, never all who
 //! wait: a turn costs the same however many there are.
 //!
-//! A use of a rate is spoken for when the turn comes, and counts from the moment of [`Lanes::used`].
+//! A use of a limit is spoken for when the turn comes, whether it has a rate then or not, until [`Lanes::used`] or
+//! [`Lanes::leave_pool`]; of a rate it counts from the moment of [`Lanes::used`]. So limits may change in between.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -108,8 +109,10 @@ struct Pool {
     owner: [u8; 16],
     limit: Limit,
     at_work: u32,
-    /// Uses of the rate whose moment is still to come.
+    /// Uses whose moment is still to come; they count if there is a rate.
     spoken_for: u32,
+    /// Whether it had room when its lanes were told last.
+    had_room: bool,
     window: Window,
     /// Lanes that it is the narrow limit of.
     lanes: BTreeSet<Lane>,
@@ -119,6 +122,13 @@ struct Pool {
     offered: Option<Order>,
     waiting: usize,
     wakes_us: Option<i64>,
+}
+
+impl Pool {
+    /// Whether all its places are taken.
+    fn is_full(&self) -> bool {
+        self.limit.most.is_some_and(|most| self.at_work >= most.max(1))
+    }
 }
 
 #[derive(Debug)]
@@ -148,6 +158,9 @@ pub struct Lanes<O, T> {
     round: HashMap<i32, u64>,
     number: u64,
     waiting: usize,
+    /// How often a line was looked at.
+    #[cfg(test)]
+    looks: usize,
 }
 
 impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
@@ -165,6 +178,8 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
             round: HashMap::new(),
             number: 0,
             waiting: 0,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
@@ -223,16 +238,12 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
         self.at_work += 1;
     }
 
-    /// The limits hold whatever their room is: who had them before a restart has them again.
+    /// As [`Lanes::enter`] whatever their room is: who had them before a restart has them again.
     pub fn hold(&mut self, need: &Need, now_us: i64) {
         for ask in need.asks() {
             self.limit(ask, now_us);
-            if let Some(pool) = self.pools.get_mut(&ask.key) {
-                pool.at_work = pool.at_work.saturating_add(1);
-            }
-            self.refresh(ask.key, now_us);
         }
-        self.at_work += 1;
+        self.take(need.lane(), now_us);
     }
 
     /// Waits behind its limits.
@@ -286,16 +297,16 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
         Some((item, lane))
     }
 
-    /// Its use of the rates counts from now on.
+    /// Its use of the rates counts from now on; once for each turn.
     pub fn used(&mut self, lane: Lane, now_us: i64) {
         for key in lane.pools() {
-            if let Some(pool) = self.pools.get_mut(&key)
-                && let Some(rate) = pool.limit.rate
-            {
+            if let Some(pool) = self.pools.get_mut(&key) {
                 pool.spoken_for = pool.spoken_for.saturating_sub(1);
-                pool.window.take(rate, now_us);
-                self.refresh(key, now_us);
+                if let Some(rate) = pool.limit.rate {
+                    pool.window.take(rate, now_us);
+                }
             }
+            self.refresh(key, now_us);
         }
     }
 
@@ -311,7 +322,7 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
     pub fn leave_pool(&mut self, key: PoolKey, used: bool, now_us: i64) {
         if let Some(pool) = self.pools.get_mut(&key) {
             pool.at_work = pool.at_work.saturating_sub(1);
-            if !used && pool.limit.rate.is_some() {
+            if !used {
                 pool.spoken_for = pool.spoken_for.saturating_sub(1);
             }
         }
@@ -340,9 +351,13 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
         }
     }
 
-    /// When somebody's turn may come by itself, in microseconds.
+    /// When somebody's turn may come by itself, in microseconds: it has come already if a look at the limits found
+    /// room and nobody asked whose turn it is since.
     #[must_use]
     pub fn wakes_us(&self) -> Option<i64> {
+        if !self.ready.is_empty() && self.at_work < self.most {
+            return Some(0);
+        }
         self.sleeping.first().map(|(at, _)| *at)
     }
 
@@ -402,9 +417,7 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
         for key in lane.pools() {
             if let Some(pool) = self.pools.get_mut(&key) {
                 pool.at_work = pool.at_work.saturating_add(1);
-                if pool.limit.rate.is_some() {
-                    pool.spoken_for = pool.spoken_for.saturating_add(1);
-                }
+                pool.spoken_for = pool.spoken_for.saturating_add(1);
             }
             self.refresh(key, now_us);
         }
@@ -448,20 +461,19 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
         if has(Bug::LimitIsIgnored) {
             return true;
         }
-        if pool.limit.most.is_some_and(|most| pool.at_work >= most.max(1)) {
-            return false;
+        if let Some(rate) = pool.limit.rate {
+            pool.window.settle(rate, now_us);
         }
-        let Some(rate) = pool.limit.rate else { return true };
-        pool.window.settle(rate, now_us);
-        pool.window.left(rate) > pool.spoken_for
+        !pool.is_full() && pool.limit.rate.is_none_or(|rate| pool.window.left(rate) > pool.spoken_for)
     }
 
-    /// A limit changed: whoever it is offered for, or not any more.
+    /// A limit changed, or how many wait for it: whoever it is offered to, or not any more.
     fn refresh(&mut self, key: PoolKey, now_us: i64) {
         let room = self.has_room(key, now_us);
         let Some(pool) = self.pools.get_mut(&key) else { return };
-        // Only somebody who waits is worth waking for.
-        let wakes = pool.limit.rate.filter(|_| !room && pool.waiting > 0);
+        // Only somebody who waits is worth waking for, and not while only one that leaves makes room. The window was
+        // settled: the time lies ahead, or whoever is woken would be woken for ever.
+        let wakes = pool.limit.rate.filter(|_| !room && pool.waiting > 0 && !pool.is_full());
         let wakes = wakes.and_then(|rate| pool.window.next_us(rate, pool.spoken_for));
         if wakes != pool.wakes_us {
             if let Some(at) = std::mem::replace(&mut pool.wakes_us, wakes) {
@@ -469,56 +481,61 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
             }
             self.sleeping.extend(wakes.map(|at| (at, key)));
         }
-        let lanes: Vec<Lane> = pool.lanes.iter().copied().collect();
+        // However many they are, they are looked at only when it is another answer.
+        let lanes: Vec<Lane> = match std::mem::replace(&mut pool.had_room, room) == room {
+            true => Vec::new(),
+            false => pool.lanes.iter().copied().collect(),
+        };
         for lane in lanes {
-            self.refresh_line(lane, now_us);
+            self.offer(lane, now_us);
         }
         self.refresh_wide(key, room);
     }
 
+    /// Somebody came into a line or left it.
     fn refresh_line(&mut self, lane: Lane, now_us: i64) {
-        let room = lane.narrow.is_none_or(|key| self.has_room(key, now_us));
-        let Some(line) = self.lines.get_mut(&lane) else { return };
-        let wanted = line.items.first_key_value().map(|(order, _)| *order).filter(|_| room);
-        let empty = line.items.is_empty();
-        let before = std::mem::replace(&mut line.offered, wanted);
-        if before != wanted {
-            match lane.wide.and_then(|key| self.pools.get_mut(&key)) {
-                Some(pool) => {
-                    if let Some(order) = before {
-                        pool.heads.remove(&(order, lane));
-                    }
-                    pool.heads.extend(wanted.map(|order| (order, lane)));
-                }
-                None => {
-                    if let Some(order) = before {
-                        self.ready.remove(&(order, Source::Lane(lane)));
-                    }
-                    self.ready.extend(wanted.map(|order| (order, Source::Lane(lane))));
-                }
-            }
+        // How many wait decides whether a rate wakes somebody.
+        for key in lane.pools() {
+            self.refresh(key, now_us);
         }
-        if empty {
+        self.offer(lane, now_us);
+        if self.lines.get(&lane).is_some_and(|line| line.items.is_empty()) {
             self.lines.remove(&lane);
             if let Some(pool) = lane.narrow.and_then(|key| self.pools.get_mut(&key)) {
                 pool.lanes.remove(&lane);
             }
         }
-        // Who waits for a rate must be woken, also if nothing else changes.
-        for key in lane.pools() {
-            let asleep = self.pools.get(&key).is_some_and(|pool| pool.wakes_us.is_none() && pool.limit.rate.is_some());
-            let room = self.has_room(key, now_us);
-            if asleep
-                && !room
-                && let Some(pool) = self.pools.get_mut(&key).filter(|pool| pool.waiting > 0)
-                && let Some(rate) = pool.limit.rate
-                && let Some(at) = pool.window.next_us(rate, pool.spoken_for)
-            {
-                pool.wakes_us = Some(at);
-                self.sleeping.insert((at, key));
-            }
-            if lane.wide == Some(key) {
+    }
+
+    /// The first of a line is offered while its narrow limit has room, as of the last [`Lanes::refresh`].
+    fn offer(&mut self, lane: Lane, now_us: i64) {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        let room = lane.narrow.and_then(|key| self.pools.get(&key)).is_none_or(|pool| pool.had_room);
+        let Some(line) = self.lines.get_mut(&lane) else { return };
+        let wanted = line.items.first_key_value().map(|(order, _)| *order).filter(|_| room);
+        let before = std::mem::replace(&mut line.offered, wanted);
+        if before == wanted {
+            return;
+        }
+        match lane.wide {
+            Some(key) => {
+                if let Some(pool) = self.pools.get_mut(&key) {
+                    if let Some(order) = before {
+                        pool.heads.remove(&(order, lane));
+                    }
+                    pool.heads.extend(wanted.map(|order| (order, lane)));
+                }
+                let room = self.has_room(key, now_us);
                 self.refresh_wide(key, room);
+            }
+            None => {
+                if let Some(order) = before {
+                    self.ready.remove(&(order, Source::Lane(lane)));
+                }
+                self.ready.extend(wanted.map(|order| (order, Source::Lane(lane))));
             }
         }
     }

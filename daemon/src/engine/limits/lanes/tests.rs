@@ -25,80 +25,120 @@ fn behind(limit: Limit) -> Need {
     Need { narrow: None, wide: Some(ask(1, 0, limit)) }
 }
 
+/// The rates of both kinds count in these times, whatever else of them changes.
+const PER_US: [i64; 2] = [300, 200];
+
 /// What may happen to the lanes.
 #[derive(Clone, Debug)]
 enum Act {
     /// Somebody comes: narrow key, wide key, tenant, priority.
     Come(Option<u8>, Option<u8>, u8, i32),
-    /// One of those at work begins to use its rates, and the first so many of them end.
+    /// One of those at work begins to use its rates.
+    Use(usize),
+    /// One of those at work ends, whether it used its rates or not.
     End(usize),
     /// One of those who wait gives up.
     GiveUp(usize),
+    /// The narrow or wide limits are others: places, and uses of the rate.
+    Limit(usize, Option<u32>, Option<u32>),
     /// Time passes.
     Pass(i64),
 }
 
 fn act() -> impl Strategy<Value = Act> {
     let key = || proptest::option::of(0..KEYS);
+    let most = || proptest::option::of(1_u32..4);
     prop_oneof![
-        4 => (key(), key(), 0_u8..3, -2_i32..3).prop_map(|(a, b, tenant, priority)| Act::Come(a, b, tenant, priority)),
+        5 => (key(), key(), 0_u8..3, -2_i32..3).prop_map(|(a, b, tenant, priority)| Act::Come(a, b, tenant, priority)),
+        4 => (0_usize..8).prop_map(Act::Use),
         3 => (0_usize..8).prop_map(Act::End),
         1 => (0_usize..8).prop_map(Act::GiveUp),
+        1 => (0_usize..2, most(), most()).prop_map(|(kind, most, count)| Act::Limit(kind, most, count)),
         2 => (0_i64..400).prop_map(Act::Pass),
     ]
 }
 
+fn limit(kind: usize, most: Option<u32>, count: Option<u32>) -> Limit {
+    Limit { most, rate: count.map(|count| Rate { count, per_us: PER_US[kind] }) }
+}
+
+struct AtWork {
+    lane: Lane,
+    used: bool,
+}
+
 struct World {
     lanes: Lanes<u8, usize>,
-    narrow: Limit,
-    wide: Limit,
+    /// Of the narrow and of the wide ones.
+    limits: [Limit; 2],
     most: usize,
     now: i64,
     waiting: Vec<(usize, Ticket, Need)>,
-    at_work: Vec<(usize, Lane)>,
+    at_work: Vec<AtWork>,
     uses: HashMap<PoolKey, Vec<i64>>,
-    went: Vec<usize>,
 }
 
 impl World {
-    fn goes(&mut self, item: usize, lane: Lane) {
-        self.went.push(item);
-        self.at_work.push((item, lane));
-        self.lanes.used(lane, self.now);
+    fn limit_of(&self, key: PoolKey) -> Limit {
+        self.limits[usize::from(key[0])]
+    }
+
+    /// Somebody's turn has come: nobody has more than it may by that.
+    fn goes(&mut self, lane: Lane) -> Result<(), TestCaseError> {
+        self.at_work.push(AtWork { lane, used: false });
+        prop_assert!(self.at_work.len() <= self.most);
         for key in lane.pools() {
+            let limit = self.limit_of(key);
+            if let Some(most) = limit.most {
+                prop_assert!(self.holders(key, |_| true) <= most);
+            }
+            if let Some(rate) = limit.rate {
+                let used = self.used(key, rate.per_us) + self.holders(key, |one| !one.used);
+                prop_assert!(used <= rate.count, "{} of {} in time", used, rate.count);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, at: usize) {
+        let Some(one) = self.at_work.get_mut(at).filter(|one| !one.used) else { return };
+        one.used = true;
+        let lane = one.lane;
+        self.lanes.used(lane, self.now);
+        for key in lane.pools().filter(|key| self.limit_of(*key).rate.is_some()).collect::<Vec<_>>() {
             self.uses.entry(key).or_default().push(self.now);
         }
     }
 
-    fn drain(&mut self) {
+    fn end(&mut self, at: usize) {
+        let one = self.at_work.remove(at);
+        self.lanes.leave(one.lane, one.used, self.now);
+    }
+
+    fn drain(&mut self) -> Result<(), TestCaseError> {
         while let Some((item, lane)) = self.lanes.next(self.now) {
             self.waiting.retain(|(other, ..)| *other != item);
-            self.goes(item, lane);
+            self.goes(lane)?;
         }
+        Ok(())
     }
 
-    fn holders(&self, key: PoolKey) -> usize {
-        self.at_work.iter().filter(|(_, lane)| lane.pools().any(|held| held == key)).count()
+    fn holders(&self, key: PoolKey, which: impl Fn(&AtWork) -> bool) -> u32 {
+        let holds = |one: &&AtWork| one.lane.pools().any(|held| held == key) && which(one);
+        u32::try_from(self.at_work.iter().filter(holds).count()).unwrap()
     }
 
-    fn used(&self, key: PoolKey, per_us: i64) -> usize {
-        self.uses.get(&key).map_or(0, |uses| uses.iter().filter(|at| **at + per_us > self.now).count())
+    fn used(&self, key: PoolKey, per_us: i64) -> u32 {
+        let count = self.uses.get(&key).map_or(0, |uses| uses.iter().filter(|at| **at + per_us > self.now).count());
+        u32::try_from(count).unwrap()
     }
 
-    /// Nobody has more than it may, and nobody waits who could go on.
+    /// What is kept of those at work is true, and nobody waits who could go on.
     fn judge(&mut self) -> Result<(), TestCaseError> {
-        prop_assert!(self.at_work.len() <= self.most);
         prop_assert_eq!(self.lanes.count(), self.waiting.len());
-        for (kind, limit) in [(0, self.narrow), (1, self.wide)] {
-            for key in 0..KEYS {
-                let key = ask(kind, key, limit).key;
-                if let Some(most) = limit.most {
-                    prop_assert!(self.holders(key) <= usize::try_from(most).unwrap());
-                }
-                if let Some(rate) = limit.rate {
-                    prop_assert!(self.used(key, rate.per_us) <= usize::try_from(rate.count).unwrap());
-                }
-            }
+        for (key, pool) in &self.lanes.pools {
+            let (holders, spoken_for) = (self.holders(*key, |_| true), self.holders(*key, |one| !one.used));
+            prop_assert_eq!((pool.at_work, pool.spoken_for), (holders, spoken_for), "{:?}", &key[..2]);
         }
         let waiting = self.waiting.clone();
         for (item, ticket, need) in waiting {
@@ -121,39 +161,45 @@ proptest! {
         most in 1_usize..6, narrow in 1_u32..3, wide in 1_u32..4, count in 1_u32..4, by_rate in any::<(bool, bool)>(),
         acts in proptest::collection::vec(act(), 1..120),
     ) {
+        let first = |kind: usize, by_rate: bool, most: u32, count: u32| match by_rate {
+            true => limit(kind, None, Some(count)),
+            false => limit(kind, Some(most), None),
+        };
         let mut world = World {
             lanes: Lanes::new(most),
-            narrow: if by_rate.0 { in_time(count, 300) } else { at_most(narrow) },
-            wide: if by_rate.1 { in_time(count + 1, 200) } else { at_most(wide) },
-            most, now: 0, waiting: Vec::new(), at_work: Vec::new(), uses: HashMap::new(), went: Vec::new(),
+            limits: [first(0, by_rate.0, narrow, count), first(1, by_rate.1, wide, count + 1)],
+            most, now: 0, waiting: Vec::new(), at_work: Vec::new(), uses: HashMap::new(),
         };
         for (number, act) in acts.into_iter().enumerate() {
             match act {
                 Act::Come(a, b, tenant, priority) => {
                     let need = Need {
-                        narrow: a.map(|key| ask(0, key, world.narrow)),
-                        wide: b.map(|key| ask(1, key, world.wide)),
+                        narrow: a.map(|key| ask(0, key, world.limits[0])),
+                        wide: b.map(|key| ask(1, key, world.limits[1])),
                     };
-                    world.drain();
+                    world.drain()?;
                     if world.lanes.enter(&need, world.now) {
-                        world.goes(number, need.lane());
+                        world.goes(need.lane())?;
                     } else {
                         let ticket = world.lanes.wait(&need, tenant, priority, number, world.now);
                         world.waiting.push((number, ticket, need));
                     }
                 }
-                Act::End(at) if at < world.at_work.len() => {
-                    let (_, lane) = world.at_work.remove(at);
-                    world.lanes.leave(lane, true, world.now);
-                }
+                Act::Use(at) => world.begin(at),
+                Act::End(at) if at < world.at_work.len() => world.end(at),
                 Act::GiveUp(at) if at < world.waiting.len() => {
                     let (item, ticket, _) = world.waiting.remove(at);
                     prop_assert_eq!(world.lanes.remove(ticket, world.now), Some(item));
                 }
+                Act::Limit(kind, most, count) => {
+                    let changed = limit(kind, most, count);
+                    world.limits[kind] = changed;
+                    world.lanes.set_limits([u8::try_from(kind).unwrap(); 16], world.now, &|_, _| changed);
+                }
                 Act::Pass(time) => world.now += time,
                 Act::End(_) | Act::GiveUp(_) => {}
             }
-            world.drain();
+            world.drain()?;
             world.judge()?;
         }
         // Everybody goes on in the end.
@@ -161,21 +207,103 @@ proptest! {
             if world.waiting.is_empty() {
                 break;
             }
-            for (_, lane) in std::mem::take(&mut world.at_work) {
-                world.lanes.leave(lane, true, world.now);
+            while !world.at_work.is_empty() {
+                world.begin(0);
+                world.end(0);
             }
-            world.drain();
+            world.drain()?;
             world.judge()?;
             world.now = world.lanes.wakes_us().unwrap_or(world.now).max(world.now);
         }
         prop_assert_eq!(world.waiting.len(), 0);
-        for (_, lane) in std::mem::take(&mut world.at_work) {
-            world.lanes.leave(lane, true, world.now);
+        while !world.at_work.is_empty() {
+            world.end(0);
+        }
+        for kind in 0..2_u8 {
+            let rate = limit(usize::from(kind), None, Some(1));
+            world.lanes.set_limits([kind; 16], world.now, &|_, _| rate);
         }
         world.lanes.tidy(world.now + 10_000_000_000);
         prop_assert!(world.lanes.pools.is_empty() && world.lanes.ready.is_empty() && world.lanes.sleeping.is_empty());
         prop_assert!(world.lanes.lines.is_empty() && world.lanes.rounds.is_empty());
     }
+}
+
+#[test]
+fn a_rate_that_comes_or_goes_between_turn_and_use_neither_shuts_nor_opens_the_limit() {
+    let (none, rate) = (Limit::default(), in_time(1, 100));
+    let check = |first: Limit, then: Limit, used: bool| {
+        let mut lanes: Lanes<u8, u32> = Lanes::new(10);
+        assert!(lanes.enter(&behind(first), 0));
+        let other = behind(then);
+        lanes.set_limits([1; 16], 0, &|_, _| then);
+        if used {
+            lanes.used(other.lane(), 0);
+        }
+        lanes.leave(other.lane(), used, 0);
+        lanes.set_limits([1; 16], 500, &|_, _| rate);
+        assert!(lanes.enter(&behind(rate), 500), "{first:?} {then:?} {used}: it is free again");
+        assert!(!lanes.enter(&behind(rate), 500), "{first:?} {then:?} {used}: for one");
+    };
+    for used in [false, true] {
+        check(none, rate, used);
+        check(rate, none, used);
+        check(at_most(1), in_time(1, 200), used);
+    }
+}
+
+#[test]
+fn a_rate_behind_a_full_limit_wakes_nobody_and_ends() {
+    let mut lanes: Lanes<u8, u32> = Lanes::new(10);
+    let need = behind(Limit { most: Some(1), rate: Some(Rate { count: 1, per_us: 100 }) });
+    assert!(lanes.enter(&need, 0));
+    lanes.used(need.lane(), 0);
+    lanes.wait(&need, 1, 0, 1, 0);
+    assert_eq!(lanes.wakes_us(), None, "only one that leaves makes room");
+    assert_eq!(lanes.next(500), None);
+    lanes.leave(need.lane(), true, 500);
+    assert_eq!(lanes.next(500).map(|(item, _)| item), Some(1));
+}
+
+#[test]
+fn whose_turn_a_look_brought_is_not_forgotten() {
+    let mut lanes: Lanes<u8, u32> = Lanes::new(10);
+    let need = behind(in_time(1, 100));
+    assert!(lanes.enter(&need, 0));
+    lanes.used(need.lane(), 0);
+    lanes.wait(&need, 1, 0, 1, 0);
+    assert_eq!(lanes.wakes_us(), Some(100));
+    // Somebody only asks, and does not come in: who waited has its turn from now on, and nothing else wakes it.
+    assert!(!lanes.is_free(&need, 100));
+    assert_eq!(lanes.wakes_us(), Some(0));
+    assert_eq!(lanes.next(100).map(|(item, _)| item), Some(1));
+    assert_eq!(lanes.wakes_us(), None);
+}
+
+#[test]
+fn a_turn_costs_the_same_however_many_lanes_share_a_limit() {
+    let mut lanes: Lanes<u8, u32> = Lanes::new(10_000);
+    let need = |number: u32| {
+        let mut wide = ask(1, 0, at_most(1));
+        wide.key[2..6].copy_from_slice(&number.to_be_bytes());
+        Need { narrow: Some(ask(0, 0, in_time(400, 1000))), wide: Some(wide) }
+    };
+    for number in 0..400 {
+        assert!(lanes.enter(&need(number), 0));
+        lanes.used(need(number).lane(), 0);
+    }
+    for number in 400..1000 {
+        assert!(!lanes.enter(&need(number), 0));
+        lanes.wait(&need(number), 1, 0, number, 0);
+    }
+    for number in 400..800 {
+        let (item, lane) = lanes.next(1000).expect("the next stretch");
+        assert_eq!(item, number);
+        lanes.used(lane, 1000);
+        lanes.leave(lane, true, 1000);
+    }
+    assert_eq!(lanes.next(1000), None);
+    assert!(lanes.looks < 5_000, "{} looks at lines for 1,000 turns", lanes.looks);
 }
 
 /// The order in which those who wait behind one place go: tenant and priority of each, by number.
