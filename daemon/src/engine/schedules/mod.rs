@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use aura_protocol::event::{Delivery, SCHEDULE, Tick};
 use aura_protocol::flow::{Flow, WhenFull};
 use aura_protocol::rpc::ScheduleInfo;
-use aura_protocol::schedule::{Overlap, Schedule};
+use aura_protocol::schedule::{CatchUp, Overlap, Schedule};
 use aura_protocol::{EventId, FlowId, TenantId, Value};
 use aura_storage::rows::ScheduleRow;
 use aura_storage::{DedupeEntry, Key, Table, Txn};
@@ -86,7 +86,12 @@ fn triggers(flow: &Flow) -> impl Iterator<Item = (&str, Schedule)> {
 
 /// What happens while an earlier run goes on: the flow's own concurrency decides unless the trigger says.
 fn overlap(flow: &Flow, schedule: &Schedule) -> Overlap {
-    let unsaid = if flow.concurrency.is_some() { Overlap::Allow } else { Overlap::Skip };
+    let unsaid = match schedule.catch_up {
+        _ if flow.concurrency.is_some() => Overlap::Allow,
+        // Who wants all of them wants none left out because the one before has just begun.
+        CatchUp::All => Overlap::Queue,
+        CatchUp::Latest | CatchUp::Skip => Overlap::Skip,
+    };
     schedule.overlap.unwrap_or(unsaid)
 }
 
