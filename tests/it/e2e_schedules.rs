@@ -284,6 +284,45 @@ fn daylight_saving_neither_loses_nor_doubles_an_instant() {
     });
 }
 
+#[test]
+fn what_was_due_while_the_daemon_was_away_fires_once_as_the_flow_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(clock) = Faked::new(folder.path()) else {
+        println!("not run: there is no libfaketime here (Debian package `faketime`)");
+        return;
+    };
+    let time = |text: &str| text.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+    let set = |text: &str| clock.set((time(text) - now_ms()) / 1_000);
+    set("2027-05-03T09:58:00Z");
+    let mut daemon = Daemon::start_with(clock.setup());
+    let words = ["skip", "latest", "all"];
+    for word in words {
+        daemon.publish(&flow(word, &format!("cron: \"0 * * * *\", catch_up: {word}"), QUICK));
+    }
+    daemon.kill9();
+    // The condition: four instants pass while nobody is there, the last of them half an hour ago.
+    set("2027-05-03T13:30:00Z");
+    daemon.up();
+    let hours = |hours: &[u32]| -> BTreeMap<i64, usize> {
+        hours.iter().map(|hour| (time(&format!("2027-05-03T{hour}:00:00Z")), 1)).collect()
+    };
+    let fired = |daemon: &Daemon| words.map(|word| instants(daemon, word));
+    let expected = [hours(&[]), hours(&[13]), hours(&[10, 11, 12, 13])];
+    wait_until("what was missed", LIMIT, || fired(&daemon) == expected && schedule(&daemon, "skip").missed == 4);
+    assert_eq!([schedule(&daemon, "latest").missed, schedule(&daemon, "all").missed], [3, 0]);
+    daemon.wait_quiet(LIMIT);
+    // The next start fires none again, nor does a clock that goes back over all of them: ten o'clock comes once more, and
+    // only those whom it passed by have it now.
+    daemon.kill9();
+    daemon.up();
+    daemon.kill9();
+    set("2027-05-03T09:59:57Z");
+    daemon.up();
+    let expected = [hours(&[10]), hours(&[10, 13]), hours(&[10, 11, 12, 13])];
+    wait_until("ten o'clock", LIMIT, || fired(&daemon)[..2] == expected[..2]);
+    assert_eq!(fired(&daemon), expected);
+}
+
 fn change(at: &str, cron: &str, expected: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(clock) = Faked::new(folder.path()) else {

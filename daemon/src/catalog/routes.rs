@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::catalog::signing::Signing;
 use crate::catalog::{Catalog, Entry, State};
+use crate::engine::core::bugs::{Bug, has};
 use crate::engine::{Inside, Published};
 
 /// Offered tokens in one list: more would not fit a frame.
@@ -219,6 +220,9 @@ impl Routes {
         for entry in flows {
             let Some(published) = entry.as_published() else { continue };
             routes.take_inside(&published);
+            if has(Bug::DraftClosesTheDoor) && entry.record.draft.is_some() {
+                continue;
+            }
             for (trigger, definition) in published.flow.triggers.iter().enumerate() {
                 let Some(proof) = Proof::of(definition, registry) else { continue };
                 let endpoint = entry.record.endpoints.iter().find(|(id, _)| *id == definition.id);

@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex};
 use aura_protocol::event::{Delivery, SCHEDULE, Tick};
 use aura_protocol::flow::{Flow, WhenFull};
 use aura_protocol::rpc::ScheduleInfo;
-use aura_protocol::schedule::{Overlap, Schedule};
+use aura_protocol::schedule::{CatchUp, Overlap, Schedule};
 use aura_protocol::{EventId, FlowId, TenantId, Value};
 use aura_storage::rows::ScheduleRow;
 use aura_storage::{DedupeEntry, Key, Table, Txn};
 use tokio::sync::Notify;
 
 use super::core::Moment;
+use super::core::bugs::{Bug, has};
 use super::driver::{Driver, EngineError, lock};
 use super::intake::{Creation, DEDUPE_WINDOW, Submitted};
 use super::{Published, core::state::ms};
@@ -86,7 +87,12 @@ fn triggers(flow: &Flow) -> impl Iterator<Item = (&str, Schedule)> {
 
 /// What happens while an earlier run goes on: the flow's own concurrency decides unless the trigger says.
 fn overlap(flow: &Flow, schedule: &Schedule) -> Overlap {
-    let unsaid = if flow.concurrency.is_some() { Overlap::Allow } else { Overlap::Skip };
+    let unsaid = match schedule.catch_up {
+        _ if flow.concurrency.is_some() => Overlap::Allow,
+        // Who wants all of them wants none left out because the one before has just begun.
+        CatchUp::All => Overlap::Queue,
+        CatchUp::Latest | CatchUp::Skip => Overlap::Skip,
+    };
     schedule.overlap.unwrap_or(unsaid)
 }
 
@@ -107,6 +113,11 @@ impl Driver {
             let mut known = lock(&self.schedules.known);
             for (key, row) in page {
                 let Some(hash) = key.id_at(32) else { continue };
+                let row = if has(Bug::MissedInstantsAreForgotten) {
+                    with_mark(row, Mark::begin(None, self.deps.clock.wall_ms()))
+                } else {
+                    row
+                };
                 known.insert((row.flow, hash), Known::new(row, None));
             }
         }
@@ -350,11 +361,13 @@ impl Driver {
                     Err(error) => return Err(error),
                 };
                 row.last_run = run.as_ref().and_then(|created| created.ack.run_id);
-                store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
-                let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
-                let entry = DedupeEntry { tenant, hash, event, run: row.last_run, expires_ms };
-                store.dedupe_remember(entry);
-                txn.dedupe.push(entry);
+                if !has(Bug::InstantsAreForgotten) {
+                    store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
+                    let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
+                    let entry = DedupeEntry { tenant, hash, event, run: row.last_run, expires_ms };
+                    store.dedupe_remember(entry);
+                    txn.dedupe.push(entry);
+                }
                 match run {
                     Some(created) => Ok(created.submit(permit, txn)),
                     None => Err(permit.submit(txn)),
