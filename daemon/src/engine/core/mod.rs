@@ -321,12 +321,9 @@ pub fn step(
             }
         }
         Input::Result { path, attempt, outcome } => {
-            work.at_work(&path, attempt)?;
+            let at = work.at_work(&path, attempt)?;
+            work.result(at, path, attempt, outcome);
             work.overdue();
-            // What a time limit gave up at this very moment has ended, whatever came of it.
-            if let Ok(at) = work.at_work(&path, attempt) {
-                work.result(at, path, attempt, outcome);
-            }
         }
         Input::Printed { path, attempt, lines } => {
             work.at_work(&path, attempt)?;
