@@ -18,7 +18,7 @@ fn flow(name: &str, js: &str, more: &str) -> String {
 }
 
 /// The process ids of the runners of a daemon.
-fn runners(daemon: &Daemon) -> Vec<u32> {
+pub fn runners(daemon: &Daemon) -> Vec<u32> {
     let children = format!("/proc/{0}/task", daemon.pid());
     let mut found = Vec::new();
     for thread in fs::read_dir(children).expect("its threads").flatten() {

@@ -19,7 +19,8 @@ const PARALLEL: usize = 50;
 /// Resident memory in MiB.
 const MEMORY: u64 = 200;
 
-fn rss_mib(pid: u32) -> u64 {
+/// Resident memory of a process in MiB.
+pub fn rss_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the status of a process");
     let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("its memory");
     line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") / 1024

@@ -37,6 +37,7 @@ mod e2e_packed;
 mod e2e_redact;
 mod e2e_remote;
 mod e2e_replay;
+mod e2e_rivals;
 mod e2e_schedules;
 mod e2e_scopes;
 mod e2e_service;

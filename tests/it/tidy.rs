@@ -2,11 +2,12 @@
 //!
 //! The one invariant: a rule that nobody checks is not in that page, and each check fails when it finds
 //! nothing to check. [`crates`] for who may know whom, [`files`] for headers, sizes and words, [`lists`]
-//! for registration lists and pages that must name everything.
+//! for registration lists and pages that must name everything, [`rivals`] for `docs/rivals.md`.
 
 mod crates;
 mod files;
 mod lists;
+pub mod rivals;
 
 use std::fs;
 use std::path::{Path, PathBuf};

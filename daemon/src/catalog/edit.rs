@@ -15,6 +15,7 @@ use crate::catalog::routes::{Proof, Routes};
 use crate::catalog::{
     Catalog, ENDPOINTS_MAX, Entry, FLOWS_MAX, SCHEDULES_MAX, State, Version, definition, unreadable, version_key,
 };
+use crate::engine::core::bugs::{Bug, has};
 
 /// Largest flow file, in bytes.
 pub const TEXT_MAX: usize = 1024 * 1024;
@@ -155,6 +156,9 @@ impl Catalog {
                     format!("no secret configured for the trigger {} of {name}: {missing}", trigger.id),
                 )
                 .hint("add it with `aura connection add`, then publish again"));
+            }
+            if has(Bug::AddressPerPublication) {
+                record.endpoints.retain(|(id, _)| *id != trigger.id);
             }
             if !record.endpoints.iter().any(|(id, _)| *id == trigger.id) {
                 record.endpoints.push((trigger.id.clone(), endpoint()?));

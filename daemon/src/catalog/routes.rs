@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use crate::catalog::signing::Signing;
 use crate::catalog::{Catalog, Entry, State};
 use crate::engine::Published;
+use crate::engine::core::bugs::{Bug, has};
 
 /// Offered tokens in one list: more would not fit a frame.
 const OFFERS_SHOWN: usize = 64;
@@ -213,6 +214,9 @@ impl Routes {
         let mut routes = Self::default();
         for entry in flows {
             let Some(published) = entry.as_published() else { continue };
+            if has(Bug::DraftClosesTheDoor) && entry.record.draft.is_some() {
+                continue;
+            }
             for (trigger, definition) in published.flow.triggers.iter().enumerate() {
                 let Some(proof) = Proof::of(definition, registry) else { continue };
                 let endpoint = entry.record.endpoints.iter().find(|(id, _)| *id == definition.id);

@@ -24,6 +24,7 @@ use super::backlog::Backlog;
 use super::blobs::{Blobs, Kept};
 use super::callbacks::DoorLinks;
 use super::child::Note;
+use super::core::bugs::{Bug, has};
 use super::core::plan::Plan;
 use super::core::replay::Impossible;
 use super::core::scope::Stored;
@@ -326,7 +327,7 @@ impl Driver {
         let started = live.state.started.as_ref();
         match started.map(|started| (started.flow_id, started.version.clone())) {
             // It moved to another version: nothing of it means another thing there, but steps stand elsewhere.
-            Some((flow, version)) if version != live.plan.version => {
+            Some((flow, version)) if version != live.plan.version && !has(Bug::VersionIsNotPinned) => {
                 let plan = self.plan(tenant, flow, &version)?;
                 self.load_under(tenant, run, Some(plan))
             }
@@ -389,6 +390,11 @@ impl Driver {
             _ => None,
         });
         let started = started.ok_or_else(|| damaged(tenant, run))?;
+        if has(Bug::VersionIsNotPinned)
+            && let Some(now) = self.deps.flows.published(tenant, started.flow_id)
+        {
+            return self.plan(tenant, started.flow_id, &now.version);
+        }
         self.plan(tenant, started.flow_id, &started.version)
     }
 
@@ -588,7 +594,7 @@ impl Driver {
         });
         match row {
             Some(row) => store.put(txn, tenant, Table::Live, run_key(tenant, run), &row)?,
-            None if live.row.is_some() => txn.delete(Table::Live, run_key(tenant, run)),
+            None if live.row.is_some() && !has(Bug::EndedRunStaysLive) => txn.delete(Table::Live, run_key(tenant, run)),
             None => {}
         }
         live.row = row;

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::admission::Admitted;
 use super::blobs::Kept;
+use super::core::bugs::{Bug, has};
 use super::core::plan::{Plan, PlanTrigger};
 use super::core::scope::DoorScope;
 use super::core::state::ms;
@@ -222,7 +223,12 @@ impl Driver {
                     (Reply::Respond { wait }, Some(run)) => Some((run, wait, self.await_reply(run))),
                     _ => None,
                 };
-                self.settle(tenant, submitted).await.map_err(failed)?;
+                if has(Bug::PromiseBeforeCommit) {
+                    let driver = Arc::clone(self);
+                    self.tasks.spawn(async move { driver.settle(tenant, submitted).await.map(drop) });
+                } else {
+                    self.settle(tenant, submitted).await.map_err(failed)?;
+                }
                 drop(place);
                 let reply = match waiting {
                     Some((run, wait, receiver)) => self.waited(run, wait, receiver).await,

@@ -122,9 +122,11 @@ fn isolate(command: &mut Command, home: &Path) {
         command.env(format!("XDG_{name}_HOME"), home.join(folder));
     }
     command.env("XDG_RUNTIME_DIR", home).env("RUST_BACKTRACE", "1").env("LANG", "C.UTF-8");
-    // A profile run (`cargo llvm-cov`) needs its own variables to reach the children.
-    if let Some(file) = std::env::var_os("LLVM_PROFILE_FILE") {
-        command.env("LLVM_PROFILE_FILE", file);
+    // A profile run (`cargo llvm-cov`) needs its own variables to reach the children; `e2e_rivals::bugs` its bug.
+    for name in ["LLVM_PROFILE_FILE", "AURA_BUG"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
     }
 }
 

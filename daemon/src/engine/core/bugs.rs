@@ -1,10 +1,11 @@
-//! Deliberate bugs: they stay in the tree and prove that the simulator finds their kind.
+//! Deliberate bugs: they stay in the tree and prove that the simulator and the behaviour tests find their kind.
 //!
-//! In a build that is not a test, [`has`] is constantly false and costs nothing.
+//! [`has`] is constantly false and costs nothing but in unit tests, and in a build with the feature `bugs`: there the
+//! variable `AURA_BUG` switches one on in the whole process, for `docs/rivals.md` and the tests that it names.
 
 use aura_protocol::run::{Record, Transition};
 
-/// A bug that a test can switch on for its own thread.
+/// A bug that a test can switch on: for its own thread, or in a daemon that was built for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// After a restart a `once` call that was started is simply sent again.
@@ -105,6 +106,36 @@ pub enum Bug {
     ReplayCopiesWhatWasUndone,
     /// A replay keeps a key although the input is another one.
     ReplayKeepsEveryKey,
+    /// While a flow has a draft nobody finds its address.
+    DraftClosesTheDoor,
+    /// Each publication makes new addresses.
+    AddressPerPublication,
+    /// A run with a call out is not ended by hand.
+    ForceFinishWaits,
+    /// The row of a live run stays when it ends.
+    EndedRunStaysLive,
+    /// What a schedule fired is neither marked nor remembered.
+    InstantsAreForgotten,
+    /// A schedule begins anew with each start.
+    MissedInstantsAreForgotten,
+    /// An output may be as large as it likes.
+    LargeOutputPasses,
+    /// A large value stays in its run.
+    LargeValuesStayInTheRun,
+    /// A script's time runs while it waits for a runner.
+    WaitingIsTimed,
+    /// What is deleted gives no room back.
+    RoomIsNotGivenBack,
+    /// A sender hears its promise before the commit.
+    PromiseBeforeCommit,
+    /// Attempts go on beyond `max_elapsed`.
+    MaxElapsedIsForgotten,
+    /// A flow is published whatever check found.
+    FindingsAreIgnored,
+    /// A run that is read again goes on under the version that is published now.
+    VersionIsNotPinned,
+    /// All keys of a limit are one.
+    KeysAreOne,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.
@@ -125,8 +156,17 @@ pub fn has(bug: Bug) -> bool {
     ACTIVE.with(|active| active.get() == Some(bug))
 }
 
+/// Whether a bug is switched on in this process.
+#[cfg(all(feature = "bugs", not(test)))]
+#[must_use]
+pub fn has(bug: Bug) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| std::env::var("AURA_BUG").ok());
+    chosen.as_ref().is_some_and(|name| format!("{bug:?}") == *name)
+}
+
 /// Whether a bug is switched on here: never.
-#[cfg(not(test))]
+#[cfg(not(any(test, feature = "bugs")))]
 #[must_use]
 pub const fn has(_bug: Bug) -> bool {
     false

@@ -103,6 +103,9 @@ pub fn next_attempt(step: &PlanStep, cell: &StepCell, error: &StepError, moment:
     let asked = error.retry_after_ms.filter(|_| !has(Bug::RetryAfterIsIgnored));
     let wait = moment.below(longest.saturating_add(1)).max(asked.unwrap_or(0));
     let due = moment.now_ms.saturating_add(ms(wait));
-    let last = retry.max_elapsed.map(|span| cell.scheduled_ms.saturating_add(ms(span.ms)));
+    let last = retry
+        .max_elapsed
+        .filter(|_| !has(Bug::MaxElapsedIsForgotten))
+        .map(|span| cell.scheduled_ms.saturating_add(ms(span.ms)));
     (last.is_none_or(|last| due <= last)).then_some(due)
 }

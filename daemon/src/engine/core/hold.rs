@@ -7,6 +7,7 @@ use aura_protocol::Value;
 use aura_protocol::flow::Effect;
 use aura_protocol::run::{Awaited, ErrorClass, Record, RunState as State, StepError};
 
+use super::bugs::{Bug, has};
 use super::state::repeatable;
 use super::{Place, Refused, Work};
 
@@ -39,6 +40,9 @@ impl Work<'_> {
 
     /// Ends it as it stands. What may have happened outside and nobody knows is said.
     pub(super) fn force_finish(&mut self, state: State, by: String, reason: String) {
+        if has(Bug::ForceFinishWaits) && !self.calling().is_empty() {
+            return;
+        }
         self.emit(Record::ForceFinished { state, by: by.clone(), reason: reason.clone() });
         let mut children = Vec::new();
         self.state.each_live(&mut |_, cell| {

@@ -3,6 +3,8 @@
 //! The script is text, never a template; what it may read is its `input`, resolved once. It can reach nothing, so a
 //! repeat after a crash is harmless: its effect is `read`, and its clock and random numbers are those of the first try.
 
+use std::time::Duration;
+
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{Effect, Kind, Span, Step, code};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
@@ -11,6 +13,7 @@ use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
 use super::{CallContext, Enter, Entered, StepKind};
+use crate::engine::core::bugs::{Bug, has};
 use crate::engine::core::plan::{ActionEffects, Builder, KEY_WINDOW, PlanError, StepIx};
 use crate::runner::numbers::for_script;
 use crate::runner::pool::PoolError;
@@ -49,7 +52,7 @@ impl StepKind for Code {
     }
 
     fn in_runner(&self) -> bool {
-        true
+        !has(Bug::WaitingIsTimed)
     }
 
     fn job(&self, key: &str, input: &Value) -> Option<Result<Job, String>> {
@@ -62,20 +65,31 @@ impl StepKind for Code {
                 Ok(job) => job,
                 Err(message) => return failed(ErrorClass::Invalid, message, None),
             };
-            match context.runners.run(&job).await {
-                Ok(mut answer) => {
-                    context.print(std::mem::take(&mut answer.lines));
-                    outcome(answer)
-                }
-                Err(error @ PoolError::Off(_)) => failed(ErrorClass::Invalid, error.to_string(), Some("runner")),
-                // A script may have ended it, as well as the machine: it is tried again as often as a call.
-                Err(error @ PoolError::Broken(_)) => failed(ErrorClass::Transient, error.to_string(), Some("runner")),
+            if has(Bug::WaitingIsTimed) {
+                let time = Duration::from_millis(self.time.ms);
+                let Ok(_place) = tokio::time::timeout(time, context.runners.place()).await else {
+                    return failed(ErrorClass::Timeout, "no runner came in time".to_owned(), None);
+                };
+                return self.run(&context, &job).await;
             }
+            self.run(&context, &job).await
         })
     }
 }
 
 impl Code {
+    async fn run(&self, context: &CallContext, job: &Job) -> CallOutcome {
+        match context.runners.run(job).await {
+            Ok(mut answer) => {
+                context.print(std::mem::take(&mut answer.lines));
+                outcome(answer)
+            }
+            Err(error @ PoolError::Off(_)) => failed(ErrorClass::Invalid, error.to_string(), Some("runner")),
+            // A script may have ended it, as well as the machine: it is tried again as often as a call.
+            Err(error @ PoolError::Broken(_)) => failed(ErrorClass::Transient, error.to_string(), Some("runner")),
+        }
+    }
+
     fn prepared(&self, key: &str, resolved: &Value) -> Result<Job, String> {
         let input = for_script(resolved.get("input").unwrap_or(&Value::Null))?;
         if input.len() > VALUE_MAX {

@@ -19,6 +19,7 @@ use aura_storage::{DedupeEntry, Key, Table, Txn};
 use tokio::sync::Notify;
 
 use super::core::Moment;
+use super::core::bugs::{Bug, has};
 use super::driver::{Driver, EngineError, lock};
 use super::intake::{Creation, DEDUPE_WINDOW, Submitted};
 use super::{Published, core::state::ms};
@@ -112,6 +113,11 @@ impl Driver {
             let mut known = lock(&self.schedules.known);
             for (key, row) in page {
                 let Some(hash) = key.id_at(32) else { continue };
+                let row = if has(Bug::MissedInstantsAreForgotten) {
+                    with_mark(row, Mark::begin(None, self.deps.clock.wall_ms()))
+                } else {
+                    row
+                };
                 known.insert((row.flow, hash), Known::new(row, None));
             }
         }
@@ -355,11 +361,13 @@ impl Driver {
                     Err(error) => return Err(error),
                 };
                 row.last_run = run.as_ref().and_then(|created| created.ack.run_id);
-                store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
-                let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
-                let entry = DedupeEntry { tenant, hash, event, run: row.last_run, expires_ms };
-                store.dedupe_remember(entry);
-                txn.dedupe.push(entry);
+                if !has(Bug::InstantsAreForgotten) {
+                    store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
+                    let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
+                    let entry = DedupeEntry { tenant, hash, event, run: row.last_run, expires_ms };
+                    store.dedupe_remember(entry);
+                    txn.dedupe.push(entry);
+                }
                 match run {
                     Some(created) => Ok(created.submit(permit, txn)),
                     None => Err(permit.submit(txn)),
