@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::cases::{Case, CaseFile, read_cases};
 use aura_protocol::flow::{self, Flow, Knowledge, Severity, Span};
-use aura_protocol::rpc::{CallRow, CaseProblem, CaseReport, FlowTest, FlowTested, PathRow};
+use aura_protocol::rpc::{CallRow, CaseProblem, CaseReport, DataFrom, FlowTest, FlowTested, PathRow};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_protocol::text::display;
 use aura_protocol::{Code, WireError};
@@ -207,6 +207,7 @@ impl<'a> Bench<'a> {
             at_ms: since(at),
             step,
             state: state.to_owned(),
+            from: DataFrom::default(),
         });
         let calls = stage.world.sent.iter().take(CALLS_MAX).map(|sent| CallRow {
             at_ms: since(sent.at_ms),

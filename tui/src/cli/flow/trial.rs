@@ -107,7 +107,13 @@ pub async fn test(args: &Test, session: &mut Session, out: &mut Output) -> Ended
     for pair in pairs(&args.paths)? {
         let (file, flow) = (pair.cases.display().to_string(), pair.flow.display().to_string());
         let cases = files::text(&file)?;
-        let request = FlowTest { flow: files::text(&flow)?, cases, case: args.case.clone(), crash: args.crash };
+        let request = FlowTest {
+            flow: files::text(&flow)?,
+            cases,
+            case: args.case.clone(),
+            crash: args.crash,
+            ..FlowTest::default()
+        };
         let answer = ask(&request, session).await;
         let tested = match answer {
             // The case may stand in another one of the files.
@@ -408,7 +414,7 @@ pub async fn simulate(args: &Simulate, session: &mut Session, out: &mut Output) 
     case.insert("pins".to_owned(), Value::Map(pins));
     case.extend(args.clock.as_ref().map(|clock| ("clock".to_owned(), Value::from(clock.as_str()))));
     let file = Value::object([("aura", Value::from(1_i64)), ("cases", Value::List(vec![Value::Map(case)]))]);
-    let request = FlowTest { flow, cases: file.to_json(), case: None, crash: false };
+    let request = FlowTest { flow, cases: file.to_json(), case: None, crash: false, ..FlowTest::default() };
     let tested = ask(&request, session).await?;
     super::findings(&tested.flow_findings, &args.flow, &request.flow, out)?;
     if !tested.flow_findings.is_empty() {
