@@ -227,6 +227,14 @@ service! {
     bin_list / BinList(()) -> Vec<Binned>: Viewer;
     /// Runs a flow's cases under a virtual clock; nothing is stored or sent.
     flow_test / FlowTest(FlowTest) -> FlowTested: Editor;
+    /// Does one step of a text really, as a test run of its own; or says what that would send.
+    flow_try / FlowTryOut(FlowTry) -> FlowTried: Editor;
+    /// Gives a trigger of a draft an address for test events, for a while.
+    flow_listen / FlowListening(FlowListen) -> Listening: Editor;
+    /// What test events came.
+    flow_heard / FlowHeard(HeardQuery) -> Heard: Editor;
+    /// Ends a listener.
+    flow_unlisten / FlowUnlisten(String) -> (): Editor;
     /// Writes a file of cases from a run.
     run_record / RunRecord(RunRef) -> String: Viewer;
     /// Starts a run by hand.

@@ -29,6 +29,7 @@ pub mod repeats;
 pub mod replays;
 mod schedules;
 mod timers;
+pub mod tries;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
