@@ -211,6 +211,7 @@ impl App {
             socket: options.socket,
             key_file: key.file,
             started: Instant::now(),
+            listeners: door.listeners.clone(),
             upkeep: Upkeep::default(),
             watched: watch::Sender::new(0),
             pace: crate::rpc::watch::Pace::default(),

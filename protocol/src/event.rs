@@ -79,6 +79,9 @@ impl Delivery {
     }
 }
 
+/// The method of the event of a test run: nobody is told of its failure.
+pub const TEST: &str = "TEST";
+
 /// The method of deliveries that a schedule made.
 pub const SCHEDULE: &str = "SCHEDULE";
 

@@ -3,6 +3,7 @@
 //! The macro below makes from one line the tarpc method, the [`Operation`], its role and the dispatch
 //! that refuses before the handler runs. A method without a role does not parse, so none can be forgotten.
 
+mod listen;
 mod operate;
 mod replay;
 mod room;
@@ -12,10 +13,14 @@ mod views;
 
 use serde::{Deserialize, Serialize};
 
+pub use listen::{FlowListen, HEARD_MAX, Heard, HeardEvent, HeardQuery, LISTEN_MAX_MS, Listening};
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
 pub use replay::{EDIT_MAX, Fate, PREVIEW_MAX, ReplayCall, ReplayPreview, Replayed, RunReplay, VersionOf};
 pub use room::{RUNS_MAX, RoomStatus, RunDelete, RunFilter, RunsDeleted};
-pub use trials::{CallRow, CaseProblem, CaseReport, CrashReport, FlowTest, FlowTested, PathRow};
+pub use trials::{
+    AskedStep, CallRow, CaseProblem, CaseReport, CrashReport, DataFrom, FlowPart, FlowTest, FlowTested, FlowTried,
+    FlowTry, PathRow,
+};
 pub use versions::{
     FLOWS_AT_ONCE, FlowFiles, FlowText, FlowVersion, FlowVersionOf, PlannedFlow, RunMigrate, RunMigrated,
 };
@@ -222,6 +227,14 @@ service! {
     bin_list / BinList(()) -> Vec<Binned>: Viewer;
     /// Runs a flow's cases under a virtual clock; nothing is stored or sent.
     flow_test / FlowTest(FlowTest) -> FlowTested: Editor;
+    /// Does one step of a text really, as a test run of its own; or says what that would send.
+    flow_try / FlowTryOut(FlowTry) -> FlowTried: Editor;
+    /// Gives a trigger of a draft an address for test events, for a while.
+    flow_listen / FlowListening(FlowListen) -> Listening: Editor;
+    /// What test events came.
+    flow_heard / FlowHeard(HeardQuery) -> Heard: Editor;
+    /// Ends a listener.
+    flow_unlisten / FlowUnlisten(String) -> (): Editor;
     /// Writes a file of cases from a run.
     run_record / RunRecord(RunRef) -> String: Viewer;
     /// Starts a run by hand.

@@ -9,4 +9,5 @@ pub const SEMANTICS: u32 = 1;
 /// The version of this build.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// What this build offers beyond the protocol number.
-pub const CAPABILITIES: &[&str] = &["watch", "resolve", "demo-clock", "flow_test"];
+pub const CAPABILITIES: &[&str] =
+    &["watch", "resolve", "demo-clock", "flow_test", "flow_part", "flow_listen", "flow_try"];

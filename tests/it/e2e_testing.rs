@@ -103,7 +103,7 @@ fn what_is_wrong_has_its_code_and_its_place() {
     let said = aura(&["flow", "simulate", &path("b.yaml"), "--pin", r#"x={"status":200,"headers":{},"body":"hi"}"#]);
     assert_eq!(said.code, 0, "{said:#?}");
     assert_says(&said.out, &["x -> GET https://e.org (read)", "x: succeeded", "succeeded after 0s", "\"body\":\"hi\""]);
-    let said = aura(&["flow", "simulate", &path("b.yaml")]);
+    let said = aura(&["flow", "simulate", &path("b.yaml"), "--strict"]);
     assert_eq!(said.code, 1, "{said:#?}");
     assert_says(&said.out, &["--pin STEP=JSON"]);
 }

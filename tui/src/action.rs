@@ -10,6 +10,7 @@ use aura_protocol::run::{Point, Resolution};
 
 use crate::cli::output::json_line;
 use crate::target::quoted;
+use crate::widgets::part::PartDialog;
 
 /// A place to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +196,8 @@ pub enum Action {
     ResolveDialog(RunId, String),
     /// Ask the person for the input of a run by hand.
     StartDialog(String),
+    /// Ask the person which part of a flow is simulated.
+    PartDialog(Box<PartDialog>),
     /// Open a line with the beginning of a command and what may follow it.
     Line(String, String),
     /// Run a command of ours; its output is shown, or it gets the terminal.

@@ -352,6 +352,7 @@ impl App {
                 Action::StartDialog(flow) => {
                     self.overlay = Some(Overlay::Start(flow, Default::default(), String::new()));
                 }
+                Action::PartDialog(dialog) => self.overlay = Some(Overlay::Part(dialog)),
                 Action::Line(text, usage) => {
                     let mut field = crate::widgets::field::Field::default();
                     field.paste(&text);

@@ -232,6 +232,18 @@ impl Handler for Fake {
     async fn flow_rollback(&self, _: Actor, _: FlowVersionOf) -> Result<FlowRow, WireError> {
         unscripted()
     }
+    async fn flow_try(&self, _: Actor, _: FlowTry) -> Result<FlowTried, WireError> {
+        unscripted()
+    }
+    async fn flow_listen(&self, _: Actor, _: FlowListen) -> Result<Listening, WireError> {
+        unscripted()
+    }
+    async fn flow_heard(&self, _: Actor, _: HeardQuery) -> Result<Heard, WireError> {
+        unscripted()
+    }
+    async fn flow_unlisten(&self, _: Actor, _: String) -> Result<(), WireError> {
+        unscripted()
+    }
     async fn run_replay(&self, _: Actor, _: RunReplay) -> Result<Replayed, WireError> {
         unscripted()
     }

@@ -374,6 +374,30 @@ steps:
     stop: { ok: done }
 ";
 
+/// The text of a flow that can be tried, with steps in steps.
+pub const TRIABLE: &str = "aura: 1
+flow: refund-sync
+triggers: [{ id: abandoned, on: webhook, auth: none }]
+steps:
+  - id: lookup
+    http: { url: \"https://e.org/refunds\" }
+  - id: large
+    branch:
+      - when: \"{{ steps.lookup.output.body.cents > 5000 }}\"
+        steps:
+          - id: ask_the_one_who_signs_for_large_refunds
+            approval: { form: { sum: \"{{ steps.lookup.output.body.cents }}\" }, approvers: [admin], deadline: 1d }
+      - else: true
+        steps:
+          - id: post_refund
+            http: { method: POST, url: \"https://e.org/refunds\" }
+            on_error:
+              - id: tell
+                set: { said: \"{{ error.message }}\" }
+finally:
+  - { id: mark_done, set: { done: true } }
+";
+
 /// The store with flows, one of them open, and events.
 pub fn catalog() -> Store {
     let mut store = open();

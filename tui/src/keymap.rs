@@ -95,6 +95,8 @@ pub enum Command {
     RunsOf,
     EventsOf,
     CopyUrl,
+    Simulate,
+    Listen,
 }
 
 /// A row of the table.
@@ -172,6 +174,14 @@ pub const TABLE: &[Bind] = &[
     bind(Flow, "d", C::Fold, "draft", "Show the draft's text, or the published one"),
     bind(Flow, "f", C::RunsOf, "its runs", "Show this flow's runs"),
     bind(Flow, "v", C::EventsOf, "events", "Show this flow's held, dropped and repeated events"),
+    bind(
+        Flow,
+        "t",
+        C::Simulate,
+        "try",
+        "Simulate the flow, or up to a step, or one step; or do one step really, after a question",
+    ),
+    bind(Flow, "l", C::Listen, "listen", "Show the next event of a trigger at an address of its own; nothing starts"),
     bind(Flow, "z", C::Zoom, "zoom", "Show only this pane, or all"),
     bind(Flow, "y", C::CopyUrl, "copy URL", "Copy the URL of the flow's endpoint"),
     bind(Flow, "Y", C::CopyId, "", "Copy the flow's name"),

@@ -89,6 +89,30 @@ impl Catalog {
         Ok(())
     }
 
+    /// A version of one step of a flow, stored for its test run and never published.
+    ///
+    /// # Errors
+    /// It has errors here, as a connection that is not there, or it is not stored.
+    pub async fn keep_single(&self, actor: &Actor, flow: FlowId, single: Flow) -> Result<Published, WireError> {
+        let text = aura_protocol::flow::canonical_text(&single);
+        let (read, _) = self.checked(&text).map_err(|findings| refused("the step was refused", findings))?;
+        let version = definition::version(&read);
+        let _one = self.editing().await?;
+        let (store, tenant) = (&self.0.store, actor.tenant);
+        let key = version_key(store, tenant, flow, &version);
+        let stored: Option<VersionRecord> =
+            store.get(tenant, Table::Versions, &key).map_err(|error| unreadable(&error))?;
+        if stored.is_none() {
+            let record = VersionRecord { version: version.clone(), text, published_ms: 0, by: actor.name.clone() };
+            let mut txn = Txn::new();
+            store.put(&mut txn, tenant, Table::Versions, key, &record).map_err(|error| unreadable(&error))?;
+            store.commit(txn).await.map_err(|error| uncommitted(&error))?;
+        }
+        self.know_version(flow, &version, read.clone());
+        let name = read.flow.clone();
+        Ok(Published { id: flow, name, version, flow: Arc::new(read), enabled: true, paused: false })
+    }
+
     /// All stored versions of a flow.
     ///
     /// # Errors

@@ -299,6 +299,12 @@ impl Catalog {
 }
 
 impl State {
+    /// The flow of a name.
+    #[must_use]
+    pub fn id_of(&self, name: &str) -> Option<FlowId> {
+        self.names.get(name).copied()
+    }
+
     fn insert(&mut self, entry: Entry) {
         self.names.insert(entry.record.flow.clone(), entry.record.id);
         self.flows.insert(entry.record.id, Arc::new(entry));

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aura_integrations::registry::Registry;
-use aura_protocol::flow::{Auth, Trigger};
+use aura_protocol::flow::{Auth, Flow, Trigger};
 use aura_protocol::intake::Takes;
 use aura_protocol::rpc::Webhook;
 use aura_protocol::signature::{Greeting, Part};
@@ -167,6 +167,40 @@ pub struct Target {
 }
 
 impl Target {
+    fn new(published: Published, index: usize, trigger: &Trigger, proof: Proof, registry: &Registry) -> Self {
+        let matches = registry
+            .trigger(&trigger.on)
+            .map(|kind| kind.matches.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect());
+        Self {
+            flow: published.id,
+            published,
+            trigger: index,
+            trigger_id: trigger.id.clone(),
+            proof,
+            matches: matches.unwrap_or_default(),
+            takes: Takes::read(&trigger.with).unwrap_or_default(),
+            endpoint: String::new(),
+            last: Arc::default(),
+            offered: Arc::default(),
+        }
+    }
+
+    /// A trigger of a text that is not published, without an endpoint; `None` if it takes no deliveries.
+    #[must_use]
+    pub fn of_draft(id: FlowId, flow: &Arc<Flow>, index: usize, registry: &Registry) -> Option<Self> {
+        let trigger = flow.triggers.get(index)?;
+        let proof = Proof::of(trigger, registry)?;
+        let published = Published {
+            id,
+            name: flow.flow.clone(),
+            version: String::new(),
+            flow: Arc::clone(flow),
+            enabled: true,
+            paused: false,
+        };
+        Some(Self::new(published, index, trigger, proof, registry))
+    }
+
     /// Remembers the newest event, for lists.
     pub fn saw(&self, event: EventId) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
@@ -230,20 +264,11 @@ impl Routes {
                 let old = before.endpoints.get(endpoint);
                 let last = old.map(|target| Arc::clone(&target.last)).unwrap_or_default();
                 let offered = old.map(|target| Arc::clone(&target.offered)).unwrap_or_default();
-                let matches = registry.trigger(&definition.on).map(|kind| {
-                    kind.matches.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
-                });
                 let target = Arc::new(Target {
-                    flow: entry.record.id,
-                    published: published.clone(),
-                    trigger,
-                    trigger_id: definition.id.clone(),
-                    proof,
-                    matches: matches.unwrap_or_default(),
-                    takes: Takes::read(&definition.with).unwrap_or_default(),
                     endpoint: endpoint.clone(),
                     last,
                     offered,
+                    ..Target::new(published.clone(), trigger, definition, proof, registry)
                 });
                 routes.flows.entry(published.name.clone()).or_default().push(Arc::clone(&target));
                 routes.endpoints.insert(endpoint.clone(), target);

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use aura_protocol::event::Delivery;
+use aura_protocol::event::{Delivery, TEST};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, RunStarted, RunState as State, StepError};
 use aura_protocol::{EventId, RunId, TenantId, Value};
 use aura_storage::rows::InboxRow;
@@ -179,7 +179,8 @@ impl Driver {
             _ => None,
         });
         let depth = depth_of(started);
-        let (Some(error), true) = (end, depth < DEPTH_MAX && started.event.method != FAILED) else {
+        let (Some(error), true) = (end, depth < DEPTH_MAX && ![FAILED, TEST].contains(&started.event.method.as_str()))
+        else {
             return Ok(Vec::new());
         };
         let (tenant, run) = (live.tenant, live.state.run);

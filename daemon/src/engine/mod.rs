@@ -33,6 +33,7 @@ mod takers;
 #[cfg(test)]
 mod tests;
 mod timers;
+pub mod tries;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -246,7 +246,7 @@ const SINGLE: &[&str] = &[
 ];
 
 /// Gives whether the body comes packed.
-fn check_head(head: &request::Parts, target: &Target) -> Result<bool, Refused> {
+pub(super) fn check_head(head: &request::Parts, target: &Target) -> Result<bool, Refused> {
     // Most heads have nothing twice.
     if head.headers.len() > head.headers.keys_len() {
         let own = match &target.proof {
@@ -286,11 +286,11 @@ pub(super) fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refu
 }
 
 /// The headers that are stored with a delivery.
-fn stored(headers: Vec<(String, String)>) -> Vec<(String, String)> {
+pub(super) fn stored(headers: Vec<(String, String)>) -> Vec<(String, String)> {
     headers.into_iter().filter(|(name, _)| !PRIVATE.contains(&name.as_str())).collect()
 }
 
-fn all_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+pub(super) fn all_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
@@ -302,7 +302,7 @@ fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// The header and value that this trigger wants and the delivery does not have.
-fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option<(&'a str, &'a str)> {
+pub(super) fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option<(&'a str, &'a str)> {
     let wrong = target.matches.iter().find(|(name, wanted)| {
         !headers.get(name).is_some_and(|have| have.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
     });

@@ -15,6 +15,7 @@ pub mod greet;
 pub mod intake;
 pub mod io;
 pub mod limits;
+pub mod listen;
 pub mod peer;
 pub mod proof;
 pub mod strict;
@@ -42,6 +43,7 @@ use crate::config::Options;
 use crate::engine::Engine;
 use crate::http::counters::Counters;
 use crate::http::limits::{InFlight, Rate, Sources, Waiting};
+use crate::http::listen::Listeners;
 use crate::http::peer::Proxies;
 use crate::tasks::Tasks;
 
@@ -120,6 +122,8 @@ pub struct Shared {
     pub rate: Rate,
     /// How providers reach the door; empty if nobody said.
     pub public_url: String,
+    /// Who listens for test events.
+    pub listeners: Listeners,
     /// Counts for `/metrics`.
     pub counters: Counters,
     unproved: Unproved,
@@ -161,6 +165,7 @@ impl Door {
             clients,
             rate,
             public_url,
+            listeners: Listeners::default(),
             counters,
             unproved,
         }))
@@ -170,6 +175,7 @@ impl Door {
     pub fn router(&self) -> Router {
         Router::new()
             .route("/hooks/{endpoint}", any(intake::endpoint))
+            .route("/hooks/test/{token}", any(listen::endpoint))
             .route("/hooks/{tenant}/{flow}/{trigger}", any(intake::named))
             .route("/webhooks/{provider}/{flow}", any(intake::provider))
             .route("/c/{code}", any(callback::callback))

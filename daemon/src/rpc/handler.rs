@@ -9,11 +9,12 @@ use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
-    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested, FlowText,
-    FlowVersion, FlowVersionOf, Handler, HelloReply, HelloRequest, PayloadQuery, PayloadWindow, PlannedFlow, Removed,
-    Replayed, Role, RunCancel, RunDelegate, RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage,
-    RunPause, RunQuery, RunRef, RunReplay, RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery,
-    Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
+    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested,
+    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, Handler, Heard, HeardQuery, HelloReply, HelloRequest,
+    Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate, RunDelete,
+    RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve,
+    RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest,
+    WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -24,7 +25,8 @@ use aura_protocol::{Code, EventId, TenantId, WireError};
 use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
-    Service, activity, bin, deletion, events, export, flows, replays, runs, sample, status, trials, versions, watch,
+    Service, activity, bin, deletion, events, export, flows, listens, replays, runs, sample, status, trials, tries,
+    versions, watch,
 };
 use crate::upkeep::{self, backup, compact, usage};
 
@@ -108,6 +110,18 @@ impl Handler for Session {
     }
     async fn flow_test(&self, _: Actor, request: FlowTest) -> Result<FlowTested, WireError> {
         trials::test(&self.service, request).await
+    }
+    async fn flow_try(&self, actor: Actor, request: FlowTry) -> Result<FlowTried, WireError> {
+        tries::try_out(&self.service, actor, request).await
+    }
+    async fn flow_listen(&self, actor: Actor, request: FlowListen) -> Result<Listening, WireError> {
+        listens::listen(&self.service, &actor, request).await
+    }
+    async fn flow_heard(&self, actor: Actor, query: HeardQuery) -> Result<Heard, WireError> {
+        listens::heard(&self.service, &actor, query).await
+    }
+    async fn flow_unlisten(&self, actor: Actor, id: String) -> Result<(), WireError> {
+        listens::unlisten(&self.service, &actor, &id)
     }
     async fn run_record(&self, _: Actor, run: RunRef) -> Result<String, WireError> {
         self.service.read(move |shared| trials::record(shared, &run)).await

@@ -13,6 +13,7 @@ pub mod eyes;
 pub mod flows;
 pub mod frames;
 pub mod handler;
+pub mod listens;
 pub mod peer;
 pub mod refs;
 pub mod replays;
@@ -22,6 +23,7 @@ pub mod search;
 pub mod socket;
 pub mod status;
 pub mod trials;
+pub mod tries;
 pub mod versions;
 pub mod watch;
 
@@ -40,6 +42,7 @@ use crate::accounts::Accounts;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::http::listen::Listeners;
 use crate::room::Room;
 use crate::tasks::Tasks;
 use crate::upkeep::Upkeep;
@@ -80,6 +83,8 @@ pub struct Shared {
     pub room: Room,
     /// Bytes that may be stored; 0: any number.
     pub quota: u64,
+    /// Who listens for test events.
+    pub listeners: Listeners,
     /// Long work on the store.
     pub upkeep: Upkeep,
     /// Number of `watch` calls so far.

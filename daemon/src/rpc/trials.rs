@@ -1,15 +1,17 @@
 //! Tests of flows over the socket: a bounded piece of work away from the runtime, a few at a time.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aura_protocol::rpc::{FlowTest, FlowTested, RunRef};
 use aura_protocol::run::{CallOutcome, Record, Transition};
-use aura_protocol::{Code, WireError};
+use aura_protocol::{Code, TenantId, Value, WireError};
 
+use crate::engine::Flows;
 use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared, runs};
 use crate::runner::wire::Job;
-use crate::trial;
+use crate::trial::{self, Recorded};
 
 /// So many tests at a time; each takes a processor.
 const AT_ONCE: u32 = 2;
@@ -44,9 +46,50 @@ pub async fn test(service: &Service, request: FlowTest) -> Result<FlowTested, Wi
     service
         .read(move |shared| {
             let _place = place;
-            trial::run(&request, shared.catalog.registry(), &scripts(shared), trial::BUDGET)
+            simulated(shared, &request)
         })
         .await
+}
+
+/// Runs the cases, on what a real run says if one is named.
+///
+/// # Errors
+/// As [`test()`], and no such run.
+pub fn simulated(shared: &Shared, request: &FlowTest) -> Result<FlowTested, WireError> {
+    let recorded = request.from_run.as_ref().map(|run| recorded(shared, run)).transpose()?;
+    let scripts = scripts(shared);
+    let registry = shared.catalog.registry();
+    match &recorded {
+        None => trial::run(request, registry, &scripts, trial::BUDGET),
+        Some(run) => trial::run_on(request, Some(run), registry, &scripts, trial::BUDGET),
+    }
+}
+
+/// What a real run says, without what nobody may see.
+fn recorded(shared: &Shared, run: &RunRef) -> Result<Recorded, WireError> {
+    let (head, journal) = runs::whole_journal(shared, run)?;
+    let flow = shared.catalog.version(TenantId::DEFAULT, head.flow_id, &head.version).ok_or_else(|| {
+        WireError::not_found(format!("the version of {} that {} ran is not kept any more", head.flow, head.run))
+    })?;
+    let redacted = runs::redacted(shared, &head);
+    let hidden = journal.into_iter().map(|transition| without_secrets(shared, runs::hidden(&redacted, transition)));
+    trial::recorded(head.run, &flow, &hidden.collect::<Vec<_>>())
+}
+
+/// Answers came without secrets; what else stands in a journal passes the sink, and links of ours are for nobody here.
+fn without_secrets(shared: &Shared, mut transition: Transition) -> Transition {
+    Eyes::anybody().transition(&shared.store, &mut transition);
+    let sink = shared.catalog.sink();
+    for record in &mut transition.records {
+        if let Record::RunStarted(started) = record {
+            let started = std::sync::Arc::make_mut(started);
+            started.event.body = sink.text(&String::from_utf8_lossy(&started.event.body)).into_owned().into_bytes();
+            if let Cow::Owned(text) = sink.text(&started.input.to_json()) {
+                started.input = Value::from_json(text.as_bytes()).unwrap_or_else(|_| Value::from(text));
+            }
+        }
+    }
+    transition
 }
 
 /// The daemon's own runners; asked from threads that may wait.
@@ -65,20 +108,12 @@ pub fn record(shared: &Shared, run: &RunRef) -> Result<String, WireError> {
     })?;
     let (sink, redacted) = (shared.catalog.sink(), runs::redacted(shared, &head));
     let mut hidden = Vec::new();
-    // Answers came without secrets; what else stands in the journal passes the sink before stand-ins are made.
+    // Before stand-ins are made.
     let journal: Vec<Transition> = journal
         .into_iter()
         .map(|mut transition| {
             redacted.transition_taken(&mut transition, &mut |value| hidden.push(value));
-            Eyes::anybody().transition(&shared.store, &mut transition);
-            for record in &mut transition.records {
-                if let Record::RunStarted(started) = record {
-                    let started = std::sync::Arc::make_mut(started);
-                    started.event.body =
-                        sink.text(&String::from_utf8_lossy(&started.event.body)).into_owned().into_bytes();
-                }
-            }
-            transition
+            without_secrets(shared, transition)
         })
         .collect();
     let text = trial::record(head.run, &text, (&journal, &hidden), (shared.catalog.registry(), &scripts(shared)))?;

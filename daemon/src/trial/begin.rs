@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aura_integrations::registry::sample;
+use aura_integrations::registry::{Registry, sample};
 use aura_protocol::event::{Delivery, SCHEDULE, Tick, timestamp};
 use aura_protocol::expr::Template;
 use aura_protocol::flow::cases::{Case, CaseEvent};
@@ -130,6 +130,26 @@ fn delivery(flow: &Flow, event: &CaseEvent, moment: &Moment) -> Result<Delivery,
         body,
         blob: None,
         received_ms: moment.now_ms,
+    })
+}
+
+/// What the door would do with an event of a text's trigger, told without doing it.
+pub fn door_says(text: &str, registry: &Registry, trigger: &str) -> crate::http::listen::Judge {
+    let plan = super::compiled(text, registry).ok();
+    let trigger = trigger.to_owned();
+    Box::new(move |delivery, shown| {
+        let Some((flow, plan)) = &plan else {
+            return "be looked at when the flow has no errors any more (`aura flow check`)".to_owned();
+        };
+        let moment = Moment::new(delivery.received_ms, [0; 16]);
+        match policies(plan, &trigger, shown, &moment) {
+            Err(error) => format!("begin a run that fails at once: {}", error.message),
+            Ok(false) => "be dropped: its trigger's filter is false".to_owned(),
+            Ok(true) => match flow.triggers.iter().find(|it| it.id == trigger).and_then(|it| it.debounce.as_ref()) {
+                Some(debounce) => format!("be held until {} of quiet have passed", debounce.quiet),
+                None => "start a run".to_owned(),
+            },
+        }
     })
 }
 

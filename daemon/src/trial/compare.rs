@@ -184,7 +184,7 @@ fn end(stage: &Stage<'_>, ended: Ended, expect: &Expect, found: &mut Vec<Problem
                 let why = stage.state.blocked_by(&stage.plan).map(|blocked| blocked.reason).unwrap_or_default();
                 format!("the run stands still ({met}) and was to be {wanted}: {why}")
             }
-            Ended::Finished => {
+            Ended::Finished | Ended::Reached => {
                 let why = error.as_ref().map(|error| match error.step.as_str() {
                     "" => format!(": {}", error.message),
                     step => format!(" in {step}: {}", error.message),

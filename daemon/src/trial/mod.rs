@@ -4,17 +4,24 @@
 //! the clock (`stage`), the world (`world`) and what begins the run (`begin`) are not. A case gives the same every
 //! time. `crash` kills the daemon under test at every commit and call, `record` writes a case from a real run.
 
+mod asked;
 mod begin;
 mod compare;
 mod crash;
 mod emit;
+mod invent;
+mod part;
 mod personal;
 mod record;
+mod recorded;
 mod stage;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_parts;
 mod world;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +29,7 @@ use std::time::{Duration, Instant};
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::cases::{Case, CaseFile, read_cases};
 use aura_protocol::flow::{self, Flow, Knowledge, Severity, Span};
-use aura_protocol::rpc::{CallRow, CaseProblem, CaseReport, FlowTest, FlowTested, PathRow};
+use aura_protocol::rpc::{CallRow, CaseProblem, CaseReport, DataFrom, FlowTest, FlowTested, PathRow};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
 use aura_protocol::text::display;
 use aura_protocol::{Code, WireError};
@@ -32,9 +39,13 @@ use crate::engine::kinds::code;
 use crate::runner::pool::{Pool, Source};
 use crate::runner::wire::Job;
 use crate::stop::Stop;
+use asked::{Giver, Known};
+pub use begin::door_says;
 use compare::Problem;
+use part::Part;
 pub use record::record;
-use stage::{Scripts, Stage};
+pub use recorded::{Recorded, recorded};
+use stage::{Ended, Scripts, Stage};
 use world::Halt;
 
 /// One call of the daemon may work so long.
@@ -95,6 +106,24 @@ pub fn run(
     scripts: &dyn Fn(&Job) -> CallOutcome,
     budget: Duration,
 ) -> Result<FlowTested, WireError> {
+    if let Some(run) = &request.from_run {
+        let message = format!("only a daemon knows what {} did", display(&run.0));
+        return Err(WireError::new(Code::Unreachable, message).hint("start aurad, or name its socket"));
+    }
+    run_on(request, None, registry, scripts, budget)
+}
+
+/// Runs the cases of a flow on what a real run says, too.
+///
+/// # Errors
+/// There is no case of the name that was asked for, or no step.
+pub fn run_on(
+    request: &FlowTest,
+    recorded: Option<&Recorded>,
+    registry: &Registry,
+    scripts: &dyn Fn(&Job) -> CallOutcome,
+    budget: Duration,
+) -> Result<FlowTested, WireError> {
     let until = Instant::now() + budget;
     let mut tested = FlowTested::default();
     let file = match read_cases(&request.cases) {
@@ -112,7 +141,14 @@ pub fn run(
         }
     };
     tested.flow.clone_from(&flow.flow);
-    let Some(file) = file else { return Ok(tested) };
+    let Some(mut file) = file else { return Ok(tested) };
+    let known: Vec<Known> = match request.generate || recorded.is_some() {
+        true => file.cases.iter_mut().map(|case| Known::of(&flow, &plan, case, recorded, request.generate)).collect(),
+        false => Vec::new(),
+    };
+    let part = request.part.as_ref().map(|part| Part::find(&plan, part)).transpose();
+    let part = part.map_err(|message| WireError::new(Code::NotFound, message))?;
+    let nothing = Known::default();
     let wanted = |case: &Case| request.case.as_ref().is_none_or(|name| case.name == *name);
     if let Some(name) = request.case.as_ref().filter(|_| !file.cases.iter().any(wanted)) {
         let known: Vec<&str> = file.cases.iter().map(|case| case.name.as_str()).take(10).collect();
@@ -124,8 +160,18 @@ pub fn run(
             tested.not_run = Some(case.name.clone());
             break;
         }
-        let bench = Bench { flow: &flow, plan: &plan, registry, scripts, file: &file, until };
-        let mut report = bench.report(number, case, request.crash);
+        let known = known.get(number).unwrap_or(&nothing);
+        let mut giver = Giver::new(&flow, case, recorded, known);
+        let cut = match &part {
+            Some(part) => compiled(&request.flow, registry)
+                .ok()
+                .and_then(|(_, plan)| Arc::into_inner(plan))
+                .map(|plan| Arc::new(part.cut(plan, &mut giver))),
+            None => None,
+        };
+        let plan = cut.as_ref().unwrap_or(&plan);
+        let bench = Bench { flow: &flow, plan, registry, scripts, file: &file, until, part: part.as_ref(), known };
+        let mut report = bench.report(number, case, request.crash, &giver.from);
         if file.cases.len() > WHOLE_MAX && request.case.is_none() {
             (report.path, report.calls) = (Vec::new(), Vec::new());
         }
@@ -164,24 +210,44 @@ struct Bench<'a> {
     scripts: Scripts<'a>,
     file: &'a CaseFile,
     until: Instant,
+    part: Option<&'a Part>,
+    known: &'a Known,
 }
 
 impl<'a> Bench<'a> {
     fn stage(&self, case: &'a Case) -> Stage<'a> {
-        Stage::new((self.flow, self.plan), case, (self.registry, self.scripts), self.until)
+        let stage = Stage::new((self.flow, self.plan), case, (self.registry, self.scripts), self.until);
+        let mut stage = stage.of_part(self.part);
+        stage.world.completed(self.known.reads.as_ref(), &self.known.recorded);
+        stage
     }
 
     /// One case, and if wanted all its crashes.
-    fn report(&self, number: usize, case: &'a Case, crash: bool) -> CaseReport {
+    fn report(&self, number: usize, case: &'a Case, crash: bool, given: &BTreeMap<String, DataFrom>) -> CaseReport {
         let begin = Instant::now();
         let base = format!("cases[{number}]");
         let mut stage = self.stage(case);
         let ended = stage.run();
-        let mut report = self.seen(&stage, case);
+        let mut report = self.seen(&stage, case, given);
         report.line = self.file.place(&base).0;
         let mut problems = compare::unknown_steps(&stage, case);
         match &ended {
             Err(halt) => problems.push(halted(halt)),
+            Ok(ended) if self.part.is_some() => {
+                report.state = compare::state(&stage, *ended).to_owned();
+                if let (Some(asked), Some(part)) = (report.asked.as_ref(), self.part) {
+                    match (asked.state.as_str(), ended) {
+                        ("", Ended::Dropped) => {
+                            let message = "the trigger's filter keeps the event out: no step runs".to_owned();
+                            problems.push(Problem::new("", message));
+                        }
+                        ("", _) => {
+                            problems.push(Problem::new("", asked::not_reached(&stage, part, &report.state)));
+                        }
+                        (state, _) => state.clone_into(&mut report.state),
+                    }
+                }
+            }
             Ok(ended) => {
                 report.state = compare::state(&stage, *ended).to_owned();
                 problems.extend(compare::compare(&stage, *ended, &case.expect));
@@ -201,10 +267,20 @@ impl<'a> Bench<'a> {
     }
 
     /// What was seen, whatever was expected.
-    fn seen(&self, stage: &Stage<'_>, case: &Case) -> CaseReport {
+    fn seen(&self, stage: &Stage<'_>, case: &Case, given: &BTreeMap<String, DataFrom>) -> CaseReport {
         let since = |at_ms: i64| u64::try_from(at_ms.saturating_sub(stage.begin_ms)).unwrap_or(0);
-        let path = compare::way(stage).into_iter().take(PATH_MAX).map(|(at, step, state)| PathRow {
+        let asked = self.part.map(|part| asked::asked(stage, self.flow, part, self.known, given));
+        let reads = |path: &str| {
+            asked.as_ref().is_some_and(|asked| asked.given.iter().any(|(step, _)| step == world::id_of(path)))
+        };
+        let shown = |path: &str| {
+            self.part
+                .is_none_or(|part| part.shows(&stage.plan, path) || (part.alone && part.beside(path) && reads(path)))
+        };
+        let settled = compare::way(stage).into_iter().filter(|(_, step, _)| shown(step));
+        let path = settled.take(PATH_MAX).map(|(at, step, state)| PathRow {
             at_ms: since(at),
+            from: given.get(&step).or_else(|| stage.world.from.get(&step)).copied().unwrap_or_default(),
             step,
             state: state.to_owned(),
         });
@@ -216,12 +292,13 @@ impl<'a> Bench<'a> {
             input: cut(sent.input.to_json(), INPUT_MAX),
             sent: sent.times,
         });
-        let mut notes = Vec::new();
+        let mut notes = self.known.notes.clone();
         if !stage.world.examples.is_empty() {
             let steps: Vec<&str> = stage.world.examples.iter().map(String::as_str).take(20).collect();
             notes.push(format!("answered by their connectors' recorded examples: {}", steps.join(", ")));
         }
-        let unused: Vec<&str> = stage.world.unused().collect();
+        let unused = stage.world.unused().filter(|pin| self.part.is_none() && !self.known.recorded.contains(*pin));
+        let unused: Vec<&str> = unused.collect();
         if !unused.is_empty() {
             notes.push(format!("pins that no step asked for: {}", unused.join(", ")));
         }
@@ -238,6 +315,7 @@ impl<'a> Bench<'a> {
             path: path.collect(),
             calls: calls.collect(),
             output: cut(output.to_json(), OUTPUT_MAX),
+            asked,
             ..CaseReport::default()
         }
     }

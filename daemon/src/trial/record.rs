@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use aura_integrations::registry::Registry;
-use aura_protocol::event::{Delivery, SCHEDULE, timestamp};
+use aura_protocol::event::{Delivery, SCHEDULE, TEST, timestamp};
 use aura_protocol::flow::cases::{CaseFile, read_cases};
 use aura_protocol::flow::redact::HIDDEN;
 use aura_protocol::flow::{self, Flow, Span};
@@ -30,15 +30,15 @@ const BUDGET: Duration = Duration::from_secs(10);
 
 /// What a run says, in the words of a case.
 #[derive(Default)]
-struct Told {
-    at_ms: i64,
-    event: Option<Delivery>,
-    input: Value,
-    vars: Map,
+pub(super) struct Told {
+    pub(super) at_ms: i64,
+    pub(super) event: Option<Delivery>,
+    pub(super) input: Value,
+    pub(super) vars: Map,
     /// By step, one answer for each attempt.
-    pins: BTreeMap<String, Vec<Value>>,
-    signals: Vec<Value>,
-    resolve: Map,
+    pub(super) pins: BTreeMap<String, Vec<Value>>,
+    pub(super) signals: Vec<Value>,
+    pub(super) resolve: Map,
     faults: Vec<Value>,
     /// The steps that settled.
     way: Vec<String>,
@@ -140,7 +140,7 @@ fn redacted(flow: &Flow) -> Vec<String> {
 }
 
 /// What the journal says.
-fn told(flow: &Flow, journal: &[Transition]) -> Result<Told, WireError> {
+pub(super) fn told(flow: &Flow, journal: &[Transition]) -> Result<Told, WireError> {
     let kinds: BTreeMap<String, String> = flow::outline(flow).into_iter().map(|row| (row.step, row.kind)).collect();
     let calls = |path: &str| {
         let kind = kinds.get(id_of(path)).map_or("", |kind| kind.trim_start_matches("each "));
@@ -156,7 +156,7 @@ fn told(flow: &Flow, journal: &[Transition]) -> Result<Told, WireError> {
                 Record::RunStarted(started) => {
                     told.at_ms = transition.at_ms;
                     told.vars = started.vars.as_map().cloned().unwrap_or_default();
-                    if started.event.method == "MANUAL" || started.event.method == "CALL" {
+                    if matches!(started.event.method.as_str(), "MANUAL" | "CALL" | TEST) {
                         told.input = started.input.clone();
                     } else {
                         told.event = Some(started.event.clone());

@@ -16,6 +16,7 @@ use aura_protocol::{RunId, Value};
 use sha2::{Digest, Sha256};
 
 use super::begin;
+use super::part::Part;
 use super::world::{Halt, World, id_of, later};
 use crate::engine::core::decide::forgotten;
 use crate::engine::core::plan::Plan;
@@ -68,6 +69,8 @@ pub(super) enum Ended {
     StandsStill,
     /// The trigger's filter did not let the event in.
     Dropped,
+    /// The asked step has settled; nothing more was done.
+    Reached,
 }
 
 /// See the module.
@@ -100,6 +103,8 @@ pub(super) struct Stage<'a> {
     coming: BTreeMap<(i64, u64), Coming>,
     number: u64,
     until: Instant,
+    part: Option<&'a Part>,
+    reached: bool,
 }
 
 struct Addresses;
@@ -160,7 +165,15 @@ impl<'a> Stage<'a> {
             coming: BTreeMap::new(),
             number: 0,
             until,
+            part: None,
+            reached: false,
         }
+    }
+
+    /// The same, as far as a part goes.
+    pub(super) fn of_part(mut self, part: Option<&'a Part>) -> Self {
+        self.part = part;
+        self
     }
 
     /// The same, killed at a commit or call; a person who knows decides about what that leaves in doubt.
@@ -187,7 +200,7 @@ impl<'a> Stage<'a> {
             }
         }
         self.apply(Input::Start(Arc::new(started)))?;
-        while self.state.finished.is_none() {
+        while self.state.finished.is_none() && !self.reached {
             if let Some(call) = self.wanted.pop_front() {
                 self.send(&call)?;
                 continue;
@@ -202,7 +215,7 @@ impl<'a> Stage<'a> {
                 _ => self.meet()?,
             }
         }
-        Ok(Ended::Finished)
+        Ok(if self.reached { Ended::Reached } else { Ended::Finished })
     }
 
     /// Time and chance of the next transition. They follow from what has settled, so a crash does not change them.
@@ -261,6 +274,7 @@ impl<'a> Stage<'a> {
         self.records = self.records.saturating_add(u32::try_from(records.len()).unwrap_or(u32::MAX));
         for record in &records {
             self.settled += u32::from(ends_something(record));
+            self.reached |= self.part.is_some_and(|part| part.ends_with(&self.plan, record));
             match record {
                 Record::Awaiting { path, what, .. } => self.awaits(path, what)?,
                 Record::InDoubt { path, attempt, .. } => self.doubts(path, *attempt),
@@ -310,7 +324,16 @@ impl<'a> Stage<'a> {
         if matches!(what, Awaited::Run { .. }) {
             return Ok(());
         }
-        let Some(pin) = self.world.pins(path).and_then(<[_]>::first) else { return Ok(()) };
+        let Some(pin) = self.world.pins(path).and_then(<[_]>::first) else {
+            let Some(data) = self.world.comes(path, what) else { return Ok(()) };
+            let path = path.to_owned();
+            let coming = match what {
+                Awaited::People(ask) => Coming::Votes { path, ask: ask.clone(), said: Ok(data) },
+                _ => Coming::Signal { path, data, number: None },
+            };
+            self.comes(self.now_ms, coming);
+            return Ok(());
+        };
         let at_ms = later(self.now_ms, pin.after);
         match (self.world.said(path, &pin.says)?.0, what) {
             (outcome, Awaited::People(ask)) => {
@@ -421,6 +444,9 @@ impl<'a> Stage<'a> {
         };
         let (input, key, effect) = (cell.input.clone(), cell.key.clone(), cell.effect.unwrap_or_default());
         let path = self.state.path(&self.plan, at);
+        if self.part.is_some_and(|part| !part.beside(&path)) {
+            return Ok(());
+        }
         let plan = Arc::clone(&self.plan);
         let Some(step) = plan.step(call.step) else { return Ok(()) };
         if step.kind.keeps() {
@@ -499,7 +525,10 @@ impl<'a> Stage<'a> {
         id.iter_mut().zip(Sha256::digest(path.as_bytes())).for_each(|(to, from)| *to = from);
         let run = RunId::from_bytes(id);
         let pin = self.world.pins(&path).and_then(<[_]>::first).cloned();
-        let said = pin.as_ref().map(|pin| self.world.said(&path, &pin.says)).transpose()?;
+        let said = match pin.as_ref().map(|pin| self.world.said(&path, &pin.says)).transpose()? {
+            None if waits => self.world.made(&path).map(|output| (CallOutcome::Done(output), true)),
+            said => said,
+        };
         let (effect, now_ms) = (Effect::Idempotent, self.now_ms);
         let called = Input::Called { path: path.clone(), attempt, run, flow, version: "1".to_owned(), waits };
         match (waits, said) {

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn tested(flow: &str, cases: &str, crash: bool) -> FlowTested {
     let head = if flow.starts_with("aura:") { "" } else { "aura: 1\nflow: f\n" };
     let cases = if cases.starts_with("aura:") { cases.to_owned() } else { format!("aura: 1\ncases:\n{cases}") };
-    let request = FlowTest { flow: format!("{head}{flow}"), cases, case: None, crash };
+    let request = FlowTest { flow: format!("{head}{flow}"), cases, case: None, crash, ..FlowTest::default() };
     let tested = run(&request, &Registry::builtin(), &here, HOUR).unwrap();
     assert_eq!((&tested.flow_findings, &tested.case_findings), (&Vec::new(), &Vec::new()), "{flow}");
     tested
@@ -295,7 +295,13 @@ fn what_was_done_in_a_part_that_lost_a_join_is_undone() {
 #[test]
 fn what_is_wrong_with_a_file_is_found_before_anything_runs() {
     let run_of = |flow: &str, cases: &str, case: Option<&str>| {
-        let request = FlowTest { flow: flow.into(), cases: cases.into(), case: case.map(str::to_owned), crash: false };
+        let request = FlowTest {
+            flow: flow.into(),
+            cases: cases.into(),
+            case: case.map(str::to_owned),
+            crash: false,
+            ..FlowTest::default()
+        };
         run(&request, &Registry::builtin(), &here, HOUR)
     };
     let flow = "aura: 1\nflow: f\nsteps: [{ id: a, set: { x: 1 } }]";
@@ -306,7 +312,13 @@ fn what_is_wrong_with_a_file_is_found_before_anything_runs() {
     let none = run_of(flow, "aura: 1\ncases: [{ name: a }]", Some("b")).unwrap_err();
     assert!(none.message.contains("no case `b`; there are a"), "{none}");
     let late = run(
-        &FlowTest { flow: flow.into(), cases: "aura: 1\ncases: [{ name: a }]".into(), case: None, crash: false },
+        &FlowTest {
+            flow: flow.into(),
+            cases: "aura: 1\ncases: [{ name: a }]".into(),
+            case: None,
+            crash: false,
+            ..FlowTest::default()
+        },
         &Registry::builtin(),
         &here,
         Duration::ZERO,

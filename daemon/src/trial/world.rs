@@ -3,15 +3,18 @@
 //! Invariant: it outlives every crash of the daemon under test, as the real one does, so what it saw is the judge of
 //! effects. An attempt that is repeated after a crash meets the same answer at the same time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aura_integrations::http::{HttpResponse, classify};
 use aura_integrations::registry::{Registry, example};
-use aura_protocol::Value;
 use aura_protocol::flow::cases::{Case, Pin, Says};
 use aura_protocol::flow::{Effect, Flow, Span, outline};
-use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
+use aura_protocol::rpc::DataFrom;
+use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, StepError};
+use aura_protocol::{Map, Value};
 use aura_storage::rows::KvRow;
+
+use super::invent::{Reads, filled};
 
 use crate::engine::core::plan::PlanStep;
 use crate::engine::core::state::ms;
@@ -70,6 +73,12 @@ pub(super) struct World<'a> {
     pub kept: HashMap<String, KvRow>,
     /// Steps that were answered by a connector's recorded example.
     pub examples: BTreeSet<String>,
+    /// Where what a step gave came from, if the flow did not make it.
+    pub from: BTreeMap<String, DataFrom>,
+    /// What nobody says is made of what the flow reads.
+    reads: Option<&'a Reads>,
+    /// Pins that come from a real run.
+    recorded: Option<&'a BTreeSet<String>>,
     /// Pins that somebody asked for.
     used: BTreeSet<String>,
     answers: HashMap<(String, u32), Answer>,
@@ -86,9 +95,17 @@ impl<'a> World<'a> {
             sent: Vec::new(),
             kept: HashMap::new(),
             examples: BTreeSet::new(),
+            from: BTreeMap::new(),
+            reads: None,
+            recorded: None,
             used: BTreeSet::new(),
             answers: HashMap::new(),
         }
+    }
+
+    /// The same, where a real run says some of the pins, and what nobody says is made up.
+    pub(super) fn completed(&mut self, reads: Option<&'a Reads>, recorded: &'a BTreeSet<String>) {
+        (self.reads, self.recorded) = (reads, Some(recorded));
     }
 
     /// What a step is: its kind, or its action.
@@ -112,6 +129,8 @@ impl<'a> World<'a> {
         let of = |name: &str| self.case.pins.iter().find(|(step, _)| step == name);
         let (name, pins) = of(path).or_else(|| of(id_of(path)))?;
         self.used.insert(name.clone());
+        let recorded = self.recorded.is_some_and(|recorded| recorded.contains(name));
+        self.from.insert(path.to_owned(), if recorded { DataFrom::Recorded } else { DataFrom::Pinned });
         Some(pins)
     }
 
@@ -180,8 +199,14 @@ impl<'a> World<'a> {
     /// The first answer to an attempt.
     fn answer(&mut self, path: &str, step: &PlanStep, now_ms: i64) -> Result<Answer, Halt> {
         let Some(pins) = self.pins(path) else {
-            let Some(output) = example(self.kind(path)) else { return Err(self.unpinned(path)) };
-            self.examples.insert(path.to_owned());
+            let output = match example(self.kind(path)) {
+                Some(output) => {
+                    self.examples.insert(path.to_owned());
+                    self.from.insert(path.to_owned(), DataFrom::Generated);
+                    output
+                }
+                None => self.made(path).ok_or_else(|| self.unpinned(path))?,
+            };
             return Ok(Answer { at_ms: now_ms, outcome: CallOutcome::Done(output), happens: true });
         };
         let last = pins.len().saturating_sub(1);
@@ -240,6 +265,36 @@ impl<'a> World<'a> {
                 }
             }
         })
+    }
+
+    /// What a step gives that nobody says anything about; none if that is not wanted.
+    pub(super) fn made(&mut self, path: &str) -> Option<Value> {
+        let read = self.reads?.output(id_of(path));
+        self.from.insert(path.to_owned(), DataFrom::Generated);
+        if self.kind(path) != "http" {
+            return Some(read.unwrap_or_else(|| Value::Map(Map::new())));
+        }
+        let mut whole = Map::from_iter([
+            ("status".to_owned(), Value::Int(200)),
+            ("headers".to_owned(), Value::Map(Map::new())),
+            ("body".to_owned(), Value::Map(Map::new())),
+        ]);
+        if let Some(Value::Map(read)) = read {
+            // A status is what a request says of itself, so only one that the flow asks for by number counts.
+            let told = |name: &str, value: &Value| name != "status" || value.as_int().is_some_and(|it| it >= 100);
+            whole.extend(read.into_iter().filter(|(name, value)| told(name, value)));
+        }
+        Some(Value::Map(whole))
+    }
+
+    /// What comes for a step that waits, if that is to be made up.
+    pub(super) fn comes(&mut self, path: &str, what: &Awaited) -> Option<Value> {
+        let signalled = |name: &str| self.case.signals.iter().any(|signal| signal.step == name);
+        if signalled(path) || signalled(id_of(path)) {
+            return None;
+        }
+        let made = self.made(path)?;
+        Some(if let Awaited::People(ask) = what { filled(&ask.fields) } else { made })
     }
 
     /// Nothing is pinned for a step.

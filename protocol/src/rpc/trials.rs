@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RunRef;
 use crate::flow::Finding;
+use crate::run::RunHead;
 
 /// `aura flow test` and `aura flow simulate`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,89 @@ pub struct FlowTest {
     /// Each case once more with a crash at every record and around every call.
     #[serde(default)]
     pub crash: bool,
+    /// Only a part of the flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<FlowPart>,
+    /// What this run was given and what the other sides said to it stands in for what no pin says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_run: Option<RunRef>,
+    /// What neither a pin nor a run says is made up, and said to be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generate: bool,
+}
+
+/// A part of a flow, by a step as `STEP` or `STEP[ITEM]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowPart {
+    /// Up to and with a step, and nothing that it does not need.
+    To(String),
+    /// A step alone: what it reads of others is given.
+    Only(String),
+}
+
+impl FlowPart {
+    /// The step.
+    #[must_use]
+    pub fn step(&self) -> &str {
+        match self {
+            Self::To(step) | Self::Only(step) => step,
+        }
+    }
+}
+
+/// Where data of a simulated run came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFrom {
+    /// The flow made it of what it was given.
+    #[default]
+    Computed,
+    /// A pin says it.
+    Pinned,
+    /// A real run had it.
+    Recorded,
+    /// Nobody said it, so it is made up: from an example of the connector, or of what the flow reads.
+    Generated,
+}
+
+impl DataFrom {
+    /// The word people see.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Computed => "computed",
+            Self::Pinned => "pinned",
+            Self::Recorded => "recorded",
+            Self::Generated => "generated",
+        }
+    }
+}
+
+/// The step that was asked for, in full.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedStep {
+    /// Its path.
+    pub step: String,
+    /// Its kind, or its action.
+    pub kind: String,
+    /// How it settled, or stands; empty: the run did not come to it.
+    pub state: String,
+    /// The resolved input of its call as JSON, cut to 256 KiB; none if it calls nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// Its output as JSON, cut to 256 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Where its output came from.
+    #[serde(default)]
+    pub from: DataFrom,
+    /// What it stands on: the event and other steps, and where their data came from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<(String, DataFrom)>,
 }
 
 /// What came of it.
@@ -75,6 +160,9 @@ pub struct CaseReport {
     pub calls: Vec<CallRow>,
     /// The run's output as JSON, cut to 16 KiB.
     pub output: String,
+    /// The step that was asked for, if only a part was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedStep>,
     /// What the crashes showed, if there were any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crashes: Option<CrashReport>,
@@ -103,6 +191,9 @@ pub struct PathRow {
     pub step: String,
     /// How.
     pub state: String,
+    /// Where what it gave came from.
+    #[serde(default)]
+    pub from: DataFrom,
 }
 
 /// A call that left.
@@ -133,4 +224,24 @@ pub struct CrashReport {
     pub in_doubt: u32,
     /// All the same: state, error, outputs, effects by key.
     pub same: bool,
+}
+
+/// `aura flow try`: one step of a text, really, as a test run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowTry {
+    /// What is tried and on what: its part is one step.
+    pub test: FlowTest,
+    /// Only say what would be sent.
+    #[serde(default)]
+    pub preview: bool,
+}
+
+/// What became of a try.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowTried {
+    /// The simulation that found the input.
+    pub tested: FlowTested,
+    /// The test run; none if only the preview was wanted, or the simulation did not come to the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunHead>,
 }

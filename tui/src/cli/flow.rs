@@ -7,8 +7,11 @@ pub mod bin;
 pub mod check;
 mod edit;
 mod junit;
+pub(crate) mod listen;
+pub(crate) mod simulate;
 mod template;
 mod trial;
+pub(crate) mod try_out;
 mod versions;
 
 use std::io::Write;
@@ -76,11 +79,25 @@ pub enum Command {
           aura flow test order-paid.yaml --case 'the card is declined' --crash
           aura flow test order-paid.yaml --record run_01k9   # a case from a real run")]
     Test(trial::Test),
-    /// Run a flow once under a virtual clock and show what it does and would send
-    #[command(
-        after_help = "Example: aura flow simulate order-paid.yaml --trigger order.json --pin charge='{\"id\": 1}'"
-    )]
-    Simulate(trial::Simulate),
+    /// Run a flow, or a step of it, under a virtual clock and show what it does and would send
+    #[command(after_help = "Examples:
+  aura flow simulate order-paid.yaml --trigger order.json --pin charge='{\"id\": 1}'
+  aura flow simulate order-paid.yaml --to mail                    # up to a step, and only what it needs
+  aura flow simulate order-paid.yaml --only mail --from-run 01k9  # a step alone, on what a real run had
+  aura flow simulate order-paid.yaml --only 'ship[A-17]' --fail charge='card declined'")]
+    Simulate(simulate::Simulate),
+    /// Do one step of a draft really, on given data, as a test run: shown first, and asked about if it changes something
+    #[command(after_help = "Examples:
+  aura flow try order-paid.yaml --step mail --from-run 01k9 --preview   # what would be sent
+  aura flow try order-paid.yaml --step charge --pin cart='{\"sum\": 5}' --yes
+  aura run list --filter trigger=test                                   # such runs")]
+    Try(try_out::Try),
+    /// Show the next event of a draft's trigger at an address of its own, and keep it as a sample; nothing starts
+    #[command(after_help = "Examples:
+  aura flow listen order-paid --save paid.json           # then: aura flow simulate order-paid --trigger paid.json
+  aura flow listen order-paid.yaml --on refunded --for 30m --count 3 --json
+Exit code 1 if nothing came that production would take")]
+    Listen(listen::Listen),
     /// What files would change, what is missing, and what it means for runs; changes nothing
     #[command(after_help = "Example: aura flow plan flows/   # exit code 4 if a file would be refused")]
     Plan {
@@ -210,7 +227,9 @@ pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> 
         Command::Schema => schema(out),
         Command::Check { files } => check::check(&files, session, out).await,
         Command::Test(args) => trial::test(&args, session, out).await,
-        Command::Simulate(args) => trial::simulate(&args, session, out).await,
+        Command::Simulate(args) => simulate::simulate(&args, session, out).await,
+        Command::Try(args) => try_out::try_out(&args, session, out).await,
+        Command::Listen(args) => listen::listen(&args, session, out).await,
         Command::Plan { files } => versions::plan(&files, session, out).await,
         Command::Log { name } => versions::log(name, session, out).await,
         Command::Diff { name, old, new, steps } => versions::diff(name, (old, new), steps, session, out).await,
@@ -390,7 +409,7 @@ async fn start(name: String, input: Option<String>, wait: bool, session: &mut Se
         }
         return out.line(&format!("{} {}", head.run, head.state.word())).map(|()| 0);
     }
-    let head = ended(head, session).await?;
+    let head = ended(head, &[], session).await?;
     if out.json {
         out.value(&head)?;
     } else {
@@ -399,12 +418,12 @@ async fn start(name: String, input: Option<String>, wait: bool, session: &mut Se
     Ok(u8::from(head.state != RunState::Succeeded))
 }
 
-/// Waits until a run has ended; reads its head anew when the stream names it.
-async fn ended(mut head: RunHead, session: &mut Session) -> Result<RunHead, WireError> {
+/// Waits until a run has ended, or stands so; reads its head anew when the stream names it.
+async fn ended(mut head: RunHead, or: &[RunState], session: &mut Session) -> Result<RunHead, WireError> {
     use aura_protocol::rpc::RunRef;
     use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchRequest};
     let mut cursor = None;
-    while !head.state.is_final() {
+    while !head.state.is_final() && !or.contains(&head.state) {
         let request = WatchRequest {
             subscriptions: vec![Subscription::Run(head.run)],
             cursor,

@@ -17,8 +17,18 @@ pub struct Row {
 }
 
 /// Commands that take the whole terminal: they ask, open an editor or never end.
-const WHOLE: &[&str] =
-    &["flow edit", "connection add", "tail", "run tail", "listen", "connect", "onboard", "support bundle"];
+const WHOLE: &[&str] = &[
+    "flow edit",
+    "flow listen",
+    "flow try",
+    "connection add",
+    "tail",
+    "run tail",
+    "listen",
+    "connect",
+    "onboard",
+    "support bundle",
+];
 /// Commands that make no sense within the screens.
 const APART: &[&str] = &["demo", "stdio", "completions", "man"];
 

@@ -246,6 +246,17 @@ fn overlays() {
 }
 
 #[test]
+fn the_part_of_a_flow_to_simulate_is_chosen_from_its_steps() {
+    for (width, height) in [(60, 16), (80, 24)] {
+        let mut app = app(fixture::catalog());
+        press(&mut app, "2 j j j j enter");
+        app.store.catalog.open.as_mut().unwrap().detail.draft = Some(fixture::TRIABLE.to_owned());
+        press(&mut app, "t j j");
+        insta::assert_snapshot!(format!("part-{width}x{height}"), text(&mut app, width, height));
+    }
+}
+
+#[test]
 fn a_replay_shows_what_it_would_send() {
     let (request, preview) = fixture::replay();
     for (width, height) in [(80, 24), (120, 40)] {

@@ -271,6 +271,34 @@ fn a_flow_leads_to_its_runs_and_events() {
 }
 
 #[test]
+fn a_part_of_a_flow_is_simulated_and_its_next_event_is_listened_for() {
+    let mut app = app(fixture::catalog());
+    press(&mut app, "2 j j j j enter t");
+    assert!(text(&mut app, 80, 24).contains("the text has errors, so nothing of it can be tried"), "its draft has one");
+    app.store.catalog.open.as_mut().unwrap().detail.draft = Some(fixture::TRIABLE.to_owned());
+    let run = |words: &[&str]| vec![Todo::Run(words.iter().map(|word| (*word).to_owned()).collect())];
+    let id = fixture::run(15).to_string();
+    assert_eq!(
+        press(&mut app, "t j j enter"),
+        run(&["flow", "simulate", "refund-sync", "--to", "ask_the_one_who_signs_for_large_refunds"])
+    );
+    assert_eq!(press(&mut app, "t o"), run(&["flow", "simulate", "refund-sync", "--only", "lookup"]));
+    assert_eq!(press(&mut app, "t r a"), run(&["flow", "simulate", "refund-sync", "--from-run", &id]));
+    assert_eq!(
+        press(&mut app, "t G r o"),
+        run(&["flow", "simulate", "refund-sync", "--only", "mark_done", "--from-run", &id])
+    );
+    let lent = ["flow", "try", "refund-sync", "--step", "post_refund"].map(str::to_owned).to_vec();
+    assert_eq!(press(&mut app, "t j j j x"), [Todo::Lend(lent)], "it asks, so it has the terminal");
+    assert_eq!(press(&mut app, "t esc"), []);
+    press(&mut app, "l");
+    assert!(text(&mut app, 80, 24).contains("[--save FILE.json]"));
+    write(&mut app, " --count 2");
+    let lent = ["flow", "listen", "refund-sync", "--count", "2"].map(str::to_owned).to_vec();
+    assert_eq!(press(&mut app, "enter"), [Todo::Lend(lent)], "it waits, so it has the terminal");
+}
+
+#[test]
 fn what_flows_did_is_asked_again_only_when_something_happened() {
     let mut app = app(fixture::catalog());
     press(&mut app, "2");

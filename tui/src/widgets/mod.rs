@@ -8,5 +8,6 @@ pub mod foot;
 pub mod list;
 pub mod overlay;
 pub mod palette;
+pub mod part;
 pub mod replay;
 pub mod vote;

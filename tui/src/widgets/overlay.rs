@@ -14,6 +14,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::field::Field;
 use super::palette::{Around, OFFERS_MAX, offers};
+use super::part::PartDialog;
 use super::replay::Replay;
 use super::vote::{VoteDialog, Voted, WIDTH};
 use crate::action::{Action, Request};
@@ -42,6 +43,8 @@ pub enum Overlay {
     Vote(Box<VoteDialog>),
     /// The input of a run by hand: flow, JSON, what is wrong with it.
     Start(String, Field, String),
+    /// Which part of a flow is simulated.
+    Part(Box<PartDialog>),
     /// A replay, before it is begun.
     Replay(Box<Replay>),
     /// A command line: what was typed, what may follow, what is wrong with it.
@@ -153,6 +156,11 @@ impl Overlay {
                 }
                 Then::Stay
             }
+            Self::Part(dialog) => match dialog.key(key) {
+                Some(actions) => Then::Close(actions),
+                None if stop => close(),
+                None => Then::Stay,
+            },
             Self::Replay(replay) => match replay.key(key) {
                 Some(actions) => Then::Close(actions),
                 None if stop => close(),
@@ -279,6 +287,11 @@ impl Overlay {
                 look.put(buf, inside, 1, 0, "input as JSON (empty: null), enter starts it, esc does not", Tone::Plain);
                 typed(look, buf, below(inside, 2), "> ", field);
                 look.put(buf, below(inside, 3), 1, 0, &display(problem), Tone::Bad);
+            }
+            Self::Part(dialog) => {
+                let high = dialog.height().min(area.height.saturating_sub(2));
+                let inside = boxed(look, buf, area, &dialog.title(), 76, high);
+                dialog.draw(look, buf, inside);
             }
             Self::Replay(replay) => {
                 let high = replay.height().min(area.height.saturating_sub(2));

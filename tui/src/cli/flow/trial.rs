@@ -1,4 +1,4 @@
-//! `aura flow test` and `aura flow simulate`: files found, cases run, what came of them told.
+//! `aura flow test`: files found, cases run, what came of them told.
 //!
 //! The cases are run by the daemon, or without one by `aurad test` beside this program: both are the same code, and
 //! nothing is stored or sent by either. Invariant: the exit code says the worst that was found, and a case that was not
@@ -9,9 +9,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use aura_protocol::flow::cases::read_cases;
-use aura_protocol::rpc::{CallRow, CaseReport, FlowTest, FlowTested, RunRef};
+use aura_protocol::rpc::{CaseReport, FlowTest, FlowTested, RunRef};
 use aura_protocol::text::display;
-use aura_protocol::{Code, Map, Value, WireError};
+use aura_protocol::{Code, WireError};
 use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 
@@ -48,29 +48,6 @@ pub struct Test {
     record: Option<String>,
 }
 
-/// `aura flow simulate`.
-#[derive(clap::Args, Debug)]
-pub struct Simulate {
-    /// The flow
-    #[arg(value_name = "FILE")]
-    flow: String,
-    /// The event's body as JSON (- for standard input); without it the sample of a connector's event
-    #[arg(long, value_name = "FILE", conflicts_with = "input")]
-    trigger: Option<String>,
-    /// The trigger, if it is not the flow's first
-    #[arg(long, value_name = "TRIGGER", conflicts_with = "input")]
-    on: Option<String>,
-    /// Input of a run by hand: JSON, @file, or - for standard input
-    #[arg(long, value_name = "JSON")]
-    input: Option<String>,
-    /// What a step's call gives (its output), as STEP=JSON
-    #[arg(long = "pin", value_name = "STEP=JSON")]
-    pins: Vec<String>,
-    /// When the run begins, as 2026-03-01T09:00:00Z
-    #[arg(long, value_name = "TIME")]
-    clock: Option<String>,
-}
-
 /// A file of cases and its flow.
 struct Pair {
     cases: PathBuf,
@@ -87,12 +64,16 @@ pub struct Tried {
     pub tested: FlowTested,
 }
 
+/// A report as JSON, with its files.
 #[derive(Serialize)]
-struct Row<'a> {
-    file: &'a str,
-    flow: &'a str,
+pub(super) struct Row<'a> {
+    /// The file of cases, or of the flow.
+    pub file: &'a str,
+    /// Name of the flow.
+    pub flow: &'a str,
+    /// The report.
     #[serde(flatten)]
-    report: &'a CaseReport,
+    pub report: &'a CaseReport,
 }
 
 /// Runs the cases.
@@ -107,7 +88,13 @@ pub async fn test(args: &Test, session: &mut Session, out: &mut Output) -> Ended
     for pair in pairs(&args.paths)? {
         let (file, flow) = (pair.cases.display().to_string(), pair.flow.display().to_string());
         let cases = files::text(&file)?;
-        let request = FlowTest { flow: files::text(&flow)?, cases, case: args.case.clone(), crash: args.crash };
+        let request = FlowTest {
+            flow: files::text(&flow)?,
+            cases,
+            case: args.case.clone(),
+            crash: args.crash,
+            ..FlowTest::default()
+        };
         let answer = ask(&request, session).await;
         let tested = match answer {
             // The case may stand in another one of the files.
@@ -153,9 +140,11 @@ fn end(tried: &[Tried], args: &Test, out: &mut Output) -> Ended {
 }
 
 /// Asks whoever can run cases: the daemon, else the one beside this program.
-async fn ask(request: &FlowTest, session: &mut Session) -> Result<FlowTested, WireError> {
+pub(super) async fn ask(request: &FlowTest, session: &mut Session) -> Result<FlowTested, WireError> {
+    let more = request.part.is_some() || request.generate || request.from_run.is_some();
+    let needed = if more { "flow_part" } else { "flow_test" };
     let knows = match session.client().await {
-        Ok(client) => client.hello.capabilities.iter().any(|name| name == "flow_test"),
+        Ok(client) => client.hello.capabilities.iter().any(|name| name == needed),
         Err(_) => false,
     };
     if !knows {
@@ -311,7 +300,7 @@ fn told(it: &Tried, request: &FlowTest, out: &mut Output) -> Result<(), WireErro
 }
 
 /// A time as people say it: its two largest parts.
-fn lived(ms: u64) -> String {
+pub(super) fn lived(ms: u64) -> String {
     const UNITS: &[(u64, &str)] =
         &[(604_800_000, "w"), (86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let mut rest = ms;
@@ -353,10 +342,11 @@ async fn record(args: &Test, run: &str, session: &mut Session, out: &mut Output)
     let flow = Path::new(path);
     let file = if is_cases(flow) { flow.to_owned() } else { cases_of(flow) };
     let name = file.display().to_string();
+    fits(flow, &text)?;
     let written = match std::fs::read_to_string(&file) {
-        Ok(before) => added(&before, &text).ok_or_else(|| {
-            WireError::new(Code::Conflict, format!("{name} is there and the case cannot be added at its end"))
-                .hint("write it elsewhere, as with `aura flow test - --record RUN`")
+        Ok(before) => added(&before, &text).map_err(|why| {
+            WireError::new(Code::Conflict, format!("the case was not added to {}: {why}", display(&name)))
+                .hint("print it with `aura flow test - --record RUN`")
         })?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => text,
         Err(error) => return Err(WireError::new(Code::Invalid, format!("{name} cannot be read: {error}"))),
@@ -369,91 +359,42 @@ async fn record(args: &Test, run: &str, session: &mut Session, out: &mut Output)
     out.line(&format!("wrote {}; next: aura flow test {0}", display(&name))).map(|()| 0)
 }
 
-/// A file with the case of another one at its end; none if that does not read as one case more.
-fn added(before: &str, text: &str) -> Option<String> {
-    let (head, case) = text.split_once("cases:\n")?;
+/// Whether the run is of the flow beside whose text its case is to stand.
+fn fits(path: &Path, text: &str) -> Result<(), WireError> {
+    // Of what the case says of itself: `# Recorded from run_… of FLOW (…).`
+    let of = text.lines().next().and_then(|line| line.split_once(" of ")?.1.split(' ').next());
+    let file = if is_cases(path) { pair(path.to_owned()).map(|pair| pair.flow) } else { Ok(path.to_owned()) };
+    // A file that is not there yet belongs to no flow.
+    let Some((flow, of)) = file.ok().filter(|file| file.is_file()).zip(of) else { return Ok(()) };
+    let shown = display(&flow.display().to_string());
+    let own = aura_protocol::flow::read(&files::text(&flow.display().to_string())?).map_err(|found| {
+        let first = found.first().map(|finding| format!(": {}", finding.message)).unwrap_or_default();
+        WireError::new(Code::FlowRefused, format!("{shown} is no flow{first}")).hint("mend it, then record")
+    })?;
+    if own.flow.flow == of {
+        return Ok(());
+    }
+    let message = format!("the run is of the flow {}, and {shown} is {}", display(of), own.flow.flow);
+    Err(WireError::new(Code::Conflict, message).hint("name the file of its flow, or a run of this one"))
+}
+
+/// A file with the case of another one at its end.
+fn added(before: &str, text: &str) -> Result<String, String> {
+    let there = read_cases(before).map_err(|found| {
+        let first = found.first().map(|finding| format!(" (line {}: {})", finding.line, finding.message));
+        format!("it has errors{}", first.unwrap_or_default())
+    })?;
+    let new = read_cases(text).ok().and_then(|file| file.cases.into_iter().next()).unwrap_or_default();
+    if there.cases.iter().any(|case| case.name == new.name) {
+        return Err(format!("it has a case `{}` already; delete or rename that one", display(&new.name)));
+    }
+    let cannot = || "its list of cases is not written one case a line, so nothing can be put at its end".to_owned();
+    let (head, case) = text.split_once("cases:\n").ok_or_else(cannot)?;
     let comments: String =
         head.lines().filter(|line| line.starts_with('#')).map(|line| format!("  {line}\n")).collect();
     let whole = format!("{}\n{comments}{case}", before.trim_end());
-    let cases = |text: &str| read_cases(text).ok().map(|file| file.cases.len());
-    (cases(&whole)? == cases(before)? + 1).then_some(whole)
-}
-
-/// Runs a flow once and tells what it does.
-///
-/// # Errors
-/// A file that cannot be read, an argument that is no JSON, or nobody who could run it.
-pub async fn simulate(args: &Simulate, session: &mut Session, out: &mut Output) -> Ended {
-    let flow = files::text(&args.flow)?;
-    let mut case = Map::from_iter([("name".to_owned(), Value::from("simulate"))]);
-    if let Some(input) = &args.input {
-        case.insert("input".to_owned(), files::json(input)?);
-    } else if args.trigger.is_some() || args.on.is_some() {
-        let mut event = Map::new();
-        event.extend(args.on.as_ref().map(|id| ("id".to_owned(), Value::from(id.as_str()))));
-        if let Some(file) = &args.trigger {
-            let argument = if file == "-" { file.clone() } else { format!("@{}", file.trim_start_matches('@')) };
-            event.insert("body".to_owned(), files::json(&argument)?);
-        }
-        case.insert("trigger".to_owned(), Value::Map(event));
-    }
-    let mut pins = Map::new();
-    for pin in &args.pins {
-        let Some((step, json)) = pin.split_once('=') else {
-            return Err(WireError::new(Code::Invalid, format!("`{}` is no pin", display(pin)))
-                .hint("write STEP=JSON, as in --pin charge='{\"status\": 200}'"));
-        };
-        pins.insert(step.to_owned(), Value::object([("output", files::json(json)?)]));
-    }
-    case.insert("pins".to_owned(), Value::Map(pins));
-    case.extend(args.clock.as_ref().map(|clock| ("clock".to_owned(), Value::from(clock.as_str()))));
-    let file = Value::object([("aura", Value::from(1_i64)), ("cases", Value::List(vec![Value::Map(case)]))]);
-    let request = FlowTest { flow, cases: file.to_json(), case: None, crash: false };
-    let tested = ask(&request, session).await?;
-    super::findings(&tested.flow_findings, &args.flow, &request.flow, out)?;
-    if !tested.flow_findings.is_empty() {
-        return Ok(Code::FlowRefused.exit_code());
-    }
-    if let Some(finding) = tested.case_findings.first() {
-        return Err(WireError::new(Code::Invalid, finding.message.clone()));
-    }
-    let Some(report) = tested.cases.first() else {
-        return Err(WireError::internal("whoever ran the flow said nothing"));
-    };
-    if out.json {
-        out.value(&Row { file: &args.flow, flow: &tested.flow, report })?;
-    } else {
-        timeline(report, out)?;
-    }
-    Ok(u8::from(report.state != "succeeded"))
-}
-
-/// Steps and calls in the order of the run.
-fn timeline(report: &CaseReport, out: &mut Output) -> Result<(), WireError> {
-    let at = |ms: u64| format!("+{}", lived(ms));
-    let mut calls: Vec<&CallRow> = report.calls.iter().collect();
-    for row in &report.path {
-        if let Some(index) = calls.iter().position(|call| call.step == row.step) {
-            tell_call(calls.remove(index), &at, out)?;
-        }
-        out.line(&display(&format!("{:>10}  {}: {}", at(row.at_ms), row.step, row.state)))?;
-    }
-    calls.into_iter().try_for_each(|call| tell_call(call, &at, out))?;
-    report.notes.iter().try_for_each(|said| out.line(&display(said)))?;
-    report.problems.iter().filter(|it| it.line > 0 && report.error.is_none()).try_for_each(|problem| {
-        let hint = problem.message.contains("no answer is pinned").then_some("; here: --pin STEP=JSON");
-        out.line(&display(&format!("{}{}", problem.message, hint.unwrap_or_default())))
-    })?;
-    let error = report.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-    out.line(&display(&format!("{} after {}{error}", report.state, lived(report.lived_ms))))?;
-    out.line(&display(&format!("output: {}", report.output)))
-}
-
-fn tell_call(call: &CallRow, at: &dyn Fn(u64) -> String, out: &mut Output) -> Result<(), WireError> {
-    let times = if call.sent > 1 { format!(" {} times", call.sent) } else { String::new() };
-    let line =
-        format!("{:>10}  {} -> {} ({}){times} {}", at(call.at_ms), call.step, call.action, call.effect, call.input);
-    out.line(&display(&line))
+    let cases = read_cases(&whole).map(|file| file.cases.len());
+    if cases == Ok(there.cases.len() + 1) { Ok(whole) } else { Err(cannot()) }
 }
 
 #[cfg(test)]
@@ -498,7 +439,9 @@ mod tests {
             whole,
             "# mine\naura: 1\ncases:\n  - name: a # keep me\n  # Recorded from run_1\n  - name: b\n    input: 1\n"
         );
-        assert_eq!(added("aura: 1\ncases: [{ name: a }]\n", text), None);
-        assert_eq!(added(&whole, text), None, "the same name twice");
+        let why = |before: &str| added(before, text).unwrap_err();
+        assert!(why("aura: 1\ncases: [{ name: a }]\n").contains("nothing can be put at its end"));
+        assert!(why(&whole).contains("it has a case `b` already"));
+        assert!(why("aura: 1\ncases: 7\n").contains("it has errors (line 2"));
     }
 }

@@ -11,6 +11,7 @@ use crate::action::Action;
 use crate::catalog::FlowView;
 use crate::keymap::Command;
 use crate::store::Store;
+use crate::widgets::part::PartDialog;
 
 /// A pane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,23 @@ impl FlowScreen {
                     Some(hook) => vec![Action::Copy(hook.url.clone())],
                     None => vec![Action::Say("this flow has no endpoint in a published version".to_owned())],
                 };
+            }
+            Command::Simulate => {
+                let detail = &view.detail;
+                let text = detail.draft.as_ref().or(detail.published.as_ref()).map_or("", String::as_str);
+                let last = store.catalog.activity.get(&detail.row.flow).and_then(|activity| activity.last.as_ref());
+                return vec![match PartDialog::new(text, last.map(|last| last.run)) {
+                    Ok(dialog) => Action::PartDialog(Box::new(dialog)),
+                    Err(why) => Action::Say(why),
+                }];
+            }
+            Command::Listen => {
+                let line = format!("flow listen {}", view.detail.row.flow);
+                // Which trigger, how long and where to save: the line says what may follow.
+                return vec![Action::Line(
+                    line,
+                    "[--on TRIGGER] [--for 10m] [--count 1] [--save FILE.json]".to_owned(),
+                )];
             }
             Command::CopyId => return vec![Action::Copy(view.detail.row.flow.clone())],
             other => return decide(other, &view.detail.row),

@@ -1,0 +1,320 @@
+//! Test events: an address of its own for a trigger of a draft, for a while.
+//!
+//! What comes there is bounded, proved and looked at as in production, and shown to whoever listens. Invariant: nothing
+//! is stored and nothing starts; a listener lives in memory only, and all that is held of events is bounded in number,
+//! bytes and time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aura_protocol::event::Delivery;
+use aura_protocol::rpc::HeardEvent;
+use aura_protocol::{Code, EventId, Value, WireError, signature};
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::{Method, StatusCode, header, request};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::Notify;
+
+use crate::catalog::routes::{Proof, Target};
+use crate::http::answer::{self, Refused};
+use crate::http::intake::{Route, all_headers, check_body, check_head, other_event, read, stored};
+use crate::http::{Door, greet, proof, unpack};
+
+/// Listeners at the same time.
+pub const LISTENERS_MAX: usize = 16;
+/// Largest body of a test event in bytes.
+const BODY_MAX: usize = 1024 * 1024;
+/// Most of a body that is shown.
+const SHOWN_MAX: usize = 256 * 1024;
+/// Bytes that one listener holds.
+const HELD_MAX: usize = 4 * 1024 * 1024;
+/// Refused deliveries that one listener shows.
+const REFUSED_MAX: u32 = 50;
+/// Without anybody who asks for news a listener ends.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+
+/// Says what production would do with an event that passed.
+pub type Judge = Box<dyn Fn(&Delivery, &Value) -> String + Send + Sync>;
+
+/// One trigger that is listened to.
+pub struct Listener {
+    /// The trigger, as a published one would be.
+    pub target: Target,
+    judge: Judge,
+    until: Instant,
+    count: u32,
+    news: Notify,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    events: Vec<HeardEvent>,
+    bytes: usize,
+    passed: u32,
+    refused: u32,
+    asked: Option<Instant>,
+    ended: Option<String>,
+}
+
+/// By id: the token of the address, and the listener.
+type All = HashMap<String, (String, Arc<Listener>)>;
+
+/// All listeners of a daemon. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Listeners(Arc<Mutex<All>>);
+
+impl Listener {
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came behind the first `after`, with the place of the next, and why it has ended, if it has.
+    pub fn told(&self, after: u64, bytes_max: usize) -> (Vec<HeardEvent>, u64, Option<String>) {
+        let mut held = self.held();
+        held.asked = Some(Instant::now());
+        self.end(&mut held);
+        let from = usize::try_from(after).unwrap_or(usize::MAX).min(held.events.len());
+        let mut bytes = 0;
+        let fits = |event: &&HeardEvent| {
+            bytes += event.body.len() + 4096;
+            bytes <= bytes_max || bytes == event.body.len() + 4096
+        };
+        let events: Vec<HeardEvent> = held.events.iter().skip(from).take_while(fits).cloned().collect();
+        let next = from + events.len();
+        let ended = held.ended.clone().filter(|_| next == held.events.len());
+        (events, u64::try_from(next).unwrap_or(u64::MAX), ended)
+    }
+
+    /// Resolves when something may have come or ended.
+    pub async fn changed(&self, wait: Duration) {
+        let left = self.until.saturating_duration_since(Instant::now()) + Duration::from_millis(5);
+        let _late = tokio::time::timeout(wait.min(left), self.news.notified()).await;
+    }
+
+    fn end(&self, held: &mut Held) {
+        if held.ended.is_some() {
+            return;
+        }
+        let why = if held.passed >= self.count {
+            match self.count {
+                1 => "the event came".to_owned(),
+                count => format!("{count} events came"),
+            }
+        } else if held.bytes > HELD_MAX {
+            format!("more than {} MiB came", HELD_MAX >> 20)
+        } else if Instant::now() >= self.until {
+            "the time is over".to_owned()
+        } else {
+            return;
+        };
+        held.ended = Some(why);
+    }
+
+    fn listens(&self) -> bool {
+        let mut held = self.held();
+        self.end(&mut held);
+        held.ended.is_none()
+    }
+
+    fn forgotten(&self) -> bool {
+        let held = self.held();
+        let since = held.asked.map_or(Duration::MAX, |asked| asked.elapsed());
+        since > FORGOTTEN
+    }
+
+    fn hears(&self, event: HeardEvent) {
+        let mut held = self.held();
+        match event.refused {
+            Some(_) if held.refused >= REFUSED_MAX => return,
+            Some(_) => held.refused += 1,
+            None => held.passed += 1,
+        }
+        held.bytes +=
+            event.body.len() + event.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        held.events.push(event);
+        self.end(&mut held);
+        drop(held);
+        // Whoever asks later finds it; whoever waits is woken.
+        self.news.notify_one();
+    }
+}
+
+impl Listeners {
+    fn all(&self) -> std::sync::MutexGuard<'_, All> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, (_, listener)| !listener.forgotten());
+        all
+    }
+
+    /// Begins to listen: gives the id for those who ask and the token of the address.
+    ///
+    /// # Errors
+    /// Too many listen already, or there is no randomness.
+    pub fn open(
+        &self,
+        target: Target,
+        judge: Judge,
+        (within, count): (Duration, u32),
+    ) -> Result<(String, String), WireError> {
+        let mut all = self.all();
+        if all.len() >= LISTENERS_MAX {
+            let message = format!("{LISTENERS_MAX} listeners wait for test events already");
+            return Err(WireError::new(Code::Busy, message).hint("end one of them, or wait until its time is over"));
+        }
+        let (id, token) = (secret()?, secret()?);
+        let held = Mutex::new(Held { asked: Some(Instant::now()), ..Held::default() });
+        let until = Instant::now() + within;
+        let listener = Listener { target, judge, until, count: count.max(1), news: Notify::new(), held };
+        all.insert(id.clone(), (token.clone(), Arc::new(listener)));
+        Ok((id, token))
+    }
+
+    /// By id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Arc<Listener>> {
+        self.all().get(id).map(|(_, listener)| Arc::clone(listener))
+    }
+
+    /// By the token of its address, while it listens.
+    fn at(&self, token: &str) -> Option<Arc<Listener>> {
+        let token = token.to_ascii_lowercase();
+        let all = self.all();
+        let found = all.values().find(|(known, _)| *known == token).map(|(_, listener)| Arc::clone(listener));
+        found.filter(|listener| listener.listens())
+    }
+
+    /// Ends one.
+    pub fn close(&self, id: &str) -> bool {
+        self.all().remove(id).is_some()
+    }
+}
+
+/// 26 random characters: 128 bits nobody can guess.
+fn secret() -> Result<String, WireError> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| WireError::internal(format!("no randomness: {error}")))?;
+    Ok(aura_protocol::ids::crockford(u128::from_be_bytes(bytes)).to_ascii_lowercase())
+}
+
+/// `POST /hooks/test/{token}`, and handshakes by `GET`.
+pub async fn endpoint(State(door): State<Door>, path: Route<String>, request: Request) -> Response {
+    let listener = path.ok().and_then(|token| door.listeners.at(&token.0));
+    let outcome = match listener {
+        Some(listener) if request.method() == Method::POST || request.method() == Method::GET => {
+            heard(&door, &listener, request).await
+        }
+        _ => Err(Refused::NotFound),
+    };
+    answer::clean(door.catalog.sink(), outcome.unwrap_or_else(IntoResponse::into_response)).await
+}
+
+/// Takes one test event the way of a real one, up to where a real one would be accepted.
+async fn heard(door: &Door, listener: &Listener, request: Request) -> Result<Response, Refused> {
+    let (head, body) = request.into_parts();
+    let sink = door.catalog.sink();
+    let clean = |text: &str| sink.text(text).into_owned();
+    let mut event = HeardEvent {
+        at_ms: door.clock.now_ms(),
+        method: head.method.as_str().to_owned(),
+        query: clean(head.uri.query().unwrap_or_default()),
+        headers: stored(all_headers(&head.headers)).into_iter().map(|(name, value)| (name, clean(&value))).collect(),
+        ..HeardEvent::default()
+    };
+    let looked = look(door, listener, &head, body, &mut event).await;
+    match &looked {
+        Err((_, why)) => event.refused = Some(clean(why)),
+        // A visit by GET that is no handshake is nobody's event.
+        Ok(_) => event.body = clean(&event.body),
+    }
+    if event.refused.is_some() {
+        event.body = clean(&event.body);
+    }
+    if head.method == Method::POST || event.refused.is_none() {
+        listener.hears(event);
+    }
+    looked.map_err(|(refused, _)| refused)
+}
+
+/// What a delivery meets at the door.
+async fn look(
+    door: &Door,
+    listener: &Listener,
+    head: &request::Parts,
+    body: axum::body::Body,
+    event: &mut HeardEvent,
+) -> Result<Response, (Refused, String)> {
+    let target = &listener.target;
+    let said = |refused: Refused| {
+        let why = refused.to_string();
+        (refused, why)
+    };
+    let packed = check_head(head, target).map_err(said)?;
+    let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes).min(BODY_MAX);
+    let (_of_client, mut place, body) = read(door, head, body, body_max).await.map_err(said)?;
+    show(event, &body);
+    let state = door.catalog.now();
+    let mut headers = all_headers(&head.headers);
+    let url = match target.signs_address() {
+        true => door.proxies.address(&door.public_url, head),
+        false => String::new(),
+    };
+    let asked = head.uri.to_string();
+    let claimed = if head.method == Method::GET { asked.as_str() } else { url.as_str() };
+    let claim = signature::Request { method: head.method.as_str(), url: claimed, headers: &headers, body: &body };
+    if let Some(answer) = greet::answer(target, &state, &claim) {
+        "be answered as a handshake".clone_into(&mut event.would);
+        return answer.map_err(said);
+    }
+    if head.method == Method::GET {
+        return Err((Refused::NotFound, "deliveries come by POST".to_owned()));
+    }
+    if let Err(why) = proof::check(target, &state, &claim, door.clock.wall_ms()) {
+        return Err((Refused::Unproved, why));
+    }
+    if let Some((header, wanted)) = other_event(target, &head.headers) {
+        let text = format!("this trigger takes only deliveries with {header}: {wanted}");
+        return Err((Refused::OtherEvent(text.clone()), text));
+    }
+    let body = if packed {
+        headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str() && name != CONTENT_LENGTH.as_str());
+        unpack::gunzip(&body, body_max, &mut place).await.map_err(said)?
+    } else {
+        body
+    };
+    show(event, &body);
+    let scheme = match &target.proof {
+        Proof::Signed { scheme, .. } => Some(scheme),
+        _ => None,
+    };
+    if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
+        "be answered as a handshake".clone_into(&mut event.would);
+        return Ok(greet::heard(handshake));
+    }
+    let json = check_body(&head.headers, &body).map_err(said)?;
+    let delivery = Delivery {
+        event: EventId::now(),
+        trigger: target.trigger_id.clone(),
+        method: head.method.as_str().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: stored(headers),
+        body,
+        blob: None,
+        received_ms: event.at_ms,
+    };
+    let shown = delivery.to_trigger_with(json);
+    event.would = (listener.judge)(&delivery, &shown);
+    let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.known()?.success_status).ok());
+    // Without an event id: nothing is promised.
+    let text = r#"{"state":"test","starts":"nothing"}"#;
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    Ok((success.unwrap_or(StatusCode::ACCEPTED), kind, text).into_response())
+}
+
+fn show(event: &mut HeardEvent, body: &[u8]) {
+    let end = body.len().min(SHOWN_MAX);
+    event.body = String::from_utf8_lossy(body.get(..end).unwrap_or_default()).into_owned();
+    (event.bytes, event.cut) = (u64::try_from(body.len()).unwrap_or(u64::MAX), body.len() > SHOWN_MAX);
+}
