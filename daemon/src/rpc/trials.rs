@@ -72,7 +72,10 @@ fn recorded(shared: &Shared, run: &RunRef) -> Result<Recorded, WireError> {
         WireError::not_found(format!("the version of {} that {} ran is not kept any more", head.flow, head.run))
     })?;
     let redacted = runs::redacted(shared, &head);
-    let hidden = journal.into_iter().map(|transition| without_secrets(shared, runs::hidden(&redacted, transition)));
+    let hidden = journal.into_iter().map(|mut transition| {
+        redacted.transition_taken(&mut transition, &mut |_| {});
+        without_secrets(shared, transition)
+    });
     trial::recorded(head.run, &flow, &hidden.collect::<Vec<_>>())
 }
 

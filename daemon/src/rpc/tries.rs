@@ -9,6 +9,7 @@ use aura_protocol::rpc::{Actor, AskedStep, FlowPart, FlowTried, FlowTry};
 use aura_protocol::text::display;
 use aura_protocol::{Code, Map, Value, WireError};
 
+use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, runs, trials};
 
 /// Finds the input of the step, and if more is wanted than that, begins the test run.
@@ -16,6 +17,7 @@ use crate::rpc::{Service, runs, trials};
 /// # Errors
 /// No such step, one that calls nobody outside, or an input that must not or cannot be sent.
 pub async fn try_out(service: &Service, actor: Actor, request: FlowTry) -> Result<FlowTried, WireError> {
+    let eyes = Eyes::of(&actor);
     let Some(FlowPart::Only(step)) = request.test.part.clone() else {
         return Err(WireError::new(Code::Invalid, "a try is of one step").hint("name it with --step"));
     };
@@ -40,7 +42,7 @@ pub async fn try_out(service: &Service, actor: Actor, request: FlowTry) -> Resul
         engine.try_out(&actor, flow, input).await
     };
     let head = service.change(change).await?;
-    Ok(FlowTried { tested, run: Some(runs::shown(head)) })
+    Ok(FlowTried { tested, run: Some(runs::shown(service, &eyes, head)) })
 }
 
 /// A flow of the asked step alone, which takes its input from its run, and that input.
