@@ -173,14 +173,22 @@ impl<'a> Copier<'a> {
         for (position, (_, step)) in steps.iter().enumerate() {
             let Some(verdict) = judged.get(position).map(|judged| judged.verdict.clone()) else { continue };
             let firm = judged.get(position).is_some_and(|judged| judged.changes);
+            let needs = || step.needs.iter().find(|need| judged.get(need.position).is_some_and(|need| need.changes));
+            if verdict == Verdict::New && !firm && needs().is_some() && !has(Bug::ReplayCopiesTooMuch) {
+                // It had not begun; what went on without it (a join of any) needs the point through it all the same.
+                if let Some(place) = judged.get_mut(position) {
+                    place.changes = true;
+                    moved = true;
+                }
+                continue;
+            }
             if verdict == Verdict::New || (firm && verdict != Verdict::Open) {
                 continue;
             }
             let path = format!("{}{keys}", step.id);
             let Some(was) = self.past.steps.get(&path) else { continue };
             let name = |position: usize| steps.get(position).map(|(_, step)| step.id.as_str()).unwrap_or_default();
-            let need = step.needs.iter().find(|need| judged.get(need.position).is_some_and(|judged| judged.changes));
-            let new = if let Some(need) = need.filter(|_| !has(Bug::ReplayCopiesTooMuch)) {
+            let new = if let Some(need) = needs().filter(|_| !has(Bug::ReplayCopiesTooMuch)) {
                 Some(Judged::again(format!("it needs {}", name(need.position))))
             } else if let Some(read) = self.same.reads(&step.id, &dirty) {
                 Some(Judged::again(format!("it reads {read}")))

@@ -45,6 +45,10 @@ impl Copier<'_> {
         let mut calls = Vec::new();
         for (path, was) in &self.past.steps {
             let copied = self.is_copied(path);
+            if copied && self.past.undone.contains(path) && !has(Bug::ReplayCopiesWhatWasUndone) {
+                // Done and undone in a body whose failure stays: it is not copied, and does not run again either.
+                continue;
+            }
             if copied && was.settled.is_some() {
                 preview.copied += 1;
             } else if !copied {
