@@ -17,7 +17,7 @@ use super::super::bugs::{self, Bug};
 use super::super::plan::{Owner, Plan};
 use super::super::replay::past::{Past, Settled, around, step_of};
 use super::super::replay::{Impossible, Opening, Version, Wanted, opening};
-use super::flows::{Case, Maker, Sketch, Spec, Waits, case, other_value};
+use super::flows::{Case, Maker, Sketch, Spec, Turns, Waits, case, other_value};
 use super::{Fault, Sim, id_of, is_parallel, records};
 
 /// Points tried of one run.
@@ -58,6 +58,10 @@ fn plain(case: &Case) -> Case {
                 body: sketches(body),
             },
             Spec::Try(body, catch) => Spec::Try(sketches(body), sketches(catch)),
+            // Beside others it is a race which of them began before the break; copied, they have ended before it.
+            Spec::Loop(turns, body) if body.iter().any(|sketch| !matches!(sketch.waits, Waits::Before)) => {
+                Spec::Loop(Turns { breaks: None, ..*turns }, sketches(body))
+            }
             Spec::Loop(turns, body) => Spec::Loop(*turns, sketches(body)),
             other => other.clone(),
         };
