@@ -103,6 +103,18 @@ fn flag(value: &Value, field: &str) -> Result<bool, Fault> {
     }
 }
 
+/// What to write in place of a field that was written as other tools write one: `{ type: integer, title: … }`.
+fn meant(field: &Value) -> Option<&'static str> {
+    const BESIDE: &[&str] = &["type", "title", "label", "description", "required", "default"];
+    let keys = field.as_map().filter(|keys| keys.keys().all(|key| BESIDE.contains(&key.as_str())))?;
+    match keys.get("type")?.as_str()? {
+        "string" | "text" => Some("write `{ ask: text }`"),
+        "number" | "integer" => Some("write `{ ask: number }`"),
+        "boolean" => Some("write `{ ask: boolean }`"),
+        _ => None,
+    }
+}
+
 /// What people see, and what they fill in.
 fn form(value: Option<&Value>) -> Result<(Value, Vec<Field>), Fault> {
     let all = match value {
@@ -116,6 +128,13 @@ fn form(value: Option<&Value>) -> Result<(Value, Vec<Field>), Fault> {
     let (mut shown, mut fields) = (Map::new(), Vec::new());
     for (name, field) in all {
         let Some(asked) = field.get("ask") else {
+            if let Some(kind) = meant(field) {
+                let message = format!(
+                    "the field `{}` would only be shown; a field to fill in says `ask`",
+                    crate::text::display(name)
+                );
+                return fault("form", message, kind);
+            }
             shown.insert(name.clone(), field.clone());
             continue;
         };
@@ -179,4 +198,33 @@ pub fn shape(value: &Value) -> Result<AskShape, Fault> {
         deadline: time(deadline, "deadline")?,
         escalate,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_shows_asks_or_is_refused() {
+        let check = |form: &str, expected: &str| {
+            let form = Value::from_json(form.as_bytes()).unwrap();
+            let said = match super::form(Some(&form)) {
+                Ok((shown, fields)) => {
+                    let fields = fields.iter().map(|field| format!("{}?", field.name)).collect::<Vec<_>>();
+                    format!("{} {}", shown.to_json(), fields.join(" "))
+                }
+                Err((_, message, hint)) => format!("{message}: {hint}"),
+            };
+            assert_eq!(said.trim(), expected);
+        };
+        check(r#"{"sum": 3, "limit": {"ask": "number"}}"#, r#"{"sum":3} limit?"#);
+        check(r#"{"qty": {"ask": "date"}}"#, "the field `qty` asks for text, number or boolean: write `{ ask: text }`");
+        // As other tools write a field; shown as it stands it would ask nobody anything.
+        let wrong = |hint: &str| format!("the field `qty` would only be shown; a field to fill in says `ask`: {hint}");
+        check(r#"{"qty": {"type": "integer", "title": "Quantity"}}"#, &wrong("write `{ ask: number }`"));
+        check(r#"{"qty": {"type": "string"}}"#, &wrong("write `{ ask: text }`"));
+        // A value of the flow's own is shown.
+        check(r#"{"order": {"type": "string", "id": 7}}"#, r#"{"order":{"type":"string","id":7}}"#);
+        check(r#"{"order": {"type": "refund"}}"#, r#"{"order":{"type":"refund"}}"#);
+    }
 }

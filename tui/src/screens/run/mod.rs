@@ -100,7 +100,7 @@ impl RunScreen {
         let ended = detail.head.state.is_final();
         match command {
             Command::Cancel | Command::Pause => !ended,
-            Command::Vote => !ended && !steps::in_state(detail, StepState::Waiting).is_empty(),
+            Command::Vote => !ended && steps::asks(detail),
             Command::Resolve => !steps::in_state(detail, StepState::InDoubt).is_empty(),
             Command::Replay | Command::Retry => ended,
             _ => true,

@@ -41,6 +41,12 @@ pub fn in_state(detail: &RunDetail, state: StepState) -> Vec<String> {
     steps.into_iter().filter(|step| step.state == state).map(|step| step.id).collect()
 }
 
+/// Whether a step of the run asks people now.
+pub fn asks(detail: &RunDetail) -> bool {
+    let steps = journal::timeline(&detail.outline, &detail.journal);
+    steps.iter().any(|step| step.state == StepState::Waiting && step.kind == "approval")
+}
+
 enum Row<'a> {
     Trigger,
     Scope(&'a Step),

@@ -238,7 +238,12 @@ impl Sim {
             waiting.dropped.extend(waiting.calls.iter().map(|call| call.at).filter(|at| abort_unsent.contains(at)));
         }
         self.queue.push_back(commit);
+        let epoch = self.epoch;
         for at in abort_unsent {
+            if self.epoch != epoch {
+                // It crashed meanwhile: why they were to be dropped may be lost.
+                break;
+            }
             let Some(found) = self.calls.iter().position(|call| call.at == at) else { continue };
             let call = self.calls.remove(found);
             self.drop_unsent(&call)?;
