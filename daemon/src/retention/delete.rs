@@ -36,6 +36,8 @@ pub struct Deletion {
     tenant: TenantId,
     /// Runs whose transactions are committed together next.
     next: Vec<Txn>,
+    /// What those free at most, in bytes.
+    pub waiting: u64,
     deleted: u64,
     /// Changes of the largest transaction so far.
     pub largest: usize,
@@ -45,7 +47,7 @@ impl Deletion {
     /// Deletes runs of a tenant.
     #[must_use]
     pub fn new(store: &Store, tenant: TenantId) -> Self {
-        Self { store: store.clone(), tenant, next: Vec::new(), deleted: 0, largest: 0 }
+        Self { store: store.clone(), tenant, next: Vec::new(), waiting: 0, deleted: 0, largest: 0 }
     }
 
     /// Takes a run; it is gone when [`Deletion::finish`] returned.
@@ -65,17 +67,20 @@ impl Deletion {
             let mut txn = Txn::new();
             txn.expect_absent(Table::Live, run_key(tenant, run));
             txn.expect_present(Table::Runs, run_key(tenant, run));
+            let mut bytes = 0;
             for (key, transition) in rows {
+                bytes += weight(&transition);
                 give_back(tenant, run, &transition, &mut txn);
                 txn.delete(Table::Journal, key);
             }
             let Some(rest) = rest else {
                 txn.delete(Table::Runs, run_key(tenant, run));
                 let waiting: usize = self.next.iter().map(changes).sum();
-                if !self.next.is_empty() && waiting + changes(&txn) > CHANGES {
-                    self.commit().await?;
+                if waiting + changes(&txn) > CHANGES {
+                    self.settle().await?;
                 }
                 self.next.push(txn);
+                self.waiting = self.waiting.saturating_add(bytes);
                 return Ok(());
             };
             // The rest is still a run whose list row and journal fit each other.
@@ -87,7 +92,15 @@ impl Deletion {
         }
     }
 
-    async fn commit(&mut self) -> Result<(), DeleteError> {
+    /// Commits what was taken so far.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub async fn settle(&mut self) -> Result<(), DeleteError> {
+        self.waiting = 0;
+        if self.next.is_empty() {
+            return Ok(());
+        }
         let parts = std::mem::take(&mut self.next);
         let mut whole = Txn::new();
         for part in &parts {
@@ -119,11 +132,15 @@ impl Deletion {
     /// # Errors
     /// The store refuses.
     pub async fn finish(mut self) -> Result<u64, DeleteError> {
-        if !self.next.is_empty() {
-            self.commit().await?;
-        }
+        self.settle().await?;
         Ok(self.deleted)
     }
+}
+
+/// What a transition and the stored values it refers to take at most, in bytes: values that others hold too stay.
+fn weight(transition: &Transition) -> u64 {
+    let row = aura_protocol::wire::encode(transition).map_or(0, |row| row.len());
+    transition.blobs().iter().fold(u64::try_from(row).unwrap_or(0), |sum, blob| sum.saturating_add(blob.bytes))
 }
 
 /// What a transaction changes: rows, and references to stored values.

@@ -234,7 +234,10 @@ impl Retention {
                         Err(DeleteError::Read(error @ ReadError::Corrupt { .. })) => unreadable(&error),
                         Err(error) => return Err(error),
                     }
-                    // What is not committed yet is not counted yet: look often enough.
+                    // What is not committed yet is not counted yet: if it may be enough, it is looked at.
+                    if self.store.stored().saturating_sub(deletion.waiting) <= to_bytes {
+                        deletion.settle().await?;
+                    }
                     if self.store.stored() <= to_bytes {
                         break;
                     }

@@ -194,6 +194,21 @@ async fn under_constant_load_the_file_stays_bounded_and_acknowledgements_quick()
     assert_eq!(store.check(true), Ok(vec![]));
 }
 
+#[tokio::test]
+async fn a_quota_takes_no_more_large_runs_than_it_needs() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let clock = Clock::demo();
+    let created = clock.now_ms() - 48 * HOUR;
+    let runs: Vec<RunHead> = (0..40).map(|number| head(number, flow(1), created, Some(created), 1)).collect();
+    let mut txn = Txn::new();
+    runs.iter().for_each(|head| put(&store, &mut txn, head, 60_000));
+    store.commit(txn).await.unwrap();
+    let one = store.stored() / 40;
+    // Room for 25: all 40 would fit into one transaction that deletes.
+    assert_eq!(retention(&store, &clock, 0).shrink(one * 25 + one / 2).await.unwrap(), 15);
+    assert_eq!(kept(&store), runs[15..].iter().map(|head| head.run).collect::<Vec<_>>(), "the oldest went");
+}
+
 /// A large value as a row refers to it, with its content.
 fn large(store: &Store, txn: &mut Txn, number: u64) -> aura_protocol::BlobRef {
     let sealed = store.seal_blob(TENANT, number.to_string().repeat(20_000).as_bytes()).unwrap();
