@@ -250,7 +250,10 @@ impl Work<'_> {
     fn visit_items(&mut self, at: Place) {
         let live = |work: &Self| -> Vec<(u32, FrameIx)> {
             let items = work.state.cell(at).and_then(|cell| cell.items.as_ref());
-            items.map(|items| items.live.iter().map(|(index, frame)| (*index, *frame)).collect()).unwrap_or_default()
+            let Some(items) = items else { return Vec::new() };
+            // A replay may open more than may be at work: of items that were undone. They come one after the other.
+            let most = usize::try_from(items.parallel).unwrap_or(usize::MAX);
+            items.live.iter().take(most).map(|(index, frame)| (*index, *frame)).collect()
         };
         for (index, frame) in live(self) {
             if self.halted() {

@@ -34,6 +34,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use super::bugs::{self, Bug, has};
 use super::decide::forgotten;
 use super::fixtures::started;
+use super::frames::FrameIx;
 use super::plan::{KEY_WINDOW, Plan};
 use super::{Call, Input, Moment, Output, Place, RunState, step};
 use crate::engine::kv::{Keeper, Planned, planned};
@@ -486,14 +487,26 @@ impl Sim {
         usize::try_from(mixed % (bound.max(1) as u64)).unwrap_or(0)
     }
 
-    /// No map has more items at work than it may.
+    /// No map has calls out in more items than may be at work.
     fn within_bounds(&self) -> Result<(), Fault> {
         for cell in self.state.frames.iter().flatten().flat_map(|frame| &frame.cells) {
-            if let Some(items) = cell.items.as_ref().filter(|items| !items.list.is_empty())
-                // What a replay begins with may be one more: the item of its point.
-                && items.live.len() > usize::try_from(items.parallel).unwrap_or(0) + usize::from(self.begins.is_some())
-            {
-                return Err(format!("{} items are at work, {} may be", items.live.len(), items.parallel));
+            let Some(items) = cell.items.as_ref().filter(|items| !items.list.is_empty()) else { continue };
+            let parallel = usize::try_from(items.parallel).unwrap_or(0);
+            if items.live.len() <= parallel {
+                continue;
+            }
+            // Only a replay opens more than that.
+            let calls = |frame: FrameIx| {
+                let mut out = false;
+                let count = self.state.frame(frame).map_or(0, |frame| frame.cells.len());
+                for position in 0..count {
+                    self.state.live_under(Place { frame, position }, &mut |_, cell| out |= cell.calling());
+                }
+                out
+            };
+            let at_work = items.live.values().filter(|frame| calls(**frame)).count();
+            if at_work > parallel || self.begins.is_none() {
+                return Err(format!("{at_work} of {} items are at work, {parallel} may be", items.live.len()));
             }
         }
         Ok(())
