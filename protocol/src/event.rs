@@ -31,6 +31,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether nobody delivered it: a run was begun by a person, by another run or by a try, and has an `input`.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        matches!(self.method.as_str(), "MANUAL" | "CALL" | TEST)
+    }
+
     /// The `trigger` object of expressions: `id`, `event`, `method`, `query`, `headers`, `body`, `received_at`.
     ///
     /// A body that stands elsewhere is a reference to its bytes. Else it is parsed as JSON if it is JSON, as an object

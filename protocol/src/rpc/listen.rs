@@ -96,4 +96,7 @@ pub struct HeardEvent {
     /// What production would do with it otherwise, as in `would start a run`.
     #[serde(default)]
     pub would: String,
+    /// The provider only asks whether somebody is there; it is no event and does not count.
+    #[serde(default)]
+    pub handshake: bool,
 }

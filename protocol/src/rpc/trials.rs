@@ -234,6 +234,9 @@ pub struct FlowTry {
     /// Only say what would be sent.
     #[serde(default)]
     pub preview: bool,
+    /// Send it also if what it is made of was made up.
+    #[serde(default)]
+    pub made_up: bool,
 }
 
 /// What became of a try.

@@ -56,7 +56,7 @@ pub async fn try_out(args: &Try, session: &mut Session, out: &mut Output) -> End
         Some(FlowPart::Only(args.step.clone())),
         true,
     )?;
-    let preview = FlowTry { test, preview: true };
+    let preview = FlowTry { test, preview: true, made_up: args.made_up };
     let found = ask(&preview, session).await?;
     super::findings(&found.tested.flow_findings, &args.flow, &preview.test.flow, out)?;
     if !found.tested.flow_findings.is_empty() {
