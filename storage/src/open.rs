@@ -482,7 +482,7 @@ fn rebuild(snapshot: &dyn Snapshot, fold: Fold, limits: Limits, found: &mut Vec<
         memory.folded(prints, &[]);
     };
     let mut damaged = Vec::new();
-    each(snapshot, dedupe::TABLE, dedupe::prints_key(0), 64, |key, stored| {
+    let whole = walk(snapshot, dedupe::TABLE, dedupe::prints_key(0), 64, |key, stored| {
         let prints = seal::unplain(dedupe::TABLE, key, stored);
         let prints = dedupe::printed(key)
             .zip(prints)
@@ -493,9 +493,9 @@ fn rebuild(snapshot: &dyn Snapshot, fold: Fold, limits: Limits, found: &mut Vec<
         }
     })?;
     // Fingerprints that are damaged, or that an older program did not write, are made again.
-    if !damaged.is_empty() || seen != fold.segments {
+    if !whole || !damaged.is_empty() || seen != fold.segments {
         (memory, segments, seen) = (dedupe::Memory::new(limits.fingerprint_mask), VecDeque::new(), 0);
-        each(snapshot, dedupe::TABLE, Key::new(), 4, |key, stored| {
+        walk(snapshot, dedupe::TABLE, Key::new(), 4, |key, stored| {
             match (key.number_at(0), seal::unplain(dedupe::TABLE, key, stored)) {
                 _ if dedupe::printed(key).is_some() => {}
                 (Some(number), Some(records)) => {
@@ -515,22 +515,41 @@ fn rebuild(snapshot: &dyn Snapshot, fold: Fold, limits: Limits, found: &mut Vec<
         let message = format!("there are {seen} segments of dedupe keys and should be {}", fold.segments);
         found.push(Finding::damage("dedupe", message));
     }
-    each(
-        snapshot,
-        Table::Tail,
-        tail::key(fold.upto.saturating_add(1)),
-        256,
-        |key, stored| match seal::unplain_value::<TailRow>(Table::Tail, key, stored) {
-            Some(row) => {
-                for entry in dedupe::unpack(&row.dedupe) {
-                    memory.committed(entry);
-                    unfolded.push(entry);
+    let whole =
+        walk(
+            snapshot,
+            Table::Tail,
+            tail::key(fold.upto.saturating_add(1)),
+            256,
+            |key, stored| match seal::unplain_value::<TailRow>(Table::Tail, key, stored) {
+                Some(row) => {
+                    for entry in dedupe::unpack(&row.dedupe) {
+                        memory.committed(entry);
+                        unfolded.push(entry);
+                    }
                 }
-            }
-            None => found.push(Finding::damage(format!("tail {}", key.hex()), "a row of the tail is damaged")),
-        },
-    )?;
+                None => found.push(Finding::damage(format!("tail {}", key.hex()), "a row of the tail is damaged")),
+            },
+        )?;
+    if !whole {
+        found.push(Finding::damage("tail", "the tail cannot be read to its end"));
+    }
     Ok(Rebuilt { memory, segments, unfolded })
+}
+
+/// As [`each`]; a tree that is damaged ends it where it is, and false is given.
+fn walk(
+    snapshot: &dyn Snapshot,
+    table: Table,
+    from: Key,
+    at_once: usize,
+    visit: impl FnMut(&Key, &[u8]),
+) -> Result<bool, Fault> {
+    match each(snapshot, table, from, at_once, visit) {
+        Ok(()) => Ok(true),
+        Err(Fault::Damaged(_)) => Ok(false),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Visits every row of a table from a key on, a few at a time.

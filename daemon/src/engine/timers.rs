@@ -101,7 +101,11 @@ impl Driver {
                     match one {
                         Ok(rows) => rows,
                         Err(_) => {
-                            let Some(damaged) = from_hex(&record) else { return Ok(look) };
+                            let Some(damaged) = from_hex(&record).filter(|damaged| *damaged > from) else {
+                                // No row, but the way to it: what is behind it cannot be read now.
+                                look.soonest(now + LATER_MS);
+                                return Ok(look);
+                            };
                             from = damaged.next();
                             continue;
                         }

@@ -10,7 +10,7 @@ use aura_protocol::run::RunHead;
 
 use super::{Check, Finding, tenant_of};
 use crate::archive::{ArchiveError, Progress};
-use crate::backend::{self, all};
+use crate::backend::{self, Fault, all};
 use crate::rows::LiveRow;
 use crate::store::Store;
 use crate::table::{Key, Table};
@@ -79,7 +79,14 @@ impl Store {
             let began = Instant::now();
             let inner = self.inner();
             let snapshot = inner.shared.backend.snapshot()?;
-            let page = snapshot.range(table, &from, &to, PAGE, false)?;
+            let page = match snapshot.range(table, &from, &to, PAGE, false) {
+                // The other tables are looked at all the same.
+                Err(Fault::Damaged(_)) => {
+                    seen.found.push(Finding::damage(table.name(), "the table cannot be read to its end"));
+                    return Ok(rows);
+                }
+                page => page?,
+            };
             let mut check = Check { inner, snapshot: snapshot.as_ref(), found: &mut seen.found, newest: Some(NUMBERS) };
             for (key, stored) in &page {
                 visit(&mut check, key, stored);
