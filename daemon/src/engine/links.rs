@@ -14,6 +14,8 @@ pub(crate) const LINK: &str = "[link]";
 const SHORTEST: usize = 44;
 /// More characters are none.
 const LONGEST: usize = asked::TOKEN_MAX;
+/// So many of these are looked behind.
+const BEHIND_MAX: usize = 32;
 /// What text may put right behind a link (`_…_`) that is a letter of a token, too.
 const BEHIND: [char; 2] = ['_', '-'];
 
@@ -57,12 +59,13 @@ fn found(store: &Store, tenant: TenantId, word: &[u8]) -> Option<(Link, usize)> 
         return None;
     }
     let mut word = std::str::from_utf8(word).ok()?;
-    loop {
+    for _ in 0..BEHIND_MAX {
         if let Some(link) = link(store, tenant, word) {
             return Some((link, word.len()));
         }
         word = word.strip_suffix(BEHIND)?;
     }
+    None
 }
 
 fn link(store: &Store, tenant: TenantId, word: &str) -> Option<Link> {

@@ -144,7 +144,12 @@ impl Driver {
             if self.retired.is_cancelled() {
                 return;
             }
-            tracing::warn!(%event, why, "an event of ours is not taken yet; it is tried again");
+            // The first try may only have come at a bad moment, and of many events there are many.
+            if again == AGAIN {
+                tracing::debug!(%event, why, "an event of ours is not taken yet; it is tried again");
+            } else {
+                tracing::warn!(%event, why, "an event of ours is still not taken; it is tried again");
+            }
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.retired.cancelled() => return,

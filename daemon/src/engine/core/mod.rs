@@ -358,14 +358,26 @@ pub fn step(
             return Ok(work.out);
         }
         Input::Resolve { path, resolution, by } => work.resolve(path, resolution, by)?,
-        Input::Vote { path, role, vote } => work.vote(path, &role, vote)?,
-        Input::Delegate { path, by, to } => work.delegate(path, by, to)?,
+        Input::Vote { path, role, vote } => {
+            work.vote(path, &role, vote)?;
+            work.overdue();
+        }
+        Input::Delegate { path, by, to } => {
+            work.delegate(path, by, to)?;
+            work.overdue();
+        }
         Input::Called { path, attempt, run, flow, version, waits } => {
             work.at_work(&path, attempt)?;
             work.called(path, run, flow, version, waits)?;
         }
-        Input::Returned { path, run, outcome } => work.returned(&path, run, outcome)?,
-        Input::Signal { path, data, by } => work.signal(path, data, by)?,
+        Input::Returned { path, run, outcome } => {
+            work.returned(&path, run, outcome)?;
+            work.overdue();
+        }
+        Input::Signal { path, data, by } => {
+            work.signal(path, data, by)?;
+            work.overdue();
+        }
         Input::Recover { epoch, restored } => work.recover(epoch, restored),
     }
     work.advance();

@@ -29,7 +29,7 @@ impl Work<'_> {
         self.emit(Record::ScopeOpened { path, scope: ScopeKind::Catch });
     }
 
-    /// After an answer was recorded and before anything goes on from it, and before anything is sent again: a time
+    /// After what came from outside was recorded and before anything goes on from it, and before anything is sent again: a time
     /// limit that passed unseen (the daemon was down, the clock jumped) ends its step, as it would have.
     pub(super) fn overdue(&mut self) {
         if self.plan.has_limits && self.state.paused.is_none() {

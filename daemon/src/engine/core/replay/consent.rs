@@ -37,6 +37,11 @@ impl Copier<'_> {
                 );
                 return Err(Impossible::Edit(text));
             }
+            if asks && step.kind.no_self() && output.get("votes").and_then(Value::as_list).is_none() {
+                // So long that it is stored by itself, or of a release that wrote it otherwise.
+                let text = format!("who decided about {shown} cannot be read here; replay from {shown}");
+                return Err(Impossible::Edit(text));
+            }
             if asks && step.kind.no_self() && voters(output).any(|by| by == self.wanted.by) {
                 let text = format!(
                     "{} decided about {shown}, and nobody decides about a run of their own there; have somebody else \
