@@ -17,6 +17,7 @@ use aura_storage::{Key, Store, Table};
 
 use crate::catalog::{State, unreadable};
 use crate::engine::limited::{SUBJECT, indexed};
+use crate::rpc::eyes::Eyes;
 
 /// Heads read at a time: stored heads are uncut.
 const WINDOW: usize = 100;
@@ -253,7 +254,12 @@ impl<'a> Search<'a> {
     fn fits_row(&self, head: &RunHead) -> bool {
         let entry = self.state.as_ref().and_then(|state| state.entry(head.flow_id));
         let labels = entry.and_then(|entry| entry.published.as_ref()).map(|version| &version.flow.labels);
-        self.filter.row(&Columns::of(head, labels), self.now_ms)
+        if head.error.is_none() {
+            return self.filter.row(&Columns::of(head, labels), self.now_ms);
+        }
+        let mut seen = head.clone();
+        Eyes::anybody().head(self.store, &mut seen);
+        self.filter.row(&Columns::of(&seen, labels), self.now_ms)
     }
 
     fn fits_payload(&self, head: &RunHead) -> Result<bool, WireError> {
@@ -268,9 +274,14 @@ impl<'a> Search<'a> {
         let Some(started) = started else { return Ok(false) };
         let trigger = OnceCell::new();
         let subject = |text: &str| started.index.contains(&indexed(self.store, tenant, SUBJECT, text));
+        // Whoever asks may compare with what anybody may see only: one by one, comparisons tell a link.
+        let seen = |mut value: Value| {
+            Eyes::anybody().value(self.store, &mut value);
+            value
+        };
         let read = |root: &str| match root {
-            "trigger" => trigger.get_or_init(|| self.trigger(started)).clone(),
-            "input" => self.loaded(&started.input),
+            "trigger" => trigger.get_or_init(|| seen(self.trigger(started))).clone(),
+            "input" => seen(self.loaded(&started.input)),
             // Whom it is about is stored as a hash only: equality is all that can be asked.
             SUBJECT => {
                 let asked = self.filter.equalities().find(|(key, _)| **key == Word::Subject);
