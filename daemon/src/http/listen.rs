@@ -24,14 +24,12 @@ use crate::http::{Door, greet, proof, unpack};
 
 /// Listeners at the same time.
 pub const LISTENERS_MAX: usize = 16;
-/// Largest body of a test event in bytes.
-const BODY_MAX: usize = 1024 * 1024;
 /// Most of a body that is shown.
 const SHOWN_MAX: usize = 256 * 1024;
 /// Bytes that one listener holds.
 const HELD_MAX: usize = 4 * 1024 * 1024;
-/// Refused deliveries that one listener shows.
-const REFUSED_MAX: u32 = 50;
+/// Refused deliveries and handshakes that one listener shows.
+const OTHERS_MAX: u32 = 50;
 /// Without anybody who asks for news a listener ends.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -54,7 +52,8 @@ struct Held {
     events: Vec<HeardEvent>,
     bytes: usize,
     passed: u32,
-    refused: u32,
+    /// Refused ones, and handshakes.
+    others: u32,
     asked: Option<Instant>,
     ended: Option<String>,
 }
@@ -65,6 +64,18 @@ type All = HashMap<String, (String, Arc<Listener>)>;
 /// All listeners of a daemon. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Listeners(Arc<Mutex<All>>);
+
+impl Held {
+    /// Whether there is room for what came: events end a listener when enough came, all else is shown so often only.
+    fn counts(&mut self, event: &HeardEvent) -> bool {
+        match event.refused {
+            None if !event.handshake => self.passed += 1,
+            _ if self.others >= OTHERS_MAX => return false,
+            _ => self.others += 1,
+        }
+        true
+    }
+}
 
 impl Listener {
     fn held(&self) -> std::sync::MutexGuard<'_, Held> {
@@ -127,10 +138,8 @@ impl Listener {
 
     fn hears(&self, event: HeardEvent) {
         let mut held = self.held();
-        match event.refused {
-            Some(_) if held.refused >= REFUSED_MAX => return,
-            Some(_) => held.refused += 1,
-            None => held.passed += 1,
+        if !held.counts(&event) {
+            return;
         }
         held.bytes +=
             event.body.len() + event.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
@@ -252,7 +261,7 @@ async fn look(
         (refused, why)
     };
     let packed = check_head(head, target).map_err(said)?;
-    let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes).min(BODY_MAX);
+    let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes);
     let (_of_client, mut place, body) = read(door, head, body, body_max).await.map_err(said)?;
     show(event, &body);
     let state = door.catalog.now();
@@ -265,7 +274,7 @@ async fn look(
     let claimed = if head.method == Method::GET { asked.as_str() } else { url.as_str() };
     let claim = signature::Request { method: head.method.as_str(), url: claimed, headers: &headers, body: &body };
     if let Some(answer) = greet::answer(target, &state, &claim) {
-        "be answered as a handshake".clone_into(&mut event.would);
+        greeted(event);
         return answer.map_err(said);
     }
     if head.method == Method::GET {
@@ -290,7 +299,7 @@ async fn look(
         _ => None,
     };
     if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
-        "be answered as a handshake".clone_into(&mut event.would);
+        greeted(event);
         return Ok(greet::heard(handshake));
     }
     let json = check_body(&head.headers, &body).map_err(said)?;
@@ -313,8 +322,32 @@ async fn look(
     Ok((success.unwrap_or(StatusCode::ACCEPTED), kind, text).into_response())
 }
 
+fn greeted(event: &mut HeardEvent) {
+    "be answered as a handshake".clone_into(&mut event.would);
+    event.handshake = true;
+}
+
 fn show(event: &mut HeardEvent, body: &[u8]) {
     let end = body.len().min(SHOWN_MAX);
     event.body = String::from_utf8_lossy(body.get(..end).unwrap_or_default()).into_owned();
     (event.bytes, event.cut) = (u64::try_from(body.len()).unwrap_or(u64::MAX), body.len() > SHOWN_MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_is_no_event_and_all_that_is_none_is_bounded() {
+        let mut held = Held::default();
+        let asked = HeardEvent { handshake: true, ..HeardEvent::default() };
+        let refused = HeardEvent { refused: Some("no signature".into()), ..HeardEvent::default() };
+        for _ in 0..OTHERS_MAX / 2 {
+            assert!(held.counts(&asked) && held.counts(&refused));
+        }
+        assert!(!held.counts(&asked) && !held.counts(&refused));
+        assert_eq!(held.passed, 0, "it goes on listening");
+        assert!(held.counts(&HeardEvent::default()));
+        assert_eq!(held.passed, 1);
+    }
 }

@@ -68,7 +68,7 @@ pub async fn listen(args: &Listen, session: &mut Session, out: &mut Output) -> E
         let heard = heard(&listening.id, after, session).await?;
         after = heard.next;
         for event in &heard.events {
-            passed += u32::from(event.refused.is_none());
+            passed += u32::from(event.refused.is_none() && !event.handshake);
             told(event, args, &listening, out)?;
         }
         let Some(why) = &heard.ended else { continue };
@@ -108,7 +108,7 @@ fn begun(listening: &Listening, within: Span, out: &mut Output) -> Result<(), Wi
 }
 
 fn told(event: &HeardEvent, args: &Listen, listening: &Listening, out: &mut Output) -> Result<(), WireError> {
-    let saved = event.refused.is_none() && !event.would.contains("handshake");
+    let saved = event.refused.is_none() && !event.handshake;
     if let Some(path) = args.save.as_ref().filter(|_| saved) {
         let text = sample(event, &listening.trigger)?;
         std::fs::write(path, text)
