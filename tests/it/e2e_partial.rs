@@ -145,6 +145,19 @@ fn one_step_of_a_draft_is_done_really_as_a_test_run() {
     let said = tries(&["--step", "mail", "--yes", "--json"]);
     assert_eq!(said.code, 1, "{said:#?}");
     assert_eq!(said.json()["run"]["state"], "failed");
+    // It is no run of the flow: the flow is not done again from it, and nothing is taken from it.
+    let (tried, sent) = (said.json()["run"]["run"].as_str().expect("a run").to_owned(), receiver.log().len());
+    for arguments in [
+        vec!["run", "replay", &tried],
+        vec!["run", "replay", &tried, "--retry"],
+        vec!["flow", "simulate", &draft, "--only", "mail", "--from-run", &tried],
+        vec!["flow", "test", &draft, "--record", &tried],
+    ] {
+        let said = daemon.aura(&arguments);
+        assert_ne!(said.code, 0, "{said:#?}");
+        assert_says(&said.err, &["try of one step"]);
+    }
+    assert_eq!(receiver.log().len(), sent);
     let failed = daemon.run("paid", r#"{"sum":1,"to":"x","lines":[]}"#);
     daemon.wait_state(failed, RunState::Failed);
     receiver.wait("/told", 1);

@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use aura_protocol::event::Delivery;
+use aura_protocol::event::{Delivery, TEST};
 use aura_protocol::rpc::{Actor, ReplayPreview};
 use aura_protocol::run::{Origin, Point, Record, RunHead, Transition};
 use aura_protocol::{Code, RunId, TenantId, Value, WireError};
 
 use super::core::plan::Plan;
 use super::core::replay::past::Past;
-use super::core::replay::{Opening, Version, Wanted, opening};
+use super::core::replay::{Impossible, Opening, Version, Wanted, opening};
 use super::driver::{Driver, EngineError};
 use super::intake::Creation;
 use super::migrate::version_of;
@@ -86,6 +86,10 @@ impl Driver {
             })
         });
         let started = started.ok_or(EngineError::NotFound(asked.run))?;
+        if started.event.method == TEST {
+            let text = "this was a try of one step, not a run of its flow; do it again with `aura flow try`";
+            return Err(Impossible::Point(text.to_owned()).into());
+        }
         let version = version_of(&journal).unwrap_or(&started.version).to_owned();
         let old_plan = self.plan(tenant, started.flow_id, &version)?;
         let plan = self.plan(tenant, asked.flow.id, &asked.flow.version)?;
@@ -127,7 +131,7 @@ impl Driver {
         if let (Point::Start, Some(edit)) = (&asked.point, &asked.edit) {
             with_body(&mut delivery, edit);
             // Whoever was called, by hand or by a run, has it as `input` too.
-            if matches!(delivery.method.as_str(), "MANUAL" | "CALL") {
+            if delivery.is_by_hand() {
                 input = edit.clone();
             }
         }

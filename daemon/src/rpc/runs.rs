@@ -256,9 +256,9 @@ fn part(journal: &[Transition], step: &str, part: &str) -> Result<Option<Payload
     let value = |value: &Value| Some(Payload::Value(value.clone()));
     let failure = |error: &StepError| Some(Payload::Error(Box::new(error.clone())));
     let mut found = records.map(Record::bare).filter_map(|record| match (part, record) {
-        ("input", Record::RunStarted(started)) if step.is_empty() => match started.event.method.as_str() {
-            "MANUAL" => value(&started.input),
-            _ => value(&started.event.to_trigger()),
+        ("input", Record::RunStarted(started)) if step.is_empty() => match started.event.is_by_hand() {
+            true => value(&started.input),
+            false => value(&started.event.to_trigger()),
         },
         ("output", Record::RunFinished { output, .. }) if step.is_empty() => value(output),
         ("error", Record::RunFinished { error, .. }) if step.is_empty() => error.as_ref().and_then(failure),

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use aura_protocol::event::TEST;
 use aura_protocol::rpc::{FlowTest, FlowTested, RunRef};
-use aura_protocol::run::{CallOutcome, Record, Transition};
+use aura_protocol::run::{CallOutcome, Record, RunHead, Transition};
 use aura_protocol::{Code, TenantId, Value, WireError};
 
 use crate::engine::Flows;
@@ -68,6 +69,7 @@ pub fn simulated(shared: &Shared, request: &FlowTest) -> Result<FlowTested, Wire
 /// What a real run says, without what nobody may see.
 fn recorded(shared: &Shared, run: &RunRef) -> Result<Recorded, WireError> {
     let (head, journal) = runs::whole_journal(shared, run)?;
+    is_whole(&head, &journal)?;
     let flow = shared.catalog.version(TenantId::DEFAULT, head.flow_id, &head.version).ok_or_else(|| {
         WireError::not_found(format!("the version of {} that {} ran is not kept any more", head.flow, head.run))
     })?;
@@ -77,6 +79,16 @@ fn recorded(shared: &Shared, run: &RunRef) -> Result<Recorded, WireError> {
         without_secrets(shared, transition)
     });
     trial::recorded(head.run, &flow, &hidden.collect::<Vec<_>>())
+}
+
+/// A try of one step says nothing of its flow.
+fn is_whole(head: &RunHead, journal: &[Transition]) -> Result<(), WireError> {
+    let tried = |record: &Record| matches!(record, Record::RunStarted(started) if started.event.method == TEST);
+    if !journal.iter().flat_map(|transition| &transition.records).any(tried) {
+        return Ok(());
+    }
+    let message = format!("{} was a try of one step, not a run of its flow", head.run);
+    Err(WireError::new(Code::Invalid, message).hint("name a run that an event or a person began"))
 }
 
 /// Answers came without secrets; what else stands in a journal passes the sink, and links of ours are for nobody here.
@@ -109,6 +121,7 @@ pub fn record(shared: &Shared, run: &RunRef) -> Result<String, WireError> {
     let text = shared.catalog.version_text(head.flow_id, &head.version).ok_or_else(|| {
         WireError::not_found(format!("the version of {} that {} ran is not kept any more", head.flow, head.run))
     })?;
+    is_whole(&head, &journal)?;
     let (sink, redacted) = (shared.catalog.sink(), runs::redacted(shared, &head));
     let mut hidden = Vec::new();
     // Before stand-ins are made.

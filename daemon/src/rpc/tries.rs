@@ -5,12 +5,14 @@
 
 use aura_protocol::flow::redact::HIDDEN;
 use aura_protocol::flow::{self, Flow, Http, Kind, Step};
-use aura_protocol::rpc::{Actor, AskedStep, FlowPart, FlowTried, FlowTry};
+use aura_protocol::rpc::{Actor, AskedStep, DataFrom, FlowPart, FlowTried, FlowTry};
 use aura_protocol::text::display;
 use aura_protocol::{Code, Map, Value, WireError};
 
+use crate::engine::links::LINK;
 use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, runs, trials};
+use crate::trial::SIMULATED;
 
 /// Finds the input of the step, and if more is wanted than that, begins the test run.
 ///
@@ -27,6 +29,12 @@ pub async fn try_out(service: &Service, actor: Actor, request: FlowTry) -> Resul
     let Some(asked) = report.and_then(|report| report.asked.clone()).filter(|_| tested.flow_findings.is_empty()) else {
         return Ok(FlowTried { tested, run: None });
     };
+    let made = asked.given.iter().find(|(_, from)| *from == DataFrom::Generated);
+    if let Some((name, _)) = made.filter(|_| !request.preview && !request.made_up) {
+        let message = format!("nothing was sent: {} reads what is made up: {}", display(&step), display(name));
+        return Err(WireError::new(Code::Invalid, message)
+            .hint("say it with a trigger, an input, a pin or a recorded run, or that made-up data may be sent"));
+    }
     let read = flow::read(&text).map_err(|_| WireError::new(Code::FlowRefused, "the text is no flow"))?;
     let (single, input) = single(&read.flow, &step, &asked)?;
     if request.preview {
@@ -69,7 +77,9 @@ fn single(flow: &Flow, step: &str, asked: &AskedStep) -> Result<(Flow, Value), W
         return Err(invalid(format!("there is no input to send: the simulation did not come to {shown}{why}"))
             .hint(format!("see `aura flow simulate --only {shown}`")));
     };
-    if let Some(sign) = [HIDDEN, aura_integrations::redact::HIDDEN].into_iter().find(|sign| text.contains(sign)) {
+    // What is hidden, and addresses of a simulation, which are nobody's.
+    let signs = [HIDDEN, aura_integrations::redact::HIDDEN, LINK, SIMULATED];
+    if let Some(sign) = signs.into_iter().find(|sign| text.contains(sign)) {
         return Err(invalid(format!("the input of {shown} holds {sign}, which would be sent as it stands"))
             .hint("pin what it reads with --pin STEP=JSON"));
     }

@@ -3,7 +3,7 @@
 //! Invariant: where a value came from is never lost on its way to people: pinned before recorded before generated, and
 //! whatever the flow itself makes of these is computed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use aura_integrations::registry::{example, sample};
 use aura_protocol::flow::cases::{Case, CaseEvent, Says};
@@ -19,7 +19,7 @@ use super::part::{Gives, Part};
 use super::recorded::Recorded;
 use super::stage::Stage;
 use super::world::id_of;
-use crate::engine::core::plan::{Plan, StepIx};
+use crate::engine::core::plan::{Owner, Plan, StepIx};
 
 /// Input and output of the asked step are shown up to so many bytes.
 const WHOLE_MAX: usize = 256 * 1024;
@@ -35,6 +35,8 @@ pub(super) struct Known {
     pub notes: Vec<String>,
     /// Where the event or input came from.
     pub event: DataFrom,
+    /// What of the rest is generated: `trigger` for headers and query, `vars`.
+    pub made: Vec<(&'static str, String)>,
 }
 
 impl Known {
@@ -52,14 +54,21 @@ impl Known {
             known.event = DataFrom::Generated;
         }
         if let Some(reads) = &known.reads {
-            event(flow, case, reads, given(case), &mut known.notes);
+            known.made = event(flow, case, reads, given(case), &mut known.notes);
         }
         known
     }
 }
 
-/// The event and the variables as far as nobody says them.
-fn event(flow: &Flow, case: &mut Case, reads: &Reads, given: bool, notes: &mut Vec<String>) {
+/// The event and the variables as far as nobody says them; gives what was made up beside the body.
+fn event(
+    flow: &Flow,
+    case: &mut Case,
+    reads: &Reads,
+    given: bool,
+    notes: &mut Vec<String>,
+) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
     let asked = case.trigger.as_ref().and_then(|event| event.id.as_deref());
     let trigger = flow.triggers.iter().find(|trigger| asked.is_none_or(|id| trigger.id == id));
     let by_events = flow.triggers.iter().all(|it| it.on != "manual" && it.on != "called");
@@ -88,6 +97,7 @@ fn event(flow: &Flow, case: &mut Case, reads: &Reads, given: bool, notes: &mut V
             }
             if !made.is_empty() {
                 notes.push(format!("headers and query that the flow reads are generated: {}", made.join(", ")));
+                all.push(("trigger", "headers and query".to_owned()));
             }
         }
         None if case.input.is_none() => case.input = reads.value(&["input"]).or(read),
@@ -98,9 +108,11 @@ fn event(flow: &Flow, case: &mut Case, reads: &Reads, given: bool, notes: &mut V
         if !missing.is_empty() {
             let names: Vec<&str> = missing.keys().map(String::as_str).collect();
             notes.push(format!("variables are generated: {}; say them with --var NAME=VALUE", names.join(", ")));
+            all.push(("vars", format!("variables ({})", names.join(", "))));
             case.vars.extend(missing.clone());
         }
     }
+    all
 }
 
 /// Gives the outputs of steps that are not done.
@@ -170,7 +182,15 @@ impl Gives for Giver<'_> {
             _ => None,
         });
         let recorded = || self.run.and_then(|run| run.error(step)).map(str::to_owned);
-        message.next_back().or_else(recorded).unwrap_or_else(|| format!("{step} failed (generated)"))
+        let (message, from) = match message.next_back() {
+            Some(message) => (message, DataFrom::Pinned),
+            None => match recorded() {
+                Some(message) => (message, DataFrom::Recorded),
+                None => (format!("{step} failed (generated)"), DataFrom::Generated),
+            },
+        };
+        self.from.insert(error_of(step), from);
+        message
     }
 }
 
@@ -184,7 +204,9 @@ pub(super) fn asked(
 ) -> AskedStep {
     let plan = &stage.plan;
     let way = compare::way(stage);
-    let met = way.iter().rev().find(|(_, path, _)| part.is_asked(plan, path));
+    let mine = |(_, path, _): &&(i64, String, &str)| part.is_asked(plan, path);
+    // Of several items the first that ended; what they began together is still at work then.
+    let met = way.iter().filter(mine).find(|(_, _, state)| has_settled(state)).or_else(|| way.iter().rev().find(mine));
     let scheduled = || {
         stage.journal.iter().flat_map(|transition| &transition.records).rev().find_map(|record| match record {
             Record::Scheduled { path, .. } if part.is_asked(plan, path) => Some(path.clone()),
@@ -195,7 +217,7 @@ pub(super) fn asked(
     let mut asked = AskedStep {
         step: path.clone().unwrap_or_else(|| part.path.clone()),
         state: met.map(|(_, _, state)| (*state).to_owned()).unwrap_or_default(),
-        given: reads_of(flow, part, known, given, &stage.world.from),
+        given: reads_of(plan, flow, part, known, given, &stage.world.from),
         ..AskedStep::default()
     };
     let id = id_of(&asked.step);
@@ -214,7 +236,7 @@ pub(super) fn asked(
     if let Some(sent) = stage.world.sent.iter().find(|sent| sent.path == path) {
         asked.kind.clone_from(&sent.action);
     }
-    let settled = !matches!(asked.state.as_str(), "waiting" | "retrying" | "running" | "in_doubt" | "failed");
+    let settled = has_settled(&asked.state) && asked.state != "failed";
     if settled {
         asked.error = None;
     }
@@ -222,31 +244,82 @@ pub(super) fn asked(
     asked
 }
 
-/// What the asked step reads of others, and where it came from.
+fn has_settled(state: &str) -> bool {
+    !matches!(state, "" | "waiting" | "retrying" | "running" | "in_doubt")
+}
+
+/// How what a handler reads is named among what was given.
+fn error_of(step: &str) -> String {
+    format!("the error of {step}")
+}
+
+/// What the asked step is made of, and where it came from: what it reads, and through what was computed of it, what
+/// that reads; the lists and conditions around it; the error that it handles.
 fn reads_of(
+    plan: &Plan,
     flow: &Flow,
     part: &Part,
     known: &Known,
     given: &BTreeMap<String, DataFrom>,
     done: &BTreeMap<String, DataFrom>,
 ) -> Vec<(String, DataFrom)> {
+    let (whole, rows) = (flow::canonical(flow), outline(flow));
+    let own = |id: &str| find(&whole, id).map(|step| alone(step).to_json()).unwrap_or_default();
     let id = id_of(&part.path);
-    let text = find(&flow::canonical(flow), id).map(|step| step.to_json()).unwrap_or_default();
-    let mut found = Vec::new();
-    if ["trigger", "input"].iter().any(|root| names(&text, root)) {
-        found.push(("the event".to_owned(), known.event));
-    }
-    for row in outline(flow).into_iter().filter(|row| row.step != id) {
-        if !names(&text, &format!("steps.{}", row.step)) {
-            continue;
+    let mut texts = VecDeque::from([find(&whole, id).map(Value::to_json).unwrap_or_default()]);
+    let mut found: Vec<(String, DataFrom)> = Vec::new();
+    for owner in &part.around {
+        let outer = owner.step().and_then(|outer| plan.step(outer)).map(|step| step.id.as_str());
+        if matches!(owner, Owner::OnError(_) | Owner::Catch(_) | Owner::FlowOnError | Owner::Finally) {
+            let errors = given.iter().filter(|(name, _)| name.starts_with(&error_of("")));
+            found = errors.map(|(name, from)| (name.clone(), *from)).collect();
+        } else if let (Owner::Item(_), Some(outer)) = (owner, outer) {
+            // Which arm is taken does not matter, which item does.
+            texts.push_back(own(outer));
         }
-        let of = |map: &BTreeMap<String, DataFrom>| {
-            map.iter().find(|(path, _)| id_of(path) == row.step).map(|(_, from)| *from)
+    }
+    let mut seen = BTreeSet::from([id.to_owned()]);
+    while let Some(text) = texts.pop_front() {
+        let mut add = |name: String, from: DataFrom| {
+            if !found.iter().any(|(known, _)| *known == name) {
+                found.push((name, from));
+            }
         };
-        let from = of(given).or_else(|| of(done)).unwrap_or_default();
-        found.push((row.step, from));
+        if ["trigger", "input"].iter().any(|root| names(&text, root)) {
+            add("the event".to_owned(), known.event);
+        }
+        for (_, what) in known.made.iter().filter(|(root, _)| names(&text, root)) {
+            add(what.clone(), DataFrom::Generated);
+        }
+        for row in &rows {
+            if seen.contains(&row.step) || !names(&text, &format!("steps.{}", row.step)) {
+                continue;
+            }
+            seen.insert(row.step.clone());
+            let of = |map: &BTreeMap<String, DataFrom>| {
+                map.iter().find(|(path, _)| id_of(path) == row.step).map(|(_, from)| *from)
+            };
+            let from = of(given).or_else(|| of(done)).unwrap_or_default();
+            add(row.step.clone(), from);
+            if from == DataFrom::Computed {
+                texts.push_back(find(&whole, &row.step).map(Value::to_json).unwrap_or_default());
+            }
+        }
     }
     found
+}
+
+/// A step without the steps in it.
+fn alone(step: &Value) -> Value {
+    const INSIDE: &[&str] = &["steps", "catch", "on_error", "compensate"];
+    match step {
+        Value::Map(map) => {
+            let own = map.iter().filter(|(name, _)| !INSIDE.contains(&name.as_str()));
+            Value::Map(own.map(|(name, value)| (name.clone(), alone(value))).collect())
+        }
+        Value::List(list) => Value::List(list.iter().map(alone).collect()),
+        other => other.clone(),
+    }
 }
 
 /// Whether a text names something as a whole word.

@@ -48,6 +48,9 @@ pub use recorded::{Recorded, recorded};
 use stage::{Ended, Scripts, Stage};
 use world::Halt;
 
+/// What addresses of a simulation begin with: nobody has them.
+pub const SIMULATED: &str = "https://aura.test/";
+
 /// One call of the daemon may work so long.
 pub const BUDGET: Duration = Duration::from_secs(20);
 /// Rows of a report, so that it fits a frame.

@@ -30,7 +30,7 @@ pub(super) struct Part {
     /// It alone; the others are given.
     pub alone: bool,
     /// The steps around the asked one, innermost first, with how it is in there.
-    around: Vec<Owner>,
+    pub around: Vec<Owner>,
     /// Steps that run, by index, and those around and in them.
     pub needed: BTreeSet<StepIx>,
     /// Steps whose output is given instead.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use aura_integrations::registry::Registry;
-use aura_protocol::event::{Delivery, SCHEDULE, TEST, timestamp};
+use aura_protocol::event::{Delivery, SCHEDULE, timestamp};
 use aura_protocol::flow::cases::{CaseFile, read_cases};
 use aura_protocol::flow::redact::HIDDEN;
 use aura_protocol::flow::{self, Flow, Span};
@@ -156,7 +156,7 @@ pub(super) fn told(flow: &Flow, journal: &[Transition]) -> Result<Told, WireErro
                 Record::RunStarted(started) => {
                     told.at_ms = transition.at_ms;
                     told.vars = started.vars.as_map().cloned().unwrap_or_default();
-                    if matches!(started.event.method.as_str(), "MANUAL" | "CALL" | TEST) {
+                    if started.event.is_by_hand() {
                         told.input = started.input.clone();
                     } else {
                         told.event = Some(started.event.clone());

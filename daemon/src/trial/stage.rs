@@ -15,9 +15,9 @@ use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, Record, Resolu
 use aura_protocol::{RunId, Value};
 use sha2::{Digest, Sha256};
 
-use super::begin;
 use super::part::Part;
 use super::world::{Halt, World, id_of, later};
+use super::{SIMULATED, begin};
 use crate::engine::core::decide::forgotten;
 use crate::engine::core::plan::Plan;
 use crate::engine::core::scope::Links;
@@ -111,11 +111,11 @@ struct Addresses;
 
 impl Links for Addresses {
     fn callback(&self, _run: RunId, path: &str) -> String {
-        format!("https://aura.test/c/{path}")
+        format!("{SIMULATED}c/{path}")
     }
 
     fn approval(&self, _run: RunId, path: &str, account: &str) -> String {
-        format!("https://aura.test/a/{account}/{path}")
+        format!("{SIMULATED}a/{account}/{path}")
     }
 }
 

@@ -123,9 +123,9 @@ fn a_step_alone_is_given_what_it_reads() {
     check(
         "    input: { sum: 1 }\n    pins: { charge: { status: 200, body: { cents: 3, id: c-9 } } }\n",
         "mail",
-        &["charge succeeded pinned", "note succeeded computed", "mail succeeded generated"],
+        &["charge succeeded pinned", "total succeeded computed", "note succeeded computed", "mail succeeded generated"],
         Some(r#"{"a":"big","b":"c-9"}}"#),
-        &[("charge", Pinned), ("note", DataFrom::Computed)],
+        &[("charge", Pinned), ("note", DataFrom::Computed), ("total", DataFrom::Computed)],
     );
     // A handler alone: what it handles fails.
     check(
@@ -133,8 +133,44 @@ fn a_step_alone_is_given_what_it_reads() {
         "tell",
         &["tell succeeded generated"],
         Some(r#""no such address"}"#),
-        &[],
+        &[("the error of mail", Pinned)],
     );
+    check(
+        "    input: {}\n",
+        "tell",
+        &["tell succeeded generated"],
+        Some(r#""mail failed (generated)"}"#),
+        &[("the error of mail", Generated)],
+    );
+}
+
+#[test]
+fn what_a_step_is_made_of_is_known_behind_what_is_computed() {
+    let flow = "steps:
+  - { id: lines, http: { url: https://e.org/lines } }
+  - { id: rate, set: { r: \"{{ vars.factor * 2 }}\", of: \"{{ steps.lines.output.body.of }}\" } }
+  - id: all
+    map:
+      over: \"{{ steps.lines.output.body.items }}\"
+      as: line
+      steps:
+        - { id: ship, http: { method: PUT, url: \"https://e.org/{{ line.sku }}\" } }
+  - { id: mail, http: { method: POST, url: \"https://e.org/mail\", body: { r: \"{{ steps.rate.output.r }}\" } } }
+";
+    let given = |part| simulated(flow, "    input: {}\n", part, true).unwrap().asked.unwrap().given;
+    let named = |given: Vec<(String, DataFrom)>| given.into_iter().map(|(name, from)| (name, from.word())).collect();
+    let mail: Vec<(String, &str)> = named(given(only("mail")));
+    let of = |name: &str, word| (name.to_owned(), word);
+    assert_eq!(mail, [of("rate", "computed"), of("variables (factor)", "generated"), of("lines", "generated")]);
+    let ship: Vec<(String, &str)> = named(given(only("ship")));
+    assert_eq!(ship, [of("lines", "generated")], "the list decides on what it is done");
+    // Without a key it is the first item that comes.
+    let two = "    pins: { lines: { status: 200, body: { of: 1, items: [{ sku: a }, { sku: b }] } } }\n";
+    for part in [to("ship"), only("ship")] {
+        let asked = simulated(flow, two, part, true).unwrap().asked.unwrap();
+        assert_eq!((asked.step.as_str(), asked.state.as_str()), ("ship[0]", "succeeded"));
+        assert!(asked.input.unwrap().contains("https://e.org/a"));
+    }
 }
 
 #[test]

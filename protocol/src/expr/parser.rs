@@ -280,7 +280,7 @@ impl<'s> Parser<'s> {
             return Err(match (functions::lookup(name, false), closest(name, functions::names(true))) {
                 (Some(_), _) => fault.hint(format!("write `{name}(x)`")),
                 (None, Some(near)) => fault.hint(format!("did you mean `.{near}()`?")),
-                _ => fault.hint("`aura help expressions` lists all functions"),
+                _ => fault.hint("docs/expressions.md lists all functions"),
             });
         };
         self.call(at, function, Some(receiver), optional)
@@ -486,7 +486,7 @@ impl<'s> Parser<'s> {
                 let near = closest(&full, functions::names(false));
                 Err(match near {
                     Some(near) => fault.hint(format!("did you mean `{near}`?")),
-                    None => fault.hint("`aura help expressions` lists all functions"),
+                    None => fault.hint("docs/expressions.md lists all functions"),
                 })
             }
         }
@@ -515,7 +515,7 @@ impl<'s> Parser<'s> {
         };
         match closest(name, known.into_iter()) {
             Some(near) => fault.hint(format!("did you mean `{near}`?")),
-            None if called => fault.hint("`aura help expressions` lists all functions"),
+            None if called => fault.hint("docs/expressions.md lists all functions"),
             None if functions::lookup(name, false).is_some() => fault.hint(format!("call it: `{name}(…)`")),
             None => fault.hint(format!("names are {}; text stands in quotes", ROOTS.join(", "))),
         }

@@ -183,7 +183,7 @@ fn syntax_faults() {
             "trigger.body.email.tolowercase()",
             "! there is no function `.tolowercase()` ~ did you mean `.toLowerCase()`?",
         ),
-        ("lenght(vars)", "! there is no function `lenght` ~ `aura help expressions` lists all functions"),
+        ("lenght(vars)", "! there is no function `lenght` ~ docs/expressions.md lists all functions"),
         ("trim(vars.name)", "! there is no function `trim` ~ write `text.trim()`"),
         ("vars.name.json()", "! there is no function `.json()` ~ write `json(x)`"),
         ("Math.flor(1)", "! there is no function `Math.flor` ~ did you mean `Math.floor`?"),
