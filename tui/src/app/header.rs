@@ -73,9 +73,10 @@ impl App {
             Place::Runs | Place::Flows | Place::Events => {}
         }
         use RunState as S;
-        let counts: [(usize, &str, Tone); 5] = [
+        let counts: [(usize, &str, Tone); 6] = [
             (self.store.held.len(), "held", Tone::Calm),
-            (self.store.count(|state| matches!(state, S::Running | S::Retrying | S::Queued)), "running", Tone::Busy),
+            (self.store.count(|state| matches!(state, S::Running | S::Retrying)), "running", Tone::Busy),
+            (self.store.count(|state| state == S::Queued), "queued", Tone::Calm),
             (self.store.count(|state| matches!(state, S::Waiting | S::Paused)), "waiting", Tone::Calm),
             (self.store.count(|state| state == S::InDoubt), "in doubt", Tone::Warn),
             (self.store.count(|state| state == S::Failed), "failed", Tone::Bad),

@@ -184,7 +184,12 @@ async fn lend(target: &Target, words: &[String]) -> String {
         Err(error) => Err(error),
     };
     match ended {
-        Ok(status) if status.success() => String::new(),
+        Ok(status) if status.success() => {
+            if tells(words) {
+                wait_for_enter().await;
+            }
+            String::new()
+        }
         Ok(status) => {
             wait_for_enter().await;
             status.code().map_or("it was stopped".to_owned(), |code| format!("it ended with exit code {code}"))
@@ -194,6 +199,11 @@ async fn lend(target: &Target, words: &[String]) -> String {
 }
 
 /// What a failed command said stays until it was read.
+/// Whether what a command said is what it was asked for, so that it is to be read before the screens come back.
+fn tells(words: &[String]) -> bool {
+    matches!(words, [group, name, ..] if group == "flow" && (name == "listen" || name == "try"))
+}
+
 async fn wait_for_enter() {
     use std::io::Write;
     let mut err = std::io::stderr();

@@ -142,7 +142,7 @@ fn curl(hook: &Webhook) -> String {
         "standard_webhooks" => {
             " -H \"webhook-id: $ID\" -H \"webhook-timestamp: $(date +%s)\" -H \"webhook-signature: $SIGNATURE\""
         }
-        _ => " -H \"X-Signature: $SIGNATURE\"",
+        _ => " -H \"$HEADER: $SIGNATURE\"",
     };
     let url = hook.url.replace('\'', "%27");
     format!("curl -i -X POST '{url}' -H 'Content-Type: application/json'{proof} -d '{{}}'")
