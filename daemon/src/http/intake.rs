@@ -15,15 +15,16 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, Method, StatusCode, request};
+use axum::http::{HeaderMap, Method, Uri, request};
 use axum::response::{IntoResponse, Response};
 
 use crate::catalog::routes::{Proof, Target};
 use crate::engine::{Asking, Flows, Intake};
 use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
+use crate::http::meet::{Met, Proved, meet, scheme, success};
 use crate::http::peer::Peer;
-use crate::http::{Door, body, greet, proof, unpack};
+use crate::http::{Door, body, greet};
 
 /// How long an overload's refusal is held back.
 const BREATH: Duration = Duration::from_millis(500);
@@ -61,7 +62,9 @@ async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Resp
         Some(target) if request.method() == Method::POST && target.published.enabled => {
             deliver(&door, target, request, asking).await
         }
-        Some(target) if request.method() == Method::GET && target.published.enabled => asked(&door, &target, &request),
+        Some(target) if request.method() == Method::GET && target.published.enabled => {
+            asked(&door, &target, request.uri())
+        }
         _ => Err(Refused::NotFound),
     };
     if let Err(Refused::Busy(_)) = outcome {
@@ -75,59 +78,31 @@ async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Resp
 }
 
 /// A handshake that comes by `GET`; whatever is none is answered like an endpoint that does not exist.
-fn asked(door: &Door, target: &Target, request: &Request) -> Result<Response, Refused> {
-    let url = request.uri().to_string();
+pub(super) fn asked(door: &Door, target: &Target, uri: &Uri) -> Result<Response, Refused> {
+    let url = uri.to_string();
     let known = signature::Request { method: "GET", url: &url, headers: &[], body: b"" };
     greet::answer(target, &door.catalog.now(), &known).unwrap_or(Err(Refused::NotFound))
 }
 
 async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Asking) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let packed = check_head(&head, &target)?;
-    // No body takes more than all bodies together may.
-    let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes);
-    let (_of_client, mut place, body) = read(door, &head, body, body_max).await?;
-
-    let state = door.catalog.now();
+    let met = meet(door, &target, &head, body, &mut |_| {}).await.map_err(|(refused, why)| {
+        match &refused {
+            Refused::Unproved => door.say_unproved(&target, &why),
+            Refused::OtherEvent(text) => tracing::warn!(
+                flow = target.published.name,
+                trigger = target.trigger_id,
+                "a proved delivery of another event was refused: {text}"
+            ),
+            _ => {}
+        }
+        refused
+    })?;
+    let Proved { headers, body, json, places } = match met {
+        Met::Greeted(answer) => return Ok(answer),
+        Met::Event(proved) => proved,
+    };
     let now_ms = door.clock.now_ms();
-    let mut headers = all_headers(&head.headers);
-    let url = match target.signs_address() {
-        true => door.proxies.address(&door.public_url, &head),
-        false => String::new(),
-    };
-    let claim = signature::Request { method: head.method.as_str(), url: &url, headers: &headers, body: &body };
-    if let Some(answer) = greet::answer(&target, &state, &claim) {
-        return answer;
-    }
-    if let Err(why) = proof::check(&target, &state, &claim, door.clock.wall_ms()) {
-        door.say_unproved(&target, &why);
-        return Err(Refused::Unproved);
-    }
-    if let Some((header, wanted)) = other_event(&target, &head.headers) {
-        let text = format!("this endpoint takes only deliveries with {header}: {wanted}");
-        tracing::warn!(
-            flow = target.published.name,
-            trigger = target.trigger_id,
-            "a proved delivery of another event was refused: {text}"
-        );
-        return Err(Refused::OtherEvent(text));
-    }
-    // What is kept is the text, so its headers say nothing of a packing.
-    let body = if packed {
-        headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str() && name != CONTENT_LENGTH.as_str());
-        unpack::gunzip(&body, body_max, &mut place).await?
-    } else {
-        body
-    };
-    let scheme = match &target.proof {
-        Proof::Signed { scheme, .. } => Some(scheme),
-        _ => None,
-    };
-    if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
-        return Ok(greet::heard(handshake));
-    }
-    let json = check_body(&head.headers, &body)?;
-
     // Published meanwhile: the version of now counts, if it still has this trigger.
     let published = door.catalog.published(TenantId::DEFAULT, target.flow).ok_or(Refused::NotFound)?;
     let trigger = published
@@ -137,7 +112,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
         .position(|trigger| trigger.id == target.trigger_id)
         .filter(|_| published.enabled)
         .ok_or(Refused::NotFound)?;
-    let delivery_id = match scheme {
+    let delivery_id = match scheme(&target) {
         Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
         None => text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512),
     };
@@ -163,10 +138,9 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
     let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, note: None };
     // The engine goes on with what it began even if this sender hangs up.
     let answer = door.engine.accept(intake, asking).await?;
-    drop((place, waits));
+    drop((places, waits));
     target.saw(answer.ack.event_id);
-    let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.known()?.success_status).ok());
-    Ok(accepted(answer, success.unwrap_or(StatusCode::ACCEPTED)))
+    Ok(accepted(answer, success(&target)))
 }
 
 /// Lets a request in and reads its body; its places are held until they are dropped.

@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use aura_protocol::event::Delivery;
 use aura_protocol::rpc::HeardEvent;
-use aura_protocol::{Code, EventId, Value, WireError, signature};
+use aura_protocol::{Code, EventId, Value, WireError};
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use axum::http::{Method, StatusCode, header, request};
+use axum::http::{Method, header, request};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Notify;
 
-use crate::catalog::routes::{Proof, Target};
+use crate::catalog::routes::Target;
+use crate::http::Door;
 use crate::http::answer::{self, Refused};
-use crate::http::intake::{Route, all_headers, check_body, check_head, other_event, read, stored};
-use crate::http::{Door, greet, proof, unpack};
+use crate::http::intake::{Route, all_headers, asked, stored};
+use crate::http::meet::{Met, Proved, meet, success};
 
 /// Listeners at the same time.
 pub const LISTENERS_MAX: usize = 16;
@@ -247,7 +247,7 @@ async fn heard(door: &Door, listener: &Listener, request: Request) -> Result<Res
     looked.map_err(|(refused, _)| refused)
 }
 
-/// What a delivery meets at the door.
+/// What would become of it.
 async fn look(
     door: &Door,
     listener: &Listener,
@@ -256,53 +256,20 @@ async fn look(
     event: &mut HeardEvent,
 ) -> Result<Response, (Refused, String)> {
     let target = &listener.target;
-    let said = |refused: Refused| {
-        let why = refused.to_string();
-        (refused, why)
-    };
-    let packed = check_head(head, target).map_err(said)?;
-    let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes);
-    let (_of_client, mut place, body) = read(door, head, body, body_max).await.map_err(said)?;
-    show(event, &body);
-    let state = door.catalog.now();
-    let mut headers = all_headers(&head.headers);
-    let url = match target.signs_address() {
-        true => door.proxies.address(&door.public_url, head),
-        false => String::new(),
-    };
-    let asked = head.uri.to_string();
-    let claimed = if head.method == Method::GET { asked.as_str() } else { url.as_str() };
-    let claim = signature::Request { method: head.method.as_str(), url: claimed, headers: &headers, body: &body };
-    if let Some(answer) = greet::answer(target, &state, &claim) {
-        greeted(event);
-        return answer.map_err(said);
-    }
     if head.method == Method::GET {
-        return Err((Refused::NotFound, "deliveries come by POST".to_owned()));
-    }
-    if let Err(why) = proof::check(target, &state, &claim, door.clock.wall_ms()) {
-        return Err((Refused::Unproved, why));
-    }
-    if let Some((header, wanted)) = other_event(target, &head.headers) {
-        let text = format!("this trigger takes only deliveries with {header}: {wanted}");
-        return Err((Refused::OtherEvent(text.clone()), text));
-    }
-    let body = if packed {
-        headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str() && name != CONTENT_LENGTH.as_str());
-        unpack::gunzip(&body, body_max, &mut place).await.map_err(said)?
-    } else {
-        body
-    };
-    show(event, &body);
-    let scheme = match &target.proof {
-        Proof::Signed { scheme, .. } => Some(scheme),
-        _ => None,
-    };
-    if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
+        let answer =
+            asked(door, target, &head.uri).map_err(|refused| (refused, "deliveries come by POST".to_owned()))?;
         greeted(event);
-        return Ok(greet::heard(handshake));
+        return Ok(answer);
     }
-    let json = check_body(&head.headers, &body).map_err(said)?;
+    let Proved { headers, body, json, places } =
+        match meet(door, target, head, body, &mut |body| show(event, body)).await? {
+            Met::Greeted(answer) => {
+                greeted(event);
+                return Ok(answer);
+            }
+            Met::Event(proved) => proved,
+        };
     let delivery = Delivery {
         event: EventId::now(),
         trigger: target.trigger_id.clone(),
@@ -315,11 +282,11 @@ async fn look(
     };
     let shown = delivery.to_trigger_with(json);
     event.would = (listener.judge)(&delivery, &shown);
-    let success = scheme.and_then(|scheme| StatusCode::from_u16(scheme.known()?.success_status).ok());
+    drop(places);
     // Without an event id: nothing is promised.
     let text = r#"{"state":"test","starts":"nothing"}"#;
     let kind = [(header::CONTENT_TYPE, "application/json")];
-    Ok((success.unwrap_or(StatusCode::ACCEPTED), kind, text).into_response())
+    Ok((success(target), kind, text).into_response())
 }
 
 fn greeted(event: &mut HeardEvent) {

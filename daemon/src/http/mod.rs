@@ -16,6 +16,7 @@ pub mod intake;
 pub mod io;
 pub mod limits;
 pub mod listen;
+pub mod meet;
 pub mod peer;
 pub mod proof;
 pub mod strict;
