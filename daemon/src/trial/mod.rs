@@ -144,6 +144,7 @@ pub fn run_on(
         }
     };
     tested.flow.clone_from(&flow.flow);
+    tested.version = flow::version_hash(&flow);
     let Some(mut file) = file else { return Ok(tested) };
     let known: Vec<Known> = match request.generate || recorded.is_some() {
         true => file.cases.iter_mut().map(|case| Known::of(&flow, &plan, case, recorded, request.generate)).collect(),

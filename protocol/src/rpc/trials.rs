@@ -112,6 +112,9 @@ pub struct AskedStep {
 pub struct FlowTested {
     /// Name of the flow.
     pub flow: String,
+    /// Hash of the version that who ran the cases reads in the text; empty if it refuses it or is older than this.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// What is wrong with the text of the flow; then no case was run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flow_findings: Vec<Finding>,
