@@ -290,10 +290,15 @@ impl Group<'_> {
 impl Writer {
     /// Works until the queue is closed and empty, then closes the file.
     pub(crate) fn run(mut self) {
+        let mut worked = Duration::ZERO;
         loop {
             let wait = self.again.map(|again| again.saturating_duration_since(Instant::now()));
-            match self.shared.queue.take(wait) {
-                Work::Group(group) => self.group(group),
+            match self.shared.queue.take(wait, worked) {
+                Work::Group(group) => {
+                    let begin = Instant::now();
+                    self.group(group);
+                    worked = begin.elapsed();
+                }
                 Work::Verify(reply) => {
                     let result = self.caught(Self::verify);
                     drop(reply.send(result));

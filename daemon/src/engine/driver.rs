@@ -442,8 +442,9 @@ impl Driver {
         let decided = {
             let mut guard = lock(&cell);
             self.decided(tenant, run, &mut guard, input, extra).map(|(mut done, txn)| {
-                // Nothing to write is a barrier: what this answer rests on is durable when it is given.
-                done.receipt = Some(permit.submit(txn.unwrap_or_default()));
+                // Nothing to write is a barrier: what this answer rests on is durable when it is given. Progress of a
+                // run: whoever waits for one waits for its calls, too.
+                done.receipt = Some(permit.submit_unasked(txn.unwrap_or_default()));
                 done
             })
         };
