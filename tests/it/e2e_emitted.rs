@@ -74,6 +74,25 @@ fn an_event_reaches_all_who_take_it_and_a_failure_those_who_want_to_know() {
 }
 
 #[test]
+fn a_default_on_error_stands_in_for_flows_without_one() {
+    let daemon = Daemon::start();
+    let with = "with: { flows: [giver], labels: { team: growth } }";
+    daemon.publish(&ALARM.replace(with, "with: { default_on_error: true }"));
+    let fails = |name: &str, more: &str| {
+        let text = format!("aura: 1\nflow: {name}\n{more}steps: [{{ id: bad, set: {{ x: \"{{{{ 1 / 0 }}}}\" }} }}]");
+        daemon.publish(&text);
+        daemon.wait_state(daemon.run(name, "{}"), RunState::Failed)
+    };
+    let own = "on_error: [{ id: mine, set: { seen: true } }]\n";
+    assert_eq!(fails("careful", own).output("mine"), r#"{"seen":true}"#);
+    fails("careless", "");
+    let told = wait_for("the default", LIMIT, || daemon.runs("alarm").into_iter().find(|head| head.state.is_final()));
+    assert_says(daemon.wait_state(told.run, RunState::Failed).output("told"), &[r#""flow":"careless""#]);
+    daemon.wait_quiet_of("alarm", LIMIT);
+    assert_eq!(daemon.runs("alarm").len(), 1, "what has its own is left to it");
+}
+
+#[test]
 fn an_event_from_inside_that_repeats_another_is_listed() {
     let daemon = Daemon::start();
     daemon.publish(&TAKER.replace("n != 3 }}\"", "n != 3 }}\", dedupe: { key: \"{{ trigger.body.n }}\" }"));

@@ -184,15 +184,17 @@ impl Driver {
             return Ok(Vec::new());
         };
         let (tenant, run) = (live.tenant, live.state.run);
-        let labels = || self.deps.flows.version(tenant, started.flow_id, &started.version);
+        let failed = || self.deps.flows.version(tenant, started.flow_id, &started.version);
         let mut takers = self.takers(tenant, Inside::Failed, |flow, trigger| {
             // A flow is not told of itself.
             trigger.on == "flow_failed" && flow.id != started.flow_id && {
                 let named = trigger.with.get("flows").and_then(Value::as_list);
                 let wanted = trigger.with.get("labels").and_then(Value::as_map);
-                named.is_none_or(|names| names.iter().any(|name| name.as_str() == Some(&started.flow)))
+                let stands_in = trigger.with.get("default_on_error").and_then(Value::as_bool) == Some(true);
+                (!stands_in || failed().is_none_or(|failed| failed.on_error.is_empty()))
+                    && named.is_none_or(|names| names.iter().any(|name| name.as_str() == Some(&started.flow)))
                     && wanted.is_none_or(|wanted| {
-                        labels().is_some_and(|failed| {
+                        failed().is_some_and(|failed| {
                             wanted
                                 .iter()
                                 .all(|(name, value)| failed.labels.get(name).map(String::as_str) == value.as_str())

@@ -203,10 +203,16 @@ impl Checks<'_> {
                     let hint = "write `labels: { team: growth }`, or leave it out";
                     self.error(&at, "`labels` are those that the failed flow has", hint);
                 }
+                ("default_on_error", Value::Bool(_)) => {}
+                ("default_on_error", _) => {
+                    let hint =
+                        "write `default_on_error: true` to be told of flows that have no `on_error` of their own";
+                    self.error(&at, "`default_on_error` is true or false", hint);
+                }
                 _ => {
                     let shown = crate::text::display(key);
                     let message = format!("triggers of kind `flow_failed` take no setting `{shown}`");
-                    self.error(&at, message, "`flows` and `labels` say of which flows it is told");
+                    self.error(&at, message, "`flows`, `labels` and `default_on_error` say of which flows it is told");
                 }
             }
         }
