@@ -170,3 +170,64 @@ fn a_secret_never_stands_in_a_recorded_case() {
     assert!(!shown.out.contains("tell-nobody"), "{}", shown.out);
     assert_says(&shown.out, &["I think"]);
 }
+
+const SHOP: &str = r#"aura: 1
+flow: shop
+triggers: [{ id: hand, on: manual }]
+steps:
+  - { id: later, sleep: { for: 1h } }
+  - { id: route, needs: [later], set: { large: "{{ input.sum >= 100 }}" } }
+"#;
+
+const SHOP_CASES: &str = r#"aura: 1
+cases:
+  - name: exactly a hundred is large
+    input: { sum: 100 }
+    expect: { outputs: { route: { large: true } } }
+"#;
+
+/// Another build: this one, behind a script that changes what it is asked.
+fn build(folder: &Path, script: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join("aurad");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("made runnable");
+    path.display().to_string()
+}
+
+#[test]
+fn another_build_says_what_it_makes_of_each_flow_before_it_takes_over() {
+    let daemon = Daemon::start();
+    daemon.publish(SHOP);
+    let run = daemon.run("shop", r#"{"sum":100}"#);
+    daemon.wait_state(run, RunState::Waiting);
+    // The version of the run is not the published one any more, and counts all the same.
+    daemon.publish(&SHOP.replace("1h", "2h"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let flows = folder.path().join("flows");
+    fs::create_dir(&flows).expect("made");
+    fs::write(flows.join("shop.yaml"), SHOP).expect("written");
+    fs::write(flows.join("shop.test.yaml"), SHOP_CASES).expect("written");
+    let flows = flows.display().to_string();
+    let own = env!("CARGO_BIN_EXE_it-aurad").to_owned();
+    let same = build(folder.path(), &format!("exec '{own}' \"$@\""));
+    let said = daemon.aura(&["upgrade", "check", "--with", &same, &flows]).success();
+    assert_says(&said.out, &["1 unfinished", "1 passed", "3 looked at: nothing would change"]);
+    // Only read: said so.
+    let said = daemon.aura(&["upgrade", "check", "--with", &same]).success();
+    assert_says(&said.err, &["only read, not run"]);
+    // A build for which a hundred is not more than a hundred: who upgrades hears it, and nothing has happened yet.
+    let other = build(folder.path(), &format!("sed 's/>= 100/> 100/' | '{own}' \"$@\""));
+    let said = daemon.aura(&["upgrade", "check", "--with", &other, &flows]);
+    assert_eq!(said.code, 1, "{said:#?}");
+    assert_says(&said.out, &["another version", "case `exactly a hundred is large`", "3 would change or stop"]);
+    // A build that refuses what this one runs.
+    let refuses = build(folder.path(), &format!("sed 's/large:/large?:/; s/aura: 1/aura: 9/' | '{own}' \"$@\""));
+    let rows = daemon.aura(&["upgrade", "check", "--with", &refuses, "--json", &flows]);
+    assert_eq!(rows.code, 1, "{rows:#?}");
+    let problems = reports(&rows.out);
+    assert!(problems.iter().all(|row| !row["problems"].as_array().expect("a list").is_empty()), "{problems:#?}");
+    let gone = daemon.aura(&["upgrade", "check", "--with", "/nowhere/aurad", &flows]);
+    assert_says(&gone.err, &["/nowhere/aurad", "cannot be started"]);
+    assert_eq!(daemon.show(run).head.state, RunState::Waiting);
+}

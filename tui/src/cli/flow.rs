@@ -10,7 +10,7 @@ mod junit;
 pub(crate) mod listen;
 pub(crate) mod simulate;
 mod template;
-mod trial;
+pub(super) mod trial;
 pub(crate) mod try_out;
 mod versions;
 

@@ -27,6 +27,7 @@ mod stdio;
 mod support;
 pub mod table;
 mod tail;
+mod upgrade;
 mod upkeep;
 mod var;
 mod vote;
@@ -120,6 +121,9 @@ enum Command {
     /// Make a store of a backup in an empty directory; it starts paused
     #[command(after_help = "Example: aura restore /mnt/backups/aura-1.aurabk --data-dir /var/lib/aura")]
     Restore(upkeep::Restore),
+    /// Look, before another build of aurad takes over, whether it would do the same with your flows
+    #[command(subcommand)]
+    Upgrade(upgrade::Command),
     /// Let a restored store go on
     #[command(after_help = "Example: aura run list --state in_doubt && aura resume")]
     Resume,
@@ -239,6 +243,7 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
         Some(Command::Backup(args)) => upkeep::backup(args, &mut session, &mut out).await,
         Some(Command::Restore(args)) => upkeep::restore(args, &mut out).await,
+        Some(Command::Upgrade(command)) => upgrade::upgrade(&command, &mut session, &mut out).await,
         Some(Command::Resume) => upkeep::resume(&mut session, &mut out).await,
         Some(Command::Compact { data_dir }) => upkeep::compact(data_dir, &mut session, &mut out).await,
         Some(Command::Du) => upkeep::du(&mut session, &mut out).await,

@@ -49,9 +49,11 @@ pub struct Test {
 }
 
 /// A file of cases and its flow.
-struct Pair {
-    cases: PathBuf,
-    flow: PathBuf,
+pub(in crate::cli) struct Pair {
+    /// The file of cases.
+    pub cases: PathBuf,
+    /// The flow's file.
+    pub flow: PathBuf,
 }
 
 /// One file and what came of it.
@@ -168,10 +170,18 @@ async fn alone(request: &FlowTest) -> Result<FlowTested, WireError> {
         let message = format!("no aurad answered that could run the cases, and {}", error.message);
         WireError::new(Code::Unreachable, message).hint("start aurad, or put it beside aura")
     })?;
+    by(&daemon, request).await
+}
+
+/// `aurad test` of that program.
+pub(in crate::cli) async fn by(daemon: &Path, request: &FlowTest) -> Result<FlowTested, WireError> {
     let lost = |error: String| WireError::internal(format!("`{} test`: {error}", daemon.display()));
-    let mut command = tokio::process::Command::new(&daemon);
+    let mut command = tokio::process::Command::new(daemon);
     command.arg("test").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| lost(error.to_string()))?;
+    let mut child = command.spawn().map_err(|error| {
+        let message = format!("{} cannot be started: {error}", display(&daemon.display().to_string()));
+        WireError::new(Code::Invalid, message).hint("name a program that is an aurad")
+    })?;
     let text = serde_json::to_vec(request).map_err(|error| lost(error.to_string()))?;
     let mut stdin = child.stdin.take().ok_or_else(|| lost("it takes no request".to_owned()))?;
     stdin.write_all(&text).await.map_err(|error| lost(error.to_string()))?;
@@ -189,7 +199,7 @@ async fn alone(request: &FlowTest) -> Result<FlowTested, WireError> {
 }
 
 /// Files of cases with their flows, in the order of their names.
-fn pairs(paths: &[String]) -> Result<Vec<Pair>, WireError> {
+pub(in crate::cli) fn pairs(paths: &[String]) -> Result<Vec<Pair>, WireError> {
     let mut found = Vec::new();
     for path in paths {
         let path = Path::new(path);
