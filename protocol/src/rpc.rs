@@ -14,7 +14,7 @@ mod views;
 use serde::{Deserialize, Serialize};
 
 pub use crate::schedule::wire::{
-    BackfillPlan, Backfilling, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef,
+    Backfilling, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef,
 };
 pub use listen::{FlowListen, HEARD_MAX, Heard, HeardEvent, HeardQuery, LISTEN_MAX_MS, Listening};
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
@@ -291,7 +291,7 @@ service! {
     /// One run of a schedule now, beside its instants.
     schedule_run / ScheduleRun(ScheduleRef) -> RunHead: Operator;
     /// Runs of past instants; only those that never fired.
-    schedule_backfill / ScheduleBackfill(ScheduleBackfill) -> BackfillPlan: Operator;
+    schedule_backfill / ScheduleBackfill(ScheduleBackfill) -> ScheduleBackfilled: Operator;
     /// Ends a backfill; what it made stays.
     schedule_stop / ScheduleStop(ScheduleRef) -> ScheduleInfo: Operator;
     /// All connections, never a secret value.

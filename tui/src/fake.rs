@@ -310,7 +310,7 @@ impl Handler for Fake {
     async fn schedule_run(&self, _: Actor, _: ScheduleRef) -> Result<RunHead, WireError> {
         unscripted()
     }
-    async fn schedule_backfill(&self, _: Actor, _: ScheduleBackfill) -> Result<BackfillPlan, WireError> {
+    async fn schedule_backfill(&self, _: Actor, _: ScheduleBackfill) -> Result<ScheduleBackfilled, WireError> {
         unscripted()
     }
     async fn schedule_stop(&self, _: Actor, _: ScheduleRef) -> Result<ScheduleInfo, WireError> {

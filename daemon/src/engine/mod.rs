@@ -43,7 +43,7 @@ use std::time::Duration;
 use aura_integrations::{http::Http, registry::Registry};
 use aura_protocol::event::{Ack, Delivery};
 use aura_protocol::flow::Flow;
-use aura_protocol::rpc::{Actor, BackfillPlan, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleRef};
+use aura_protocol::rpc::{Actor, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleRef};
 use aura_protocol::run::{Resolution, RunHead, RunState};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
 use aura_storage::rows::ConnectionRecord;
@@ -538,7 +538,7 @@ impl Engine {
         actor: &Actor,
         asked: ScheduleBackfill,
         flow: FlowId,
-    ) -> Result<BackfillPlan, WireError> {
+    ) -> Result<ScheduleBackfilled, WireError> {
         self.driver().backfill_schedule(actor, &asked, flow).await
     }
 

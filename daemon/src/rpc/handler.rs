@@ -8,12 +8,12 @@ use aura_protocol::descriptor::Connector;
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
-    Activity, Actor, BackfillPlan, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage,
-    EventQuery, FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest,
-    FlowTested, FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, Handler, Heard, HeardQuery, HelloReply,
-    HelloRequest, Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate,
-    RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay,
-    RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleQuery,
+    Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
+    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested,
+    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, Handler, Heard, HeardQuery, HelloReply, HelloRequest,
+    Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate, RunDelete,
+    RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve,
+    RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery,
     ScheduleRef, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
@@ -212,7 +212,11 @@ impl Handler for Session {
     async fn schedule_run(&self, actor: Actor, request: ScheduleRef) -> Result<RunHead, WireError> {
         schedules::run(&self.service, actor, request).await
     }
-    async fn schedule_backfill(&self, actor: Actor, request: ScheduleBackfill) -> Result<BackfillPlan, WireError> {
+    async fn schedule_backfill(
+        &self,
+        actor: Actor,
+        request: ScheduleBackfill,
+    ) -> Result<ScheduleBackfilled, WireError> {
         schedules::backfill(&self.service, actor, request).await
     }
     async fn schedule_stop(&self, actor: Actor, request: ScheduleRef) -> Result<ScheduleInfo, WireError> {

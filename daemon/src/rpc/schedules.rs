@@ -3,7 +3,7 @@
 //! Invariant: a change is carried on when its client goes, and what it says is stored.
 
 use aura_protocol::rpc::{
-    Actor, BackfillPlan, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef,
+    Actor, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::{TenantId, WireError};
@@ -54,7 +54,11 @@ pub async fn run(service: &Service, actor: Actor, request: ScheduleRef) -> Resul
 ///
 /// # Errors
 /// No such schedule, too many, another backfill of it goes on, it rests, or not stored.
-pub async fn backfill(service: &Service, actor: Actor, request: ScheduleBackfill) -> Result<BackfillPlan, WireError> {
+pub async fn backfill(
+    service: &Service,
+    actor: Actor,
+    request: ScheduleBackfill,
+) -> Result<ScheduleBackfilled, WireError> {
     let inner = service.clone();
     let change = async move {
         let flow = inner.catalog.flow_id(&request.schedule.flow)?;

@@ -46,7 +46,7 @@ pub struct ScheduleBackfill {
 
 /// What a backfill does or would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackfillPlan {
+pub struct ScheduleBackfilled {
     /// The schedule, as it is after this.
     pub schedule: ScheduleInfo,
     /// Instants that get a run.

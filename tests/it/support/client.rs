@@ -102,7 +102,7 @@ asks! {
     schedule_list(ScheduleQuery) -> Vec<ScheduleInfo>;
     schedule_pause(SchedulePause) -> ScheduleInfo;
     schedule_run(ScheduleRef) -> RunHead;
-    schedule_backfill(ScheduleBackfill) -> BackfillPlan;
+    schedule_backfill(ScheduleBackfill) -> ScheduleBackfilled;
     flow_pause(FlowPause) -> FlowRow;
     event_list(EventQuery) -> EventPage;
     event_show(EventId) -> EventRow;

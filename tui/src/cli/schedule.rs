@@ -2,7 +2,9 @@
 //!
 //! Invariant: times are shown in the zone of their schedule, with its offset, so that nobody has to guess.
 
-use aura_protocol::rpc::{BackfillPlan, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef};
+use aura_protocol::rpc::{
+    ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef,
+};
 use aura_protocol::text::display;
 use aura_protocol::{Code, WireError};
 use clap::Subcommand;
@@ -203,7 +205,7 @@ async fn backfill(
     planned(&plan, out)
 }
 
-fn planned(plan: &BackfillPlan, out: &mut Output) -> Ended {
+fn planned(plan: &ScheduleBackfilled, out: &mut Output) -> Ended {
     if out.json {
         out.value(plan)?;
         return Ok(0);

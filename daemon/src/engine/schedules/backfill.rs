@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aura_protocol::event::Tick;
-use aura_protocol::rpc::{Actor, BackfillPlan, Backfilling, ScheduleBackfill, ScheduleInfo, ScheduleRef};
+use aura_protocol::rpc::{Actor, Backfilling, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, ScheduleRef};
 use aura_protocol::schedule::Schedule;
 use aura_protocol::{Code, FlowId, TenantId, WireError};
 use aura_storage::rows::ScheduleRow;
@@ -67,7 +67,7 @@ impl Driver {
         actor: &Actor,
         asked: &ScheduleBackfill,
         flow: FlowId,
-    ) -> Result<BackfillPlan, WireError> {
+    ) -> Result<ScheduleBackfilled, WireError> {
         let tenant = actor.tenant;
         if asked.from_ms > asked.to_ms {
             return Err(WireError::new(Code::Invalid, "the beginning lies behind the end"));
@@ -80,7 +80,7 @@ impl Driver {
         // What comes after the mark is still to fire by itself.
         let to_ms = asked.to_ms.min(row.mark_ms).min(now);
         let found = walk(&schedule, &row, asked.from_ms, to_ms)?;
-        let mut plan = BackfillPlan {
+        let mut plan = ScheduleBackfilled {
             schedule: info(row.clone(), &schedule, &published, now, 1),
             count: found.count,
             fired: found.fired,
