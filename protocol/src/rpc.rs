@@ -7,6 +7,7 @@ mod listen;
 mod operate;
 mod replay;
 mod room;
+mod sources;
 mod trials;
 mod versions;
 mod views;
@@ -17,6 +18,7 @@ pub use listen::{FlowListen, HEARD_MAX, Heard, HeardEvent, HeardQuery, LISTEN_MA
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
 pub use replay::{EDIT_MAX, Fate, PREVIEW_MAX, ReplayCall, ReplayPreview, Replayed, RunReplay, VersionOf};
 pub use room::{RUNS_MAX, RoomStatus, RunDelete, RunFilter, RunsDeleted};
+pub use sources::FormInfo;
 pub use trials::{
     AskedStep, CallRow, CaseProblem, CaseReport, CrashReport, DataFrom, FlowPart, FlowTest, FlowTested, FlowTried,
     FlowTry, PathRow,
@@ -281,6 +283,8 @@ service! {
     webhook_list / WebhookList(()) -> Vec<Webhook>: Viewer;
     /// Sends a sample delivery, signed as its sender would, to a trigger's own endpoint.
     webhook_test / WebhookTest(WebhookTest) -> WebhookTested: Operator;
+    /// The pages of forms.
+    form_list / FormList(()) -> Vec<FormInfo>: Viewer;
     /// Schedules with their next instants.
     schedule_list / ScheduleList(ScheduleQuery) -> Vec<ScheduleInfo>: Viewer;
     /// All connections, never a secret value.

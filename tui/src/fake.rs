@@ -304,6 +304,9 @@ impl Handler for Fake {
     async fn schedule_list(&self, _: Actor, _: ScheduleQuery) -> Result<Vec<ScheduleInfo>, WireError> {
         Ok(Vec::new())
     }
+    async fn form_list(&self, _: Actor, (): ()) -> Result<Vec<aura_protocol::rpc::FormInfo>, WireError> {
+        Ok(Vec::new())
+    }
     async fn webhook_list(&self, _: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
         unscripted()
     }

@@ -239,6 +239,9 @@ impl Link {
         let hooks = self.handed(rpc.webhook_list(context(ANSWER_MAX), new_call(), ()).await).await?;
         let mut hooks = hooks.unwrap_or_default();
         hooks.retain(|hook| hook.flow == detail.row.flow);
+        let forms = self.handed(rpc.form_list(context(ANSWER_MAX), new_call(), ()).await).await?;
+        let mut forms = forms.unwrap_or_default();
+        forms.retain(|form| form.flow == detail.row.flow);
         let text = detail.draft.clone().or_else(|| detail.published.clone()).unwrap_or_default();
         let answer = rpc.flow_check(context(ANSWER_MAX), new_call(), text).await;
         let findings = match lost(answer) {
@@ -246,7 +249,7 @@ impl Link {
             Ok(None) => return Err(Loss::Link),
             Err(error) => error.findings,
         };
-        Ok(Some(FlowView { detail, hooks, findings }))
+        Ok(Some(FlowView { detail, hooks, forms, findings }))
     }
 
     async fn ask(&mut self, rpc: &AuraClient, (request, call): &(Request, Call)) -> Result<(), Loss> {

@@ -15,6 +15,7 @@ use aura_protocol::signature::{Greeting, Part};
 use aura_protocol::{Code, EventId, FlowId, TenantId, Value, WireError};
 use zeroize::Zeroizing;
 
+use crate::catalog::forms::Forms;
 use crate::catalog::signing::Signing;
 use crate::catalog::{Catalog, Entry, State};
 use crate::engine::core::bugs::{Bug, has};
@@ -239,6 +240,8 @@ impl Target {
 #[derive(Debug, Default)]
 pub struct Routes {
     endpoints: HashMap<String, Arc<Target>>,
+    /// Pages that people fill in.
+    forms: Forms,
     /// By `flow`, then in order of triggers.
     flows: HashMap<String, Vec<Arc<Target>>>,
     /// Flows that take an event of `emit` steps, by its name.
@@ -254,6 +257,7 @@ impl Routes {
         for entry in flows {
             let Some(published) = entry.as_published() else { continue };
             routes.take_inside(&published);
+            routes.forms.take(entry, &published, &before.forms);
             if has(Bug::DraftClosesTheDoor) && entry.record.draft.is_some() {
                 continue;
             }
@@ -303,7 +307,14 @@ impl Routes {
     /// How many endpoints the flows other than `flow` have.
     #[must_use]
     pub fn others(&self, flow: FlowId) -> usize {
-        self.endpoints.values().filter(|target| target.flow != flow).count()
+        let forms = self.forms.iter().filter(|target| target.published.id != flow).count();
+        self.endpoints.values().filter(|target| target.flow != flow).count() + forms
+    }
+
+    /// Pages that people fill in.
+    #[must_use]
+    pub fn forms(&self) -> &Forms {
+        &self.forms
     }
 
     /// By endpoint name; case does not matter, as in every id.

@@ -10,11 +10,11 @@ use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
     FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested,
-    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, Handler, Heard, HeardQuery, HelloReply, HelloRequest,
-    Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate, RunDelete,
-    RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve,
-    RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest,
-    WebhookTested,
+    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, FormInfo, Handler, Heard, HeardQuery, HelloReply,
+    HelloRequest, Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate,
+    RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay,
+    RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply, Webhook,
+    WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -199,6 +199,9 @@ impl Handler for Session {
             hooks.iter_mut().for_each(|hook| hook.offered = None);
         }
         Ok(hooks)
+    }
+    async fn form_list(&self, _: Actor, (): ()) -> Result<Vec<FormInfo>, WireError> {
+        Ok(self.service.catalog.forms(&self.service.public_url))
     }
     async fn webhook_test(&self, _: Actor, request: WebhookTest) -> Result<WebhookTested, WireError> {
         sample::test(&self.service, request).await

@@ -12,6 +12,7 @@ pub mod event;
 mod export;
 mod files;
 pub mod flow;
+mod form;
 mod man;
 mod many;
 pub mod output;
@@ -112,6 +113,9 @@ enum Command {
     /// Endpoints of triggers, and signature checks
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// Pages of forms that people fill in
+    #[command(subcommand)]
+    Form(form::Command),
     /// Back the store up while runs go on, and read the backup back
     #[command(
         after_help = "Example: aura backup --to /mnt/backups\n         aura backup --verify /mnt/backups/aura-1.aurabk"
@@ -237,6 +241,7 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Reject(decision)) => vote::vote(decision, false, &mut session, &mut out).await,
         Some(Command::Tail(args)) => tail::tail(&args, &mut session, &mut out).await,
         Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
+        Some(Command::Form(command)) => form::form(command, &mut session, &mut out).await,
         Some(Command::Backup(args)) => upkeep::backup(args, &mut session, &mut out).await,
         Some(Command::Restore(args)) => upkeep::restore(args, &mut out).await,
         Some(Command::Resume) => upkeep::resume(&mut session, &mut out).await,

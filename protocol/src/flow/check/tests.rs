@@ -144,7 +144,8 @@ fn what_this_build_does_not_execute_is_refused() {
     );
     trigger(
         "on: poll, with: { every: 1h }",
-        "error 5:14 triggers[0].on: triggers of kind `poll` are not executed by this build (known are: webhook, manual, schedule, called, event, flow_failed, connector.event as in shopify.checkout_updated)",
+        "error 5:5 triggers[0]: the source does not say what is read (write `uses: shopify.list_orders` or `http: { url: \"https://…\" }`)\n\
+         error 5:5 triggers[0]: the source does not say what tells its objects apart (write `key: \"{{ item.id }}\"`)",
     );
     trigger("on: webhok", "error 5:14 triggers[0].on: `webhok` is no kind of trigger (did you mean `webhook`?)");
     trigger(

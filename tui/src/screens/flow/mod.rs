@@ -77,8 +77,9 @@ impl FlowScreen {
                 return vec![Action::Draw];
             }
             Command::CopyUrl => {
-                return match view.hooks.first() {
-                    Some(hook) => vec![Action::Copy(hook.url.clone())],
+                let form = || view.forms.first().map(|form| form.url.clone());
+                return match view.hooks.first().map(|hook| hook.url.clone()).or_else(form) {
+                    Some(url) => vec![Action::Copy(url)],
                     None => vec![Action::Say("this flow has no endpoint in a published version".to_owned())],
                 };
             }

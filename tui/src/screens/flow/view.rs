@@ -184,6 +184,12 @@ fn facts(look: &Look, store: &Store, view: &FlowView) -> Vec<Row> {
             let last = hook.last_event.map_or("none since the start".to_owned(), |event| event.short());
             add("  last", last, Tone::Dim);
         }
+        for form in view.forms.iter().filter(|form| form.trigger == id) {
+            add("  page", form.url.clone(), Tone::Key);
+            add("  asks", form.fields.join(", "), Tone::Plain);
+            let last = form.last_event.map_or("none since the start".to_owned(), |event| event.short());
+            add("  last", last, Tone::Dim);
+        }
     }
     out
 }
