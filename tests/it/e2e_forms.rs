@@ -128,3 +128,17 @@ fn what_no_page_of_ours_sent_starts_nothing() {
     let taken = post("sec-fetch-site: same-origin\r\n", &format!("token={token}&{good}"));
     assert_eq!(taken.status, 303, "the page that was open all the time still counts");
 }
+
+/// Long: `.ci/full` installs Chromium and axe-core, and says where.
+#[test]
+#[ignore = "needs a browser: .ci/full installs one and runs this"]
+fn the_pages_of_a_form_pass_axe_core_in_a_browser() {
+    let folder = std::env::var("AURA_AXE_FOLDER").expect("AURA_AXE_FOLDER says where axe-core and Chromium are");
+    let daemon = Daemon::start();
+    daemon.publish(ASK);
+    let url = format!("http://{}{}", daemon.address(), path(&daemon));
+    let mut command = std::process::Command::new("npm");
+    let status = command.args(["run", "--silent", "judge", "--", &url]).current_dir(folder).status().expect("npm");
+    assert!(status.success(), "axe-core found something, or the form could not be filled in");
+    assert_eq!(daemon.runs("returns").len(), 4, "one for each size and colour");
+}

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aura_integrations::connector::UNSIGNED;
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::{Auth, Flow, Trigger};
 use aura_protocol::intake::Takes;
@@ -96,6 +97,9 @@ impl Proof {
         }
         let (connector, _) = trigger.on.split_once('.')?;
         let kind = registry.trigger(&trigger.on)?;
+        if kind.scheme == UNSIGNED {
+            return Some(Self::Open);
+        }
         Some(Self::Signed {
             scheme: Signing::named(&kind.scheme),
             secret: Secret {
@@ -144,6 +148,15 @@ impl Proof {
     }
 }
 
+/// How large deliveries may be: mails with attachments are large.
+fn takes_of(trigger: &Trigger, multipart: bool) -> Takes {
+    let mut takes = Takes::read(&trigger.with).unwrap_or_default();
+    if multipart {
+        takes.body_max = takes.body_max.or(Some(aura_protocol::intake::BODY_MAX));
+    }
+    takes
+}
+
 /// One trigger that takes deliveries.
 #[derive(Debug)]
 pub struct Target {
@@ -161,6 +174,8 @@ pub struct Target {
     pub matches: Vec<(String, String)>,
     /// How large its deliveries may be, and packed how.
     pub takes: Takes,
+    /// Its deliveries may come as `multipart/form-data`, and become JSON.
+    pub multipart: bool,
     /// Endpoint name.
     pub endpoint: String,
     last: Arc<Mutex<Option<EventId>>>,
@@ -172,6 +187,8 @@ impl Target {
         let matches = registry
             .trigger(&trigger.on)
             .map(|kind| kind.matches.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect());
+        let multipart = registry.trigger(&trigger.on).is_some_and(|kind| kind.multipart)
+            || trigger.with.get("multipart") == Some(&Value::Bool(true));
         Self {
             flow: published.id,
             published,
@@ -179,7 +196,8 @@ impl Target {
             trigger_id: trigger.id.clone(),
             proof,
             matches: matches.unwrap_or_default(),
-            takes: Takes::read(&trigger.with).unwrap_or_default(),
+            takes: takes_of(trigger, multipart),
+            multipart,
             endpoint: String::new(),
             last: Arc::default(),
             offered: Arc::default(),

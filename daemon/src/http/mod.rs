@@ -18,6 +18,7 @@ pub mod io;
 pub mod limits;
 pub mod listen;
 pub mod meet;
+mod multipart;
 pub mod peer;
 pub mod proof;
 pub mod strict;

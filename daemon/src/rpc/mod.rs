@@ -21,6 +21,7 @@ pub mod runs;
 pub mod sample;
 pub mod search;
 pub mod socket;
+pub mod sources;
 pub mod status;
 pub mod trials;
 pub mod tries;

@@ -100,6 +100,11 @@ impl FlowScreen {
                     "[--on TRIGGER] [--for 10m] [--count 1] [--save FILE.json]".to_owned(),
                 )];
             }
+            Command::Backfill => {
+                // How far back, and the plan is shown before anything begins.
+                let line = format!("flow backfill {}", view.detail.row.flow);
+                return vec![Action::Line(line, "[--since 2026-01-01] [--until TIME] [--again] [--plan]".to_owned())];
+            }
             Command::CopyId => return vec![Action::Copy(view.detail.row.flow.clone())],
             other => return decide(other, &view.detail.row),
         };
