@@ -99,4 +99,10 @@ pub struct TriggerKind {
     /// The sender gives up after this long, in milliseconds.
     #[serde(default)]
     pub reply_within_ms: Option<u64>,
+    /// Its deliveries come as `multipart/form-data` and become JSON.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multipart: bool,
+    /// What a backfill reads instead of deliveries, as [`crate::source::Source::read`] takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<crate::value::Value>,
 }

@@ -154,6 +154,8 @@ ids! {
     EventId = "evt";
     /// A held event group (debounce) that waits to become a run.
     HeldId = "held";
+    /// A flow that runs over a provider's past objects.
+    BackfillId = "bf";
     /// A connection to a provider.
     ConnectionId = "con";
     /// One mutating request of a client; a repeat with the same id is answered, not redone.

@@ -7,7 +7,7 @@ use crate::schedule::Wrong;
 use crate::value::{Map, Value};
 
 /// Keys of `with` on a trigger that takes deliveries.
-pub const KEYS: &[&str] = &["body_max", "encodings"];
+pub const KEYS: &[&str] = &["body_max", "encodings", "multipart", "backfill"];
 /// The smallest `body_max`: 1 KiB.
 pub const BODY_MIN: u64 = 1024;
 /// The largest `body_max`: 25 MiB.
@@ -51,6 +51,14 @@ impl Takes {
                         "write `encodings: [gzip]`, or leave it out",
                     )),
                 },
+                "multipart" if matches!(value, Value::Bool(_)) => {}
+                "multipart" => wrong.push(Wrong::new(
+                    key,
+                    "`multipart` is true or false".to_owned(),
+                    "with true, deliveries as multipart/form-data become JSON",
+                )),
+                // What a backfill reads instead of deliveries: see `crate::source`.
+                "backfill" => {}
                 _ => wrong.push(Wrong::new(
                     key,
                     format!("a trigger that takes deliveries has no setting `{}`", crate::text::display(key)),

@@ -7,6 +7,7 @@ mod listen;
 mod operate;
 mod replay;
 mod room;
+mod sources;
 mod trials;
 mod versions;
 mod views;
@@ -20,6 +21,10 @@ pub use listen::{FlowListen, HEARD_MAX, Heard, HeardEvent, HeardQuery, LISTEN_MA
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
 pub use replay::{EDIT_MAX, Fate, PREVIEW_MAX, ReplayCall, ReplayPreview, Replayed, RunReplay, VersionOf};
 pub use room::{RUNS_MAX, RoomStatus, RunDelete, RunFilter, RunsDeleted};
+pub use sources::{
+    BackfillAsk, BackfillControl, BackfillEffect, BackfillInfo, BackfillPlan, BackfillQuery, BackfillWhat, FormInfo,
+    PollChange, PollEdit, PollInfo, PollQuery,
+};
 pub use trials::{
     AskedStep, CallRow, CaseProblem, CaseReport, CrashReport, DataFrom, FlowPart, FlowTest, FlowTested, FlowTried,
     FlowTry, PathRow,
@@ -284,6 +289,20 @@ service! {
     webhook_list / WebhookList(()) -> Vec<Webhook>: Viewer;
     /// Sends a sample delivery, signed as its sender would, to a trigger's own endpoint.
     webhook_test / WebhookTest(WebhookTest) -> WebhookTested: Operator;
+    /// The pages of forms.
+    form_list / FormList(()) -> Vec<FormInfo>: Viewer;
+    /// Polls with their cursors.
+    poll_list / PollList(PollQuery) -> Vec<PollInfo>: Viewer;
+    /// Looks at once, moves a cursor, or begins anew.
+    poll_change / PollChanged(PollChange) -> PollInfo: Operator;
+    /// What a backfill would mean.
+    backfill_plan / BackfillPlanned(BackfillAsk) -> BackfillPlan: Operator;
+    /// Begins a backfill.
+    backfill_start / BackfillBegun(BackfillAsk) -> BackfillInfo: Operator;
+    /// Backfills, newest first.
+    backfill_list / BackfillList(BackfillQuery) -> Vec<BackfillInfo>: Viewer;
+    /// Holds a backfill, lets it go on, or ends it.
+    backfill_control / BackfillControlled(BackfillControl) -> BackfillInfo: Operator;
     /// Schedules with their next instants.
     schedule_list / ScheduleList(ScheduleQuery) -> Vec<ScheduleInfo>: Viewer;
     /// Lets one schedule rest, or go on.

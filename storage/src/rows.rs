@@ -196,6 +196,106 @@ pub struct ScheduleRow {
     pub backfill: Option<Backfilling>,
 }
 
+/// How far a source was read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadTo {
+    /// What the next look begins with; null at first.
+    pub cursor: Value,
+    /// What the look that goes on has come to.
+    #[serde(default)]
+    pub reached: Value,
+    /// The page that comes next in it; null: the first.
+    #[serde(default)]
+    pub page: Value,
+    /// When it began, in Unix milliseconds; none: it ended.
+    #[serde(default)]
+    pub began_ms: Option<i64>,
+}
+
+/// A poll (table `Polls`, sealed): written with what it tells, so that each object is told once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PollRow {
+    /// Flow.
+    pub flow: FlowId,
+    /// Trigger id.
+    pub trigger: String,
+    /// What is read; another source begins anew.
+    pub identity: String,
+    /// How far.
+    pub place: ReadTo,
+    /// What was there at the beginning is known: from now on objects are told.
+    pub begun: bool,
+    /// Objects told so far.
+    pub told: u64,
+    /// Looks in a row that failed.
+    #[serde(default)]
+    pub failures: u32,
+    /// Why the last one did.
+    #[serde(default)]
+    pub error: String,
+}
+
+/// How a backfill stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackfillState {
+    /// It reads on.
+    Running,
+    /// Somebody holds it.
+    Paused,
+    /// All was told.
+    Done,
+    /// Somebody ended it.
+    Cancelled,
+    /// It cannot go on.
+    Failed,
+}
+
+/// A backfill (table `Backfills`, sealed): written with what it tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackfillRow {
+    /// Flow.
+    pub flow: FlowId,
+    /// Its name then.
+    pub name: String,
+    /// Trigger id.
+    pub trigger: String,
+    /// What is read; another source cannot go on from here.
+    pub identity: String,
+    /// Objects since then; null: all.
+    pub since: Value,
+    /// Objects until then; null: all.
+    pub until: Value,
+    /// Also those that were handled before.
+    pub again: bool,
+    /// So many objects at most.
+    pub limit: Option<u64>,
+    /// How it stands.
+    pub state: BackfillState,
+    /// Who began it.
+    pub by: String,
+    /// When, in Unix milliseconds.
+    pub created_ms: i64,
+    /// When it ended.
+    pub ended_ms: Option<i64>,
+    /// How far.
+    pub place: ReadTo,
+    /// Pages read.
+    pub pages: u64,
+    /// Objects seen.
+    pub seen: u64,
+    /// Of these told to the flow.
+    pub told: u64,
+    /// Of these left out: handled before.
+    pub skipped: u64,
+    /// How many objects there may be, if the provider said so.
+    pub expected: Option<u64>,
+    /// Pages in a row that failed.
+    pub failures: u32,
+    /// Why the last one did, or why it stands still.
+    pub error: String,
+}
+
 /// A signal for a run (table `Inbox`, sealed).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum InboxRow {

@@ -54,6 +54,10 @@ pub enum Table {
     Limits = 32,
     /// Runs by what they are found by: `(tenant, index hash of the value, run)`. Plain.
     Index = 33,
+    /// How far each poll came: `(tenant, flow, index hash of the trigger)`.
+    Polls = 60,
+    /// Backfills: `(tenant, backfill)`.
+    Backfills = 61,
 }
 
 impl Table {
@@ -83,6 +87,8 @@ impl Table {
         Self::Waits,
         Self::Limits,
         Self::Index,
+        Self::Polls,
+        Self::Backfills,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -113,6 +119,8 @@ impl Table {
             Self::Waits => "waits",
             Self::Limits => "limits",
             Self::Index => "index",
+            Self::Polls => "polls",
+            Self::Backfills => "backfills",
         }
     }
 
@@ -140,6 +148,7 @@ impl Table {
             Self::Blobs | Self::BlobCounts | Self::Kv | Self::Vars | Self::Schedules => 2,
             Self::Waits => 3,
             Self::Limits | Self::Index => 4,
+            Self::Polls | Self::Backfills => 5,
             _ => 1,
         }
     }

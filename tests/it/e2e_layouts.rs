@@ -55,8 +55,8 @@ steps:
 ",
 ];
 
-fn file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/layout-3/aura.redb")
+fn file(layout: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("golden/layout-{layout}/aura.redb"))
 }
 
 /// Writes the store as a daemon of today leaves it.
@@ -75,7 +75,16 @@ fn written(to: &Path) {
 
 #[test]
 fn a_store_of_the_third_layout_opens_and_what_waits_in_it_goes_on() {
-    let golden = file();
+    goes_on(3);
+}
+
+#[test]
+fn a_store_of_the_fourth_layout_opens_and_what_waits_in_it_goes_on() {
+    goes_on(4);
+}
+
+fn goes_on(layout: u32) {
+    let golden = file(layout);
     if std::env::var_os("AURA_WRITE_GOLDEN").is_some() && !golden.exists() {
         written(&golden);
     }

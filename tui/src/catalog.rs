@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use aura_protocol::flow::{Finding, Severity};
 use aura_protocol::ids::FlowId;
-use aura_protocol::rpc::{Activity, FlowActivity, FlowDetail, FlowRow, Webhook};
+use aura_protocol::rpc::{Activity, BackfillInfo, FlowActivity, FlowDetail, FlowRow, FormInfo, PollInfo, Webhook};
 
 /// One flow with everything about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,12 @@ pub struct FlowView {
     pub detail: FlowDetail,
     /// Its endpoints.
     pub hooks: Vec<Webhook>,
+    /// The pages of its forms.
+    pub forms: Vec<FormInfo>,
+    /// Its polls.
+    pub polls: Vec<PollInfo>,
+    /// Its backfills, newest first.
+    pub backfills: Vec<BackfillInfo>,
     /// What was found in its draft, or in its published text if there is no draft.
     pub findings: Vec<Finding>,
 }

@@ -316,6 +316,51 @@ impl Handler for Fake {
     async fn schedule_stop(&self, _: Actor, _: ScheduleRef) -> Result<ScheduleInfo, WireError> {
         unscripted()
     }
+    async fn form_list(&self, _: Actor, (): ()) -> Result<Vec<aura_protocol::rpc::FormInfo>, WireError> {
+        Ok(Vec::new())
+    }
+    async fn poll_list(
+        &self,
+        _: Actor,
+        _: aura_protocol::rpc::PollQuery,
+    ) -> Result<Vec<aura_protocol::rpc::PollInfo>, WireError> {
+        Ok(Vec::new())
+    }
+    async fn poll_change(
+        &self,
+        _: Actor,
+        _: aura_protocol::rpc::PollChange,
+    ) -> Result<aura_protocol::rpc::PollInfo, WireError> {
+        unscripted()
+    }
+    async fn backfill_plan(
+        &self,
+        _: Actor,
+        _: aura_protocol::rpc::BackfillAsk,
+    ) -> Result<aura_protocol::rpc::BackfillPlan, WireError> {
+        unscripted()
+    }
+    async fn backfill_start(
+        &self,
+        _: Actor,
+        _: aura_protocol::rpc::BackfillAsk,
+    ) -> Result<aura_protocol::rpc::BackfillInfo, WireError> {
+        unscripted()
+    }
+    async fn backfill_list(
+        &self,
+        _: Actor,
+        _: aura_protocol::rpc::BackfillQuery,
+    ) -> Result<Vec<aura_protocol::rpc::BackfillInfo>, WireError> {
+        Ok(Vec::new())
+    }
+    async fn backfill_control(
+        &self,
+        _: Actor,
+        _: aura_protocol::rpc::BackfillControl,
+    ) -> Result<aura_protocol::rpc::BackfillInfo, WireError> {
+        unscripted()
+    }
     async fn webhook_list(&self, _: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
         unscripted()
     }

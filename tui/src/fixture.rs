@@ -452,6 +452,9 @@ pub fn catalog() -> Store {
             offered: None,
             last_event: Some(event(15)),
         }],
+        forms: Vec::new(),
+        polls: Vec::new(),
+        backfills: Vec::new(),
         findings: vec![
             finding(Severity::Error, 9, "`usess` is no key of a step", Some("did you mean `uses`?")),
             finding(Severity::Warning, 0, "the flow has no title", None),

@@ -188,6 +188,7 @@ pub const TABLE: &[Bind] = &[
         "Simulate the flow, or up to a step, or one step; or do one step really, after a question",
     ),
     bind(Flow, "l", C::Listen, "listen", "Show the next event of a trigger at an address of its own; nothing starts"),
+    bind(Flow, "B", C::Backfill, "", "Run the flow over past objects: the plan is shown first"),
     bind(Flow, "z", C::Zoom, "zoom", "Show only this pane, or all"),
     bind(Flow, "y", C::CopyUrl, "copy URL", "Copy the URL of the flow's endpoint"),
     bind(Flow, "Y", C::CopyId, "", "Copy the flow's name"),

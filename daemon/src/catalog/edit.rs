@@ -148,9 +148,14 @@ impl Catalog {
         let name = record.flow.clone();
         let (flow, _) = self.checked_in(state, &text).map_err(|findings| refused("the draft was refused", findings))?;
         for trigger in &flow.triggers {
-            let Some(proof) = Proof::of(trigger, &self.0.registry) else { continue };
+            let proof = Proof::of(trigger, &self.0.registry);
+            if proof.is_none() && trigger.on != "form" {
+                continue;
+            }
             // Who brings the secret in its handshake has to find a door; it refuses all else until the secret is set.
-            if let Some(missing) = proof.missing_secret(state).filter(|_| !proof.brings_secret()) {
+            if let Some(missing) =
+                proof.as_ref().filter(|proof| !proof.brings_secret()).and_then(|proof| proof.missing_secret(state))
+            {
                 return Err(WireError::new(
                     Code::Conflict,
                     format!("no secret configured for the trigger {} of {name}: {missing}", trigger.id),
@@ -164,7 +169,10 @@ impl Catalog {
                 record.endpoints.push((trigger.id.clone(), endpoint()?));
             }
         }
-        let taking = flow.triggers.iter().filter(|trigger| Proof::of(trigger, &self.0.registry).is_some()).count();
+        let takes = |trigger: &aura_protocol::flow::Trigger| {
+            trigger.on == "form" || Proof::of(trigger, &self.0.registry).is_some()
+        };
+        let taking = flow.triggers.iter().filter(|trigger| takes(trigger)).count();
         if taking > 0 && state.routes.others(record.id) + taking > ENDPOINTS_MAX {
             let message = format!(
                 "{name} would make more than {ENDPOINTS_MAX} endpoints of all flows together; nothing was published"

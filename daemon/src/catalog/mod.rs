@@ -8,6 +8,7 @@ pub mod bin;
 pub mod connections;
 pub mod definition;
 pub mod edit;
+pub mod forms;
 pub mod history;
 pub mod routes;
 pub mod signing;

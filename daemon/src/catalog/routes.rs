@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aura_integrations::connector::UNSIGNED;
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::{Auth, Flow, Trigger};
 use aura_protocol::intake::Takes;
@@ -15,6 +16,7 @@ use aura_protocol::signature::{Greeting, Part};
 use aura_protocol::{Code, EventId, FlowId, TenantId, Value, WireError};
 use zeroize::Zeroizing;
 
+use crate::catalog::forms::Forms;
 use crate::catalog::signing::Signing;
 use crate::catalog::{Catalog, Entry, State};
 use crate::engine::core::bugs::{Bug, has};
@@ -95,6 +97,9 @@ impl Proof {
         }
         let (connector, _) = trigger.on.split_once('.')?;
         let kind = registry.trigger(&trigger.on)?;
+        if kind.scheme == UNSIGNED {
+            return Some(Self::Open);
+        }
         Some(Self::Signed {
             scheme: Signing::named(&kind.scheme),
             secret: Secret {
@@ -143,6 +148,15 @@ impl Proof {
     }
 }
 
+/// How large deliveries may be: mails with attachments are large.
+fn takes_of(trigger: &Trigger, multipart: bool) -> Takes {
+    let mut takes = Takes::read(&trigger.with).unwrap_or_default();
+    if multipart {
+        takes.body_max = takes.body_max.or(Some(aura_protocol::intake::BODY_MAX));
+    }
+    takes
+}
+
 /// One trigger that takes deliveries.
 #[derive(Debug)]
 pub struct Target {
@@ -160,6 +174,8 @@ pub struct Target {
     pub matches: Vec<(String, String)>,
     /// How large its deliveries may be, and packed how.
     pub takes: Takes,
+    /// Its deliveries may come as `multipart/form-data`, and become JSON.
+    pub multipart: bool,
     /// Endpoint name.
     pub endpoint: String,
     last: Arc<Mutex<Option<EventId>>>,
@@ -171,6 +187,8 @@ impl Target {
         let matches = registry
             .trigger(&trigger.on)
             .map(|kind| kind.matches.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect());
+        let multipart = registry.trigger(&trigger.on).is_some_and(|kind| kind.multipart)
+            || trigger.with.get("multipart") == Some(&Value::Bool(true));
         Self {
             flow: published.id,
             published,
@@ -178,7 +196,8 @@ impl Target {
             trigger_id: trigger.id.clone(),
             proof,
             matches: matches.unwrap_or_default(),
-            takes: Takes::read(&trigger.with).unwrap_or_default(),
+            takes: takes_of(trigger, multipart),
+            multipart,
             endpoint: String::new(),
             last: Arc::default(),
             offered: Arc::default(),
@@ -239,6 +258,8 @@ impl Target {
 #[derive(Debug, Default)]
 pub struct Routes {
     endpoints: HashMap<String, Arc<Target>>,
+    /// Pages that people fill in.
+    forms: Forms,
     /// By `flow`, then in order of triggers.
     flows: HashMap<String, Vec<Arc<Target>>>,
     /// Flows that take an event of `emit` steps, by its name.
@@ -254,6 +275,7 @@ impl Routes {
         for entry in flows {
             let Some(published) = entry.as_published() else { continue };
             routes.take_inside(&published);
+            routes.forms.take(entry, &published, &before.forms);
             if has(Bug::DraftClosesTheDoor) && entry.record.draft.is_some() {
                 continue;
             }
@@ -303,7 +325,14 @@ impl Routes {
     /// How many endpoints the flows other than `flow` have.
     #[must_use]
     pub fn others(&self, flow: FlowId) -> usize {
-        self.endpoints.values().filter(|target| target.flow != flow).count()
+        let forms = self.forms.iter().filter(|target| target.published.id != flow).count();
+        self.endpoints.values().filter(|target| target.flow != flow).count() + forms
+    }
+
+    /// Pages that people fill in.
+    #[must_use]
+    pub fn forms(&self) -> &Forms {
+        &self.forms
     }
 
     /// By endpoint name; case does not matter, as in every id.

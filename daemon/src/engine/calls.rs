@@ -70,7 +70,7 @@ impl Driver {
         });
     }
 
-    fn turn(self: &Arc<Self>, lane: Lane) -> Turn {
+    pub(crate) fn turn(self: &Arc<Self>, lane: Lane) -> Turn {
         Turn { driver: Arc::clone(self), lane, used: AtomicBool::new(false) }
     }
 
@@ -307,7 +307,7 @@ impl Driver {
 
     /// What a call ended with, without secrets. An output came through the client, which takes them out of the whole
     /// answer; an error may be of our own making, from what the connection holds.
-    fn clean(&self, mut outcome: CallOutcome) -> CallOutcome {
+    pub(crate) fn clean(&self, mut outcome: CallOutcome) -> CallOutcome {
         if let CallOutcome::Failed(error, _) = &mut outcome {
             self.deps.http.sink().error(error);
         }

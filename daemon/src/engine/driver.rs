@@ -36,6 +36,8 @@ use super::kv::Keeper;
 use super::meet::Met;
 use super::repeats::Repeats;
 use super::schedules::Schedules;
+use super::sources::backfills::Backfills;
+use super::sources::polls::Polls;
 use super::takers::Taking;
 use super::{Deps, Response};
 
@@ -184,6 +186,10 @@ pub(crate) struct Driver {
     pub held_back: Mutex<HeldBack>,
     counts: Mutex<HashMap<State, u64>>,
     pub schedules: Schedules,
+    pub polls: Polls,
+    pub backfills: Backfills,
+    /// Objects of sources are told by one at a time.
+    pub telling: Mutex<()>,
     /// A timer row was written.
     pub wake: Notify,
     /// Somebody waits for a rate.
@@ -243,6 +249,9 @@ impl Driver {
             held_back: Mutex::default(),
             counts: Mutex::default(),
             schedules: Schedules::default(),
+            polls: Polls::default(),
+            backfills: Backfills::default(),
+            telling: Mutex::default(),
             wake: Notify::new(),
             rates_changed: Notify::new(),
             put_off: Mutex::default(),

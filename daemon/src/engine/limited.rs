@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use aura_protocol::expr::Template;
 use aura_protocol::run::{Blocked, ErrorClass, Limited, RunHead, RunState as State, StepError};
+use aura_protocol::source::BACKFILL;
 use aura_protocol::{FlowId, RunId, TenantId, Value, filter, flow};
 use aura_storage::rows::{ConnectionRecord, LimitRow, limit_key};
 use aura_storage::{Key, Store, Table, Txn};
@@ -32,6 +33,10 @@ const KEY_SHOWN: usize = 60;
 const TOLD_MAX: usize = 20_000;
 /// What failed if it was the key of a throttle.
 const THROTTLE: &str = "throttle key";
+/// By so much the priority of a backfill's runs is lower.
+const BEHIND: i32 = 50;
+/// The lowest priority, below zero.
+const LEAST: i32 = 100;
 /// Stored rates looked at in one piece.
 const PAGE: usize = 256;
 
@@ -64,7 +69,13 @@ impl Driver {
             of_schedule: false,
         };
         match self.entry_of(creation, moment, free) {
-            Ok((entry, key)) => Counted { entry, key, refused: None },
+            Ok((mut entry, key)) => {
+                // What is past goes behind what is live.
+                if creation.delivery.method == BACKFILL {
+                    entry.priority = entry.priority.saturating_sub(BEHIND).max(-LEAST);
+                }
+                Counted { entry, key, refused: None }
+            }
             Err((what, message)) => {
                 let of = if what == THROTTLE { "trigger" } else { "flow" };
                 let message = format!("the {what} of the {of} failed: {message}");
@@ -295,13 +306,16 @@ impl Driver {
             let key = self.deps.store.index_hash(tenant, "limit step", &[&flow, step.id.as_bytes(), key.as_bytes()]);
             Ask { key, owner: flow, limit: counted.limit }
         });
-        let wide = step.kind.connection().and_then(|name| {
-            let record = self.deps.flows.connection(tenant, name)?;
-            let limit = budget(&record);
-            let key = || self.deps.store.index_hash(tenant, "limit connection", &[&record.id.bytes()]);
-            (limit != Limit::default()).then(|| Ask { key: key(), owner: record.id.bytes(), limit })
-        });
+        let wide = step.kind.connection().and_then(|name| self.budget_of(tenant, name));
         (Need { narrow, wide }, priority)
+    }
+
+    /// What a connection allows all of its callers together, if it says so.
+    pub(crate) fn budget_of(&self, tenant: TenantId, connection: &str) -> Option<Ask> {
+        let record = self.deps.flows.connection(tenant, connection)?;
+        let limit = budget(&record);
+        let key = || self.deps.store.index_hash(tenant, "limit connection", &[&record.id.bytes()]);
+        (limit != Limit::default()).then(|| Ask { key: key(), owner: record.id.bytes(), limit })
     }
 
     /// What is stored of the rates of a call.

@@ -30,6 +30,7 @@ mod migrate;
 pub mod repeats;
 pub mod replays;
 mod schedules;
+mod sources;
 mod takers;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,10 @@ use std::time::Duration;
 use aura_integrations::{http::Http, registry::Registry};
 use aura_protocol::event::{Ack, Delivery};
 use aura_protocol::flow::Flow;
-use aura_protocol::rpc::{Actor, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleRef};
+use aura_protocol::rpc::{
+    Actor, BackfillAsk, BackfillControl, BackfillInfo, BackfillPlan, PollChange, PollInfo, ScheduleBackfill,
+    ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleRef,
+};
 use aura_protocol::run::{Resolution, RunHead, RunState};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
 use aura_storage::rows::ConnectionRecord;
@@ -487,6 +491,9 @@ impl Engine {
         if let Err(error) = driver.fit_schedules(tenant, flow).await {
             tracing::error!(%error, "the schedules of a flow could not be changed");
         }
+        if let Err(error) = driver.fit_polls(tenant, flow).await {
+            tracing::error!(%error, "the polls of a flow could not be changed");
+        }
     }
 
     /// When the next schedule of each flow is due, in Unix milliseconds.
@@ -553,6 +560,61 @@ impl Engine {
         flow: FlowId,
     ) -> Result<ScheduleInfo, WireError> {
         self.driver().stop_backfill(actor, &asked, flow).await
+    }
+
+    /// The polls of published flows (of one, if said).
+    #[must_use]
+    pub fn polls(&self, tenant: TenantId, flow: Option<FlowId>) -> Vec<PollInfo> {
+        self.driver().list_polls(tenant, flow)
+    }
+
+    /// Looks now, moves a cursor, or begins anew.
+    ///
+    /// # Errors
+    /// No such poll, or not stored.
+    pub async fn change_poll(&self, tenant: TenantId, change: PollChange) -> Result<PollInfo, WireError> {
+        self.driver().change_poll(tenant, change).await
+    }
+
+    /// What a backfill would mean.
+    ///
+    /// # Errors
+    /// No source, or it cannot be read.
+    pub async fn plan_backfill(
+        &self,
+        tenant: TenantId,
+        flow: Published,
+        ask: BackfillAsk,
+    ) -> Result<BackfillPlan, WireError> {
+        self.driver().plan_backfill(tenant, flow, ask).await
+    }
+
+    /// Begins a backfill; a repeat of the request finds that it is not over.
+    ///
+    /// # Errors
+    /// No source, another one is not over, or not stored.
+    pub async fn start_backfill(
+        &self,
+        actor: &Actor,
+        flow: Published,
+        ask: BackfillAsk,
+    ) -> Result<BackfillInfo, WireError> {
+        self.0.deps.room.wanted()?;
+        self.driver().start_backfill(actor.tenant, flow, ask, &actor.name).await
+    }
+
+    /// All backfills that are remembered (of one flow, if said), newest first.
+    #[must_use]
+    pub fn backfills(&self, flow: Option<FlowId>) -> Vec<BackfillInfo> {
+        self.driver().list_backfills(flow)
+    }
+
+    /// Holds a backfill, lets it go on, or ends it.
+    ///
+    /// # Errors
+    /// No such backfill, it is over, or not stored.
+    pub async fn change_backfill(&self, tenant: TenantId, what: BackfillControl) -> Result<BackfillInfo, WireError> {
+        self.driver().change_backfill(tenant, what.id, what.what).await
     }
 
     /// Takes and gives back the engine's locks: returns only if nobody holds one for ever.
@@ -626,8 +688,11 @@ async fn begun(deps: &Deps, repeats: &Arc<repeats::Repeats>) -> anyhow::Result<A
         None => driver.go_on(TenantId::DEFAULT).await?,
     }
     driver.read_schedules(TenantId::DEFAULT).await?;
+    driver.read_polls(TenantId::DEFAULT).await?;
+    driver.read_backfills(TenantId::DEFAULT)?;
     driver.tasks.spawn(Arc::clone(&driver).timers());
     driver.tasks.spawn(Arc::clone(&driver).schedules());
+    driver.tasks.spawn(Arc::clone(&driver).poll());
     driver.tasks.spawn(Arc::clone(&driver).sweeps());
     driver.tasks.spawn(Arc::clone(&driver).rates());
     Ok(driver)

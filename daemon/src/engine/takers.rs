@@ -64,6 +64,11 @@ impl Taking {
         self.names.len() >= NAMES_MAX
     }
 
+    /// Whether whoever could wait had better not leave more notes now.
+    pub fn is_busy(&self) -> bool {
+        self.more || self.names.len() >= NAMES_MAX / 2
+    }
+
     /// Whether somebody has to be found for this note: not if it is known, nor if it is left in the store for now.
     fn comes(&mut self, event: EventId) -> bool {
         if self.names.contains(&event) {
@@ -126,6 +131,29 @@ impl Driver {
                 driver.spawn_look(tenant);
             }
         });
+    }
+
+    /// Has flows take events one after the other, in this order; returns when all of them are taken.
+    pub(crate) async fn take_in_order(self: &Arc<Self>, tenant: TenantId, notes: Vec<(Key, EventId)>) {
+        for (key, event) in notes {
+            let places = {
+                let mut taking = lock(&self.taking);
+                if !taking.comes(event) {
+                    // Somebody has it, or there is no room: it is found in the store later.
+                    continue;
+                }
+                Arc::clone(&taking.places)
+            };
+            self.take_until_taken(tenant, &key, event, &places).await;
+            let looks = {
+                let mut taking = lock(&self.taking);
+                taking.names.remove(&event);
+                taking.begins_look()
+            };
+            if looks {
+                self.spawn_look(tenant);
+            }
+        }
     }
 
     async fn take_until_taken(self: &Arc<Self>, tenant: TenantId, key: &Key, event: EventId, places: &Semaphore) {

@@ -98,7 +98,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
         }
         refused
     })?;
-    let Proved { headers, body, json, places } = match met {
+    let Proved { headers, body, json, id, places } = match met {
         Met::Greeted(answer) => return Ok(answer),
         Met::Event(proved) => proved,
     };
@@ -114,7 +114,10 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
         .ok_or(Refused::NotFound)?;
     let delivery_id = match scheme(&target) {
         Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
-        None => text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512),
+        None => {
+            let key = text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512);
+            key.or(id)
+        }
     };
     let replies =
         published.flow.triggers.get(trigger).is_some_and(|found| matches!(found.reply, Reply::Respond { .. }));

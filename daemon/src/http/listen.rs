@@ -262,7 +262,7 @@ async fn look(
         greeted(event);
         return Ok(answer);
     }
-    let Proved { headers, body, json, places } =
+    let Proved { headers, body, json, places, .. } =
         match meet(door, target, head, body, &mut |body| show(event, body)).await? {
             Met::Greeted(answer) => {
                 greeted(event);

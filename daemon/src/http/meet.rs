@@ -5,14 +5,14 @@
 
 use aura_protocol::{Value, signature};
 use axum::body::Body;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{StatusCode, request};
 use axum::response::Response;
 
 use super::answer::Refused;
 use super::intake::{all_headers, check_body, check_head, other_event, read};
 use super::limits::{OfSource, Place};
-use super::{Door, greet, proof, unpack};
+use super::{Door, greet, multipart, proof, unpack};
 use crate::catalog::routes::{Proof, Target};
 use crate::catalog::signing::Signing;
 
@@ -32,6 +32,8 @@ pub(super) struct Proved {
     pub body: Vec<u8>,
     /// The body, if it is JSON.
     pub json: Option<Value>,
+    /// What tells repeats of it, where that stands in the body.
+    pub id: Option<String>,
     /// Its places; held until they are dropped.
     pub places: (Option<OfSource>, Place),
 }
@@ -86,8 +88,18 @@ pub(super) async fn meet(
     if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
         return Ok(Met::Greeted(greet::heard(handshake)));
     }
+    let kind = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if target.multipart && multipart::is_multipart(kind) {
+        let value = multipart::read(kind, body).await.map_err(said)?;
+        let id = value.get("message_id").and_then(Value::as_str).map(str::to_owned);
+        // What is kept is JSON, so its headers say so.
+        headers.retain(|(name, _)| name != CONTENT_TYPE.as_str() && name != CONTENT_LENGTH.as_str());
+        headers.push((CONTENT_TYPE.as_str().to_owned(), "application/json".to_owned()));
+        let body = value.to_json().into_bytes();
+        return Ok(Met::Event(Proved { headers, body, json: Some(value), id, places: (of_client, place) }));
+    }
     let json = check_body(&head.headers, &body).map_err(said)?;
-    Ok(Met::Event(Proved { headers, body, json, places: (of_client, place) }))
+    Ok(Met::Event(Proved { headers, body, json, id: None, places: (of_client, place) }))
 }
 
 /// The scheme that signs what comes to a trigger.

@@ -11,12 +11,14 @@ pub mod approve;
 pub mod body;
 pub mod callback;
 pub mod counters;
+pub mod form;
 pub mod greet;
 pub mod intake;
 pub mod io;
 pub mod limits;
 pub mod listen;
 pub mod meet;
+mod multipart;
 pub mod peer;
 pub mod proof;
 pub mod strict;
@@ -43,6 +45,7 @@ use crate::clock::Clock;
 use crate::config::Options;
 use crate::engine::Engine;
 use crate::http::counters::Counters;
+use crate::http::form::FormRate;
 use crate::http::limits::{InFlight, Rate, Sources, Waiting};
 use crate::http::listen::Listeners;
 use crate::http::peer::Proxies;
@@ -121,6 +124,8 @@ pub struct Shared {
     pub clients: Sources,
     /// Deliveries of the tenant a second.
     pub rate: Rate,
+    /// Submissions of forms by their source.
+    pub forms: FormRate,
     /// How providers reach the door; empty if nobody said.
     pub public_url: String,
     /// Who listens for test events.
@@ -165,6 +170,7 @@ impl Door {
             proxies,
             clients,
             rate,
+            forms: FormRate::default(),
             public_url,
             listeners: Listeners::default(),
             counters,
@@ -181,6 +187,8 @@ impl Door {
             .route("/webhooks/{provider}/{flow}", any(intake::provider))
             .route("/c/{code}", any(callback::callback))
             .route("/a/{token}", any(approve::approve))
+            .route("/f/{endpoint}", any(form::page))
+            .route("/f/{endpoint}/thanks", any(form::thanks))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .fallback(|| async { answer::Refused::NotFound.into_response() })

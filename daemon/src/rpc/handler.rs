@@ -8,13 +8,14 @@ use aura_protocol::descriptor::Connector;
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
-    Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
-    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested,
-    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, Handler, Heard, HeardQuery, HelloReply, HelloRequest,
-    Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate, RunDelete,
-    RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve,
-    RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery,
-    ScheduleRef, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
+    Activity, Actor, BackfillAsk, BackfillControl, BackfillInfo, BackfillPlan, BackfillQuery, Binned, Call, Connection,
+    ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply, FlowDetail, FlowEnable, FlowFiles,
+    FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested, FlowText, FlowTried, FlowTry, FlowVersion,
+    FlowVersionOf, FormInfo, Handler, Heard, HeardQuery, HelloReply, HelloRequest, Listening, PayloadQuery,
+    PayloadWindow, PlannedFlow, PollChange, PollInfo, PollQuery, Removed, Replayed, Role, RunCancel, RunDelegate,
+    RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay,
+    RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause,
+    ScheduleQuery, ScheduleRef, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -25,8 +26,8 @@ use aura_protocol::{Code, EventId, TenantId, WireError};
 use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
-    Service, activity, bin, deletion, events, export, flows, listens, replays, runs, sample, schedules, status, trials,
-    tries, versions, watch,
+    Service, activity, bin, deletion, events, export, flows, listens, replays, runs, sample, schedules, sources,
+    status, trials, tries, versions, watch,
 };
 use crate::upkeep::{self, backup, compact, usage};
 
@@ -199,6 +200,27 @@ impl Handler for Session {
             hooks.iter_mut().for_each(|hook| hook.offered = None);
         }
         Ok(hooks)
+    }
+    async fn form_list(&self, _: Actor, (): ()) -> Result<Vec<FormInfo>, WireError> {
+        Ok(self.service.catalog.forms(&self.service.public_url))
+    }
+    async fn poll_list(&self, actor: Actor, query: PollQuery) -> Result<Vec<PollInfo>, WireError> {
+        self.service.read(move |shared| sources::polls(shared, actor.tenant, &query)).await
+    }
+    async fn poll_change(&self, actor: Actor, change: PollChange) -> Result<PollInfo, WireError> {
+        sources::change_poll(&self.service, actor, change).await
+    }
+    async fn backfill_plan(&self, actor: Actor, ask: BackfillAsk) -> Result<BackfillPlan, WireError> {
+        sources::plan(&self.service, actor, ask).await
+    }
+    async fn backfill_start(&self, actor: Actor, ask: BackfillAsk) -> Result<BackfillInfo, WireError> {
+        sources::begin(&self.service, actor, ask).await
+    }
+    async fn backfill_list(&self, _: Actor, query: BackfillQuery) -> Result<Vec<BackfillInfo>, WireError> {
+        self.service.read(move |shared| sources::backfills(shared, &query)).await
+    }
+    async fn backfill_control(&self, actor: Actor, what: BackfillControl) -> Result<BackfillInfo, WireError> {
+        sources::control(&self.service, actor, what).await
     }
     async fn webhook_test(&self, _: Actor, request: WebhookTest) -> Result<WebhookTested, WireError> {
         sample::test(&self.service, request).await

@@ -22,6 +22,7 @@ pub mod sample;
 pub mod schedules;
 pub mod search;
 pub mod socket;
+pub mod sources;
 pub mod status;
 pub mod trials;
 pub mod tries;

@@ -122,6 +122,10 @@ struct TriggerFile {
     matches: toml::Table,
     #[serde(default)]
     reply_within_ms: Option<u64>,
+    #[serde(default)]
+    multipart: bool,
+    #[serde(default)]
+    backfill: Option<toml::Value>,
 }
 
 impl File {
@@ -234,6 +238,18 @@ fn rule(file: ErrorFile) -> Result<ErrorRule, String> {
     Ok(ErrorRule { status: file.status, at, is, class: file.class, reach: file.reach.unwrap_or(Reach::Refused) })
 }
 
+/// A value of the file as it stands; its texts hold expressions of flows, no slots of ours.
+fn plain(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::Int(i128::from(*number)),
+        toml::Value::Boolean(yes) => Value::Bool(*yes),
+        toml::Value::Array(items) => Value::List(items.iter().map(plain).collect()),
+        toml::Value::Table(table) => Value::Map(table.iter().map(|(key, value)| (key.clone(), plain(value))).collect()),
+        other => Value::from(other.to_string()),
+    }
+}
+
 fn trigger(file: TriggerFile) -> Result<TriggerKind, String> {
     let matches = file
         .matches
@@ -243,11 +259,25 @@ fn trigger(file: TriggerFile) -> Result<TriggerKind, String> {
             _ => Err(format!("trigger {}: `matches` holds header values as text", file.id)),
         })
         .collect::<Result<_, String>>()?;
+    let backfill = match file.backfill.as_ref().map(plain) {
+        None => None,
+        Some(Value::Map(source)) => {
+            let wrong = |wrong: Vec<aura_protocol::schedule::Wrong>| {
+                let said = wrong.into_iter().map(|wrong| format!("{}: {}", wrong.key, wrong.message));
+                format!("trigger {}: backfill: {}", file.id, said.collect::<Vec<_>>().join("; "))
+            };
+            aura_protocol::source::Source::read(&source, None).map_err(wrong)?;
+            Some(Value::Map(source))
+        }
+        Some(_) => return Err(format!("trigger {}: `backfill` is a table", file.id)),
+    };
     Ok(TriggerKind {
         id: file.id,
         title: file.title,
         scheme: file.scheme,
         matches,
         reply_within_ms: file.reply_within_ms,
+        multipart: file.multipart,
+        backfill,
     })
 }

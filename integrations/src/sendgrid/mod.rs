@@ -13,6 +13,6 @@ pub const BUILTIN: Builtin = Builtin {
     id: "sendgrid",
     toml: include_str!("connector.toml"),
     hooks: Hooks { prepare: None, wait: None },
-    samples: &[],
+    samples: &[("inbound", include_str!("fixtures/inbound.json"))],
     exchanges: &[("send_template", include_str!("fixtures/send_template.json"))],
 };

@@ -28,6 +28,7 @@ pub struct Fake {
 struct Shop {
     checkouts: Map,
     orders: Map,
+    products: Map,
 }
 
 impl Fake {
@@ -43,6 +44,7 @@ impl Fake {
         for (object, add) in [
             (include_str!("fixtures/checkout.json"), Self::add_checkout as fn(&Self, Value)),
             (include_str!("fixtures/order.json"), Self::add_order),
+            (include_str!("fixtures/product.json"), Self::add_product),
         ] {
             add(&fake, Value::from_json(object.as_bytes()).map_err(io::Error::other)?);
         }
@@ -57,6 +59,11 @@ impl Fake {
     /// Adds or replaces an order, an object of the API with its `id`.
     pub fn add_order(&self, object: Value) {
         keep(&mut self.shop().orders, object);
+    }
+
+    /// Adds or replaces a product, an object of the API with its `id`.
+    pub fn add_product(&self, object: Value) {
+        keep(&mut self.shop().products, object);
     }
 
     /// Marks a checkout completed at a time (RFC 3339), or not completed; false if there is none of that number.
@@ -165,8 +172,56 @@ fn answer(field: &Selection, variables: Option<&Value>, shop: &Shop) -> Result<V
             let number = number.ok_or("Invalid global id")?;
             Ok(shop.orders.get(number).map_or(Value::Null, |object| project(object, &field.fields)))
         }
+        "orders" | "products" => {
+            let all = if field.name == "orders" { &shop.orders } else { &shop.products };
+            let variable = |name: &str| argument(name).ok().flatten();
+            let first =
+                variable("first").and_then(|first| first.as_int()).and_then(|first| usize::try_from(first).ok());
+            let first = first.filter(|first| (1..=250).contains(first)).ok_or("first must be from 1 to 250")?;
+            let by = variable("sortKey").and_then(|key| key.as_str().map(str::to_owned)).ok_or("sortKey is missing")?;
+            let by = if by == "CREATED_AT" { "createdAt" } else { "updatedAt" };
+            let mut found = searched(all, variable("query").as_ref())?;
+            found.sort_by_key(|object| object.get(by).and_then(Value::as_str).unwrap_or_default().to_owned());
+            // A cursor of ours is the number of objects before it; the real ones are opaque too.
+            let after = variable("after");
+            let from: usize =
+                after.as_ref().and_then(Value::as_str).map_or(Ok(0), str::parse).map_err(|_| "Invalid cursor")?;
+            let more = found.len() > from.saturating_add(first);
+            let nodes: Vec<Value> = found.into_iter().skip(from).take(first).cloned().collect();
+            let end = (!nodes.is_empty()).then(|| (from + nodes.len()).to_string());
+            let info = Value::object([("hasNextPage", Value::Bool(more)), ("endCursor", Value::from(end))]);
+            Ok(project(&Value::object([("nodes", Value::List(nodes)), ("pageInfo", info)]), &field.fields))
+        }
+        "ordersCount" | "productsCount" => {
+            let all = if field.name == "ordersCount" { &shop.orders } else { &shop.products };
+            let count = searched(all, argument("query").ok().flatten().as_ref())?.len();
+            let count = Value::Int(i128::try_from(count).unwrap_or(0));
+            Ok(project(&Value::object([("count", count), ("precision", Value::from("EXACT"))]), &field.fields))
+        }
         other => Err(format!("the fake has no '{other}'")),
     }
+}
+
+/// As much of the search syntax as our queries have: words that compare a time; of others only a few are known.
+fn searched<'m>(all: &'m Map, query: Option<&Value>) -> Result<Vec<&'m Value>, String> {
+    let mut found: Vec<&Value> = all.values().collect();
+    let query = query.and_then(Value::as_str).unwrap_or_default();
+    for word in query.split(' ').filter(|word| !word.is_empty()) {
+        let (name, rest) = word.split_once(':').ok_or_else(|| format!("the fake does not search for '{word}'"))?;
+        let field = match name {
+            "created_at" => "createdAt",
+            "updated_at" => "updatedAt",
+            "financial_status" | "status" => continue,
+            other => return Err(format!("the fake does not search by '{other}'")),
+        };
+        let (sign, time) = rest.split_at_checked(2).ok_or("a comparison is cut short")?;
+        let time = time.trim_matches('\'');
+        found.retain(|object| {
+            let have = object.get(field).and_then(Value::as_str).unwrap_or_default();
+            if sign == ">=" { have >= time } else { have <= time }
+        });
+    }
+    Ok(found)
 }
 
 fn invalid(message: &str) -> Reply {

@@ -149,3 +149,79 @@ fn the_triggers_are_signed_and_told_apart_by_topic() {
         registry.connector("shopify").unwrap().triggers.iter().map(|trigger| &trigger.matches).collect();
     assert_eq!(topics.len(), registry.connector("shopify").unwrap().triggers.len());
 }
+
+/// What a source's expressions see.
+struct Names<'a>(&'a [(&'a str, Value)]);
+
+impl aura_protocol::expr::Scope for Names<'_> {
+    fn root(&self, name: &str) -> Option<&Value> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+    fn step(&self, _: &str) -> Option<&Value> {
+        None
+    }
+    fn now_ms(&self) -> i64 {
+        0
+    }
+    fn entropy(&self, _: u32) -> [u8; 16] {
+        [0; 16]
+    }
+}
+
+#[tokio::test]
+async fn past_orders_come_page_by_page_in_the_form_of_the_webhook() {
+    let fake = fake::Fake::start().await.unwrap();
+    let registry = Registry::builtin();
+    let Some(Value::Map(map)) = registry.trigger("shopify.order_created").unwrap().backfill.clone() else {
+        panic!("no source")
+    };
+    let source = aura_protocol::source::Source::read(&map, None).unwrap();
+    for number in 1..=3 {
+        let mut order = Value::from_json(include_str!("fixtures/order.json").as_bytes()).unwrap();
+        let Value::Map(fields) = &mut order else { panic!("an object") };
+        fields.insert("id".to_owned(), Value::from(format!("gid://shopify/Order/{number}")));
+        fields.insert("legacyResourceId".to_owned(), Value::from(number.to_string()));
+        fields.insert("createdAt".to_owned(), Value::from(format!("2026-01-0{number}T00:00:00Z")));
+        fake.add_order(order);
+    }
+    let since = Value::from("2026-01-02T00:00:00Z");
+    let until = Value::from("2026-01-31T00:00:00Z");
+    let mut page = Value::Null;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let asked =
+            [("cursor", Value::Null), ("page", page.clone()), ("since", since.clone()), ("until", until.clone())];
+        let Value::Map(mut input) = source.input.eval(&Names(&asked)).unwrap().value else { panic!("an object") };
+        input.insert("first".to_owned(), Value::Int(1));
+        let outcome = get(&fake, "shopify.list_orders", &Value::Map(input).to_json(), fake::ACCESS_TOKEN).await;
+        let CallOutcome::Done(output) = outcome else { panic!("{outcome:?}") };
+        let came = [("output", output)];
+        let items = source.items.as_ref().unwrap().eval(&Names(&came)).unwrap().value;
+        for item in items.as_list().unwrap() {
+            let of = [("item", item.clone()), ("index", Value::Int(0)), ("output", Value::Null)];
+            seen.push(source.body.as_ref().unwrap().eval(&Names(&of)).unwrap().value);
+        }
+        page = source.next.as_ref().unwrap().eval(&Names(&came)).unwrap().value;
+    }
+    assert!(page.is_null(), "two orders since the second of January");
+    let webhook = Value::from_json(sample("shopify.order_created").unwrap().as_bytes()).unwrap();
+    for (body, number) in seen.iter().zip([2, 3]) {
+        assert_eq!(body.get("id"), Some(&Value::Int(number)));
+        for name in ["name", "total_price", "currency", "line_items"] {
+            let (ours, theirs) = (body.get(name).unwrap(), webhook.get(name).unwrap());
+            assert_eq!(ours.kind(), theirs.kind(), "{name}: {} {}", ours.to_json(), theirs.to_json());
+        }
+    }
+    assert_eq!(seen.len(), 2);
+    let outcome = get(
+        &fake,
+        "shopify.count_orders",
+        r#"{"since":"2026-01-03T00:00:00Z","by":"created_at","until":"2026-02-01T00:00:00Z"}"#,
+        fake::ACCESS_TOKEN,
+    )
+    .await;
+    let CallOutcome::Done(output) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(output.to_json(), r#"{"count":1,"precision":"EXACT"}"#);
+    let widened = get(&fake, "shopify.list_orders", r#"{"since":"2026' OR id:1"}"#, fake::ACCESS_TOKEN).await;
+    assert!(matches!(widened, CallOutcome::Failed(_, Reach::Unsent)), "{widened:?}");
+}

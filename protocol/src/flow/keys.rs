@@ -61,7 +61,7 @@ pub const MODIFIERS: &[&str] = &[
     "note",
 ];
 /// The kinds of triggers, besides `connector.event`.
-pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "poll", "called", "event", "flow_failed"];
+pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "form", "poll", "called", "event", "flow_failed"];
 /// Of `auth`.
 pub const AUTH: &[&str] = &["scheme", "secret", "bearer", "hmac"];
 /// Of `auth.hmac`.

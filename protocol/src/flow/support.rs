@@ -18,7 +18,7 @@ pub fn modifiers() -> impl Iterator<Item = &'static str> {
     super::keys::MODIFIERS.iter().copied().filter(|key| !MODIFIERS_LATER.contains(key))
 }
 /// Trigger kinds, besides a connector's own (`connector.event`).
-pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule", "called", "event", "flow_failed"];
+pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule", "form", "poll", "called", "event", "flow_failed"];
 /// Keys of triggers.
 pub const TRIGGER_KEYS: &[&str] =
     &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "batch", "throttle", "filter", "reply"];

@@ -96,6 +96,7 @@ asks! {
     flow_apply(FlowApply) -> FlowRow;
     flow_publish(String) -> FlowRow;
     flow_enable(FlowEnable) -> FlowRow;
+    flow_pause(FlowPause) -> FlowRow;
     flow_run(FlowRun) -> RunHead;
     run_vote(RunVote) -> RunHead;
     run_delegate(RunDelegate) -> RunHead;

@@ -34,6 +34,10 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+    /// Whether it came to a path, said with its query or without.
+    pub fn is_on(&self, path: &str) -> bool {
+        self.path == path || self.path.split('?').next() == Some(path)
+    }
     /// The idempotency key.
     pub fn key(&self) -> &str {
         self.header("idempotency-key").unwrap_or_default()
@@ -172,12 +176,12 @@ impl Receiver {
 
     /// What came on a path.
     pub fn on_path(&self, path: &str) -> Vec<Request> {
-        self.shared.state().log.iter().filter(|request| request.path == path).cloned().collect()
+        self.shared.state().log.iter().filter(|request| request.is_on(path)).cloned().collect()
     }
 
     /// How many came to a path.
     pub fn count(&self, path: &str) -> usize {
-        self.shared.state().log.iter().filter(|request| request.path == path).count()
+        self.shared.state().log.iter().filter(|request| request.is_on(path)).count()
     }
 
     /// Requests that were read and not yet answered.
@@ -207,7 +211,9 @@ impl Shared {
                 let before = std::mem::replace(seen, *seen + 1);
                 state.log.push(request.clone());
                 state.open += 1;
-                (state.rules.get(&request.path).cloned(), before)
+                let bare = request.path.split('?').next().unwrap_or_default();
+                let rule = state.rules.get(&request.path).or_else(|| state.rules.get(bare));
+                (rule.cloned(), before)
             };
             let result = self.answer(&mut reader, &mut request, length, rule, before, stream);
             self.state().open -= 1;

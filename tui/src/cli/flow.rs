@@ -100,6 +100,11 @@ pub enum Command {
   aura flow listen order-paid.yaml --on refunded --for 30m --count 3 --json
 Exit code 1 if nothing came that production would take")]
     Listen(listen::Listen),
+    /// Run over a provider's past objects: planned first, behind live events, resumable
+    #[command(
+        after_help = "Example: aura flow backfill new-order-to-erp --since 2026-01-01 --plan\n         aura flow backfill new-order-to-erp --since 90d --yes"
+    )]
+    Backfill(super::backfill::Begin),
     /// What files would change, what is missing, and what it means for runs; changes nothing
     #[command(after_help = "Example: aura flow plan flows/   # exit code 4 if a file would be refused")]
     Plan {
@@ -232,6 +237,7 @@ pub async fn flow(command: Command, session: &mut Session, out: &mut Output) -> 
         Command::Simulate(args) => simulate::simulate(&args, session, out).await,
         Command::Try(args) => try_out::try_out(&args, session, out).await,
         Command::Listen(args) => listen::listen(&args, session, out).await,
+        Command::Backfill(args) => super::backfill::begin(&args, session, out).await,
         Command::Plan { files } => versions::plan(&files, session, out).await,
         Command::Log { name } => versions::log(name, session, out).await,
         Command::Diff { name, old, new, steps } => versions::diff(name, (old, new), steps, session, out).await,

@@ -3,6 +3,7 @@
 //! Invariant: every command prints either text for people or, with `--json`, JSON for scripts, and ends
 //! with the exit code of `Code::exit_code`. Names of commands are fixed by the design.
 
+mod backfill;
 pub mod completions;
 mod config;
 mod connection;
@@ -12,9 +13,11 @@ pub mod event;
 mod export;
 mod files;
 pub mod flow;
+mod form;
 mod man;
 mod many;
 pub mod output;
+mod poll;
 mod prompt;
 mod run;
 mod run_cancel;
@@ -113,6 +116,15 @@ enum Command {
     /// Endpoints of triggers, and signature checks
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// Polls: what is asked again and again, and how far it came
+    #[command(subcommand)]
+    Poll(poll::Command),
+    /// Backfills: flows that run over past objects; `aura flow backfill` begins one
+    #[command(subcommand)]
+    Backfill(backfill::Command),
+    /// Pages of forms that people fill in
+    #[command(subcommand)]
+    Form(form::Command),
     /// Back the store up while runs go on, and read the backup back
     #[command(
         after_help = "Example: aura backup --to /mnt/backups\n         aura backup --verify /mnt/backups/aura-1.aurabk"
@@ -241,6 +253,9 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Reject(decision)) => vote::vote(decision, false, &mut session, &mut out).await,
         Some(Command::Tail(args)) => tail::tail(&args, &mut session, &mut out).await,
         Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
+        Some(Command::Poll(command)) => poll::poll(command, &mut session, &mut out).await,
+        Some(Command::Backfill(command)) => backfill::backfill(command, &mut session, &mut out).await,
+        Some(Command::Form(command)) => form::form(command, &mut session, &mut out).await,
         Some(Command::Backup(args)) => upkeep::backup(args, &mut session, &mut out).await,
         Some(Command::Restore(args)) => upkeep::restore(args, &mut out).await,
         Some(Command::Upgrade(command)) => upgrade::upgrade(&command, &mut session, &mut out).await,

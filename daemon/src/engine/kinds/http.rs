@@ -3,7 +3,10 @@
 //! GET and HEAD are `read`, PUT and DELETE `idempotent`, POST and PATCH `once` unless the step says
 //! otherwise (design §4). A `keyed` request carries its key as `Idempotency-Key`.
 
-use aura_integrations::http::{HttpRequest, HttpResponse, classify};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use aura_integrations::http::{Http, HttpRequest, HttpResponse, classify};
 use aura_protocol::expr::{ExprError, Template};
 use aura_protocol::flow::{Effect, Kind, Span, Step};
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, StepError};
@@ -85,6 +88,22 @@ impl StepKind for Request {
                 },
             }
         })
+    }
+}
+
+/// Makes a request that only reads, as a step would; its output is a step's.
+pub async fn read(http: &Http, input: &Value, timeout: Duration) -> CallOutcome {
+    let mut request = match request(input) {
+        Ok(request) => request,
+        Err(message) => return CallOutcome::Failed(StepError::new(ErrorClass::Invalid, message), Reach::Unsent),
+    };
+    (request.timeout, request.redirects) = (timeout, 5);
+    match http.send(request, &AtomicBool::new(false)).await {
+        Err((error, reach)) => CallOutcome::Failed(error, reach),
+        Ok(response) => match classify(&response) {
+            Some((error, reach)) => CallOutcome::Failed(error, reach),
+            None => CallOutcome::Done(output(&response)),
+        },
     }
 }
 

@@ -25,6 +25,7 @@ impl Checks<'_> {
         };
         for (number, trigger) in self.document.flow.triggers.iter().enumerate() {
             let path = Path::root().field("triggers").item(number);
+            self.source_known(known, trigger, &path);
             if let Some((connector, event)) = trigger.on.split_once('.') {
                 if let Some(kind) = self.event(known, connector, event, &path.field("on")) {
                     self.patience(trigger, kind, &path);
@@ -65,7 +66,7 @@ impl Checks<'_> {
         }
     }
 
-    fn connector<'k>(&mut self, known: &'k Knowledge, id: &str, path: &Path) -> Option<&'k Connector> {
+    pub(super) fn connector<'k>(&mut self, known: &'k Knowledge, id: &str, path: &Path) -> Option<&'k Connector> {
         let found = known.connectors.iter().find(|connector| connector.id == id);
         if found.is_none() {
             let names: Vec<&str> = known.connectors.iter().map(|connector| connector.id.as_str()).collect();
@@ -105,7 +106,7 @@ impl Checks<'_> {
         None
     }
 
-    fn connection(&mut self, known: &Knowledge, name: &str, connector: &str, path: &Path) {
+    pub(super) fn connection(&mut self, known: &Knowledge, name: &str, connector: &str, path: &Path) {
         let Some(connections) = &known.connections else { return };
         match connections.iter().find(|(known, _)| known == name) {
             Some((_, of)) if of == connector => {}
@@ -149,12 +150,12 @@ impl Checks<'_> {
             self.error(&path.field("uses"), message, did_you_mean(name, names));
             return;
         };
-        self.inputs(action, with, path);
+        self.inputs(action, with, path, &path.field("with"));
         self.narrowed(action, step, path);
     }
 
-    fn inputs(&mut self, action: &Action, with: &Map, path: &Path) {
-        let at = path.field("with");
+    /// The inputs of an action as they stand at `at`; what is missing is told at `path` if there are none.
+    pub(super) fn inputs(&mut self, action: &Action, with: &Map, path: &Path, at: &Path) {
         for (name, value) in with {
             let Some(field) = action.input.iter().find(|field| field.name == *name) else {
                 let names: Vec<&str> = action.input.iter().map(|field| field.name.as_str()).collect();
@@ -168,7 +169,7 @@ impl Checks<'_> {
         }
         for field in action.input.iter().filter(|field| field.required && !with.contains_key(&field.name)) {
             let hint = if field.example.is_empty() { String::new() } else { format!("for example {}", field.example) };
-            let path = if with.is_empty() { path } else { &at };
+            let path = if with.is_empty() { path } else { at };
             self.error(path, format!("`{}` needs the input `{}`", action.id, field.name), hint);
         }
     }

@@ -4,7 +4,7 @@
 //! [`Knowledge`], and without it a note says what was not looked at. One file per idea: [`ids`] names and
 //! needs, [`executed`] what this build does not do, [`expressions`] syntax and what may be read where,
 //! [`triggers`] the door, [`steps`] the rules of kinds and modifiers, [`items`] joins, maps and compensation, [`rules`] rule tables,
-//! [`known`] connectors.
+//! [`sources`] forms and polls, [`known`] connectors.
 
 mod executed;
 mod expressions;
@@ -14,6 +14,7 @@ mod items;
 mod known;
 mod limits;
 mod rules;
+mod sources;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ impl Checks<'_> {
                 "event" => self.emitted(trigger, &path),
                 "called" => self.no_sender(trigger, &path, "the step that calls waits for the run, or has its id"),
                 "schedule" => self.schedule(trigger, &path),
+                "form" => self.form(trigger, &path),
+                "poll" => self.poll(trigger, &path),
                 on if on.contains('.') => self.connector_trigger(trigger, &path),
                 _ => {}
             }
@@ -228,8 +230,9 @@ impl Checks<'_> {
                     self.error(&path.field("with").field(&key), message, hint);
                 }
             }
+            self.backfill(trigger, path);
         } else if support::TRIGGERS.contains(&trigger.on.as_str())
-            && !matches!(trigger.on.as_str(), "schedule" | "event" | "flow_failed")
+            && !matches!(trigger.on.as_str(), "schedule" | "event" | "flow_failed" | "form" | "poll")
         {
             for key in trigger.with.keys() {
                 let message = format!("triggers of kind `{}` take no setting `{key}`", trigger.on);

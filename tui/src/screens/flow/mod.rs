@@ -77,8 +77,9 @@ impl FlowScreen {
                 return vec![Action::Draw];
             }
             Command::CopyUrl => {
-                return match view.hooks.first() {
-                    Some(hook) => vec![Action::Copy(hook.url.clone())],
+                let form = || view.forms.first().map(|form| form.url.clone());
+                return match view.hooks.first().map(|hook| hook.url.clone()).or_else(form) {
+                    Some(url) => vec![Action::Copy(url)],
                     None => vec![Action::Say("this flow has no endpoint in a published version".to_owned())],
                 };
             }
@@ -102,6 +103,11 @@ impl FlowScreen {
             Command::Publish if view.detail.draft.is_some() => {
                 let due = upcoming(view.detail.draft.as_deref().unwrap_or_default(), store.now_ms);
                 return decide(command, &view.detail.row).into_iter().map(|action| with(action, &due)).collect();
+            }
+            Command::Backfill => {
+                // How far back, and the plan is shown before anything begins.
+                let line = format!("flow backfill {}", view.detail.row.flow);
+                return vec![Action::Line(line, "[--since 2026-01-01] [--until TIME] [--again] [--plan]".to_owned())];
             }
             Command::CopyId => return vec![Action::Copy(view.detail.row.flow.clone())],
             other => return decide(other, &view.detail.row),

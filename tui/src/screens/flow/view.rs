@@ -17,6 +17,8 @@ use crate::times;
 
 /// From this width on two panes stand side by side.
 const TWO_WIDE: u16 = 110;
+/// Backfills of a flow that are shown.
+const BACKFILLS_SHOWN: usize = 3;
 /// From this height on two panes stand one above the other.
 const TWO_HIGH: u16 = 14;
 
@@ -183,6 +185,33 @@ fn facts(look: &Look, store: &Store, view: &FlowView) -> Vec<Row> {
             add("  auth", format!("{}: {secret}", hook.auth), tone);
             let last = hook.last_event.map_or("none since the start".to_owned(), |event| event.short());
             add("  last", last, Tone::Dim);
+        }
+        for form in view.forms.iter().filter(|form| form.trigger == id) {
+            add("  page", form.url.clone(), Tone::Key);
+            add("  asks", form.fields.join(", "), Tone::Plain);
+            let last = form.last_event.map_or("none since the start".to_owned(), |event| event.short());
+            add("  last", last, Tone::Dim);
+        }
+        for poll in view.polls.iter().filter(|poll| poll.trigger == id) {
+            let next = poll.next_ms.map_or(String::new(), |at| format!(", next {}", moment(at)));
+            add("  asks", format!("{} every {}, {}{next}", poll.source, poll.every, poll.state), Tone::Plain);
+            add("  came to", format!("{}, {} told", poll.cursor.to_json(), poll.told), Tone::Plain);
+            if let Some(error) = &poll.error {
+                add("  error", error.clone(), Tone::Bad);
+            }
+        }
+    }
+    for backfill in view.backfills.iter().take(BACKFILLS_SHOWN) {
+        let tone = match backfill.state.as_str() {
+            "running" => Tone::Good,
+            "paused" | "failed" => Tone::Warn,
+            _ => Tone::Dim,
+        };
+        let of = backfill.expected.map_or(String::new(), |all| format!(" of {all}"));
+        let (id, state, told) = (backfill.id.short(), &backfill.state, backfill.told);
+        add("backfill", format!("{id} {state}: {told}{of} told, {} skipped", backfill.skipped), tone);
+        if let Some(why) = backfill.error.as_ref().or(backfill.waits_for.as_ref()) {
+            add("  waits", why.clone(), Tone::Warn);
         }
     }
     out
