@@ -12,7 +12,7 @@ pub struct Delivery {
     pub event: EventId,
     /// Trigger id.
     pub trigger: String,
-    /// HTTP method; `MANUAL` for manual runs, [`SCHEDULE`] for instants of a schedule.
+    /// HTTP method; `MANUAL` for manual runs, [`SCHEDULE`] for instants of a schedule, [`BATCH`] for several events.
     pub method: String,
     /// Query string without `?`.
     #[serde(default)]
@@ -41,7 +41,7 @@ impl Delivery {
     ///
     /// A body that stands elsewhere is a reference to its bytes. Else it is parsed as JSON if it is JSON, as an object
     /// of fields for a form, else it is text. An instant of a schedule has its fields ([`Tick`]) beside these and no
-    /// body.
+    /// body, and a batch the list of its `events`, each as its own `trigger` would be, with their `key`.
     #[must_use]
     pub fn to_trigger(&self) -> Value {
         self.to_trigger_with(None)
@@ -65,8 +65,9 @@ impl Delivery {
             Value::from_json(&self.body)
                 .unwrap_or_else(|_| Value::Str(String::from_utf8_lossy(&self.body).into_owned()))
         };
-        let (tick, body) = match body {
+        let (own, body) = match body {
             Value::Map(tick) if self.method == SCHEDULE => (tick, Value::Null),
+            events if self.method == BATCH => (self.gathered(events), Value::Null),
             body => (Map::new(), body),
         };
         let Value::Map(mut trigger) = Value::object([
@@ -80,8 +81,15 @@ impl Delivery {
         ]) else {
             return Value::Null;
         };
-        trigger.extend(tick);
+        trigger.extend(own);
         Value::Map(trigger)
+    }
+
+    /// What a batch has beside the usual fields.
+    fn gathered(&self, events: Value) -> Map {
+        let said = |name: &str| self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let key = said(BATCH_KEY).and_then(|key| Value::from_json(key.as_bytes()).ok()).unwrap_or_default();
+        Map::from_iter([("events".to_owned(), events), ("key".to_owned(), key)])
     }
 }
 
@@ -90,6 +98,13 @@ pub const TEST: &str = "TEST";
 
 /// The method of deliveries that a schedule made.
 pub const SCHEDULE: &str = "SCHEDULE";
+
+/// The method of deliveries that stand for a batch; their body is the list of its events.
+pub const BATCH: &str = "BATCH";
+/// Their header that holds the value of the key, as JSON.
+pub const BATCH_KEY: &str = "batch-key";
+/// Their header that says why the batch was not waited for longer: `full`, `time` or `bytes`.
+pub const BATCH_ENDED: &str = "batch-ended";
 
 /// What an instant of a schedule adds to `trigger`; stored as the JSON body of its delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +119,15 @@ pub struct Tick {
     pub late: bool,
     /// How many instants before it were left out.
     pub missed: u64,
+    /// Why it fires: `on_time`, `caught_up`, `backfill` or `by_hand`.
+    #[serde(default = "on_time")]
+    pub cause: String,
+}
+
+/// [`Tick::cause`] of an instant that fires when it should.
+#[must_use]
+pub fn on_time() -> String {
+    "on_time".to_owned()
 }
 
 impl Tick {

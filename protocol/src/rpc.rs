@@ -13,6 +13,9 @@ mod views;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::schedule::wire::{
+    BackfillPlan, Backfilling, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef,
+};
 pub use listen::{FlowListen, HEARD_MAX, Heard, HeardEvent, HeardQuery, LISTEN_MAX_MS, Listening};
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
 pub use replay::{EDIT_MAX, Fate, PREVIEW_MAX, ReplayCall, ReplayPreview, Replayed, RunReplay, VersionOf};
@@ -283,6 +286,14 @@ service! {
     webhook_test / WebhookTest(WebhookTest) -> WebhookTested: Operator;
     /// Schedules with their next instants.
     schedule_list / ScheduleList(ScheduleQuery) -> Vec<ScheduleInfo>: Viewer;
+    /// Lets one schedule rest, or go on.
+    schedule_pause / SchedulePause(SchedulePause) -> ScheduleInfo: Operator;
+    /// One run of a schedule now, beside its instants.
+    schedule_run / ScheduleRun(ScheduleRef) -> RunHead: Operator;
+    /// Runs of past instants; only those that never fired.
+    schedule_backfill / ScheduleBackfill(ScheduleBackfill) -> BackfillPlan: Operator;
+    /// Ends a backfill; what it made stays.
+    schedule_stop / ScheduleStop(ScheduleRef) -> ScheduleInfo: Operator;
     /// All connections, never a secret value.
     connection_list / ConnectionList(()) -> Vec<Connection>: Viewer;
     /// Adds or replaces a connection.
@@ -631,42 +642,6 @@ pub struct Webhook {
     pub offered: Option<String>,
     /// Last event, if any.
     pub last_event: Option<EventId>,
-}
-
-/// `aura schedule list` and `next`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScheduleQuery {
-    /// Only of this flow.
-    pub flow: Option<String>,
-    /// So many instants of each (at most 100, of all flows together 3).
-    pub count: u32,
-}
-
-/// A schedule trigger of a published flow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScheduleInfo {
-    /// Flow name.
-    pub flow: String,
-    /// Trigger id.
-    pub trigger: String,
-    /// The rule, as in `every 5m` or `0 9 * * * Europe/Berlin`.
-    pub rule: String,
-    /// The zone it counts in.
-    pub zone: String,
-    /// What becomes of missed instants: `skip`, `latest`, `all`.
-    pub catch_up: String,
-    /// What happens while an earlier run goes on: `skip`, `queue`, `cancel`, `allow`.
-    pub overlap: String,
-    /// The flow takes events.
-    pub enabled: bool,
-    /// The next instants, in Unix milliseconds; none while it is disabled.
-    pub next: Vec<i64>,
-    /// The instant that fired last.
-    pub last_ms: Option<i64>,
-    /// The run that it became, if it did.
-    pub last_run: Option<RunId>,
-    /// How many instants were left out so far because nobody could fire them in time.
-    pub missed: u64,
 }
 
 /// A connection, never with a secret value.

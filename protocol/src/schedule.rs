@@ -3,22 +3,39 @@
 //! The instants of a schedule are one fixed set on the time line; [`Schedule::next_after`] walks it and always
 //! finds the same ones, wherever it starts. Who keeps what was decided stands in the daemon's `schedules`.
 
-use std::str::FromStr;
+mod read;
+mod rrule;
+mod rule;
+mod stretch;
+pub mod wire;
 
-use croner::Cron;
 use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::flow::Span;
-use crate::value::{Map, Value};
+use crate::value::Map;
+pub use read::{Wrong, settings_of};
+use rule::Rule;
+pub use stretch::{STRETCHES_MAX, Stretches};
 
 /// Keys of `with` on a schedule trigger.
-pub const KEYS: &[&str] = &["cron", "every", "zone", "catch_up", "overlap"];
+pub const KEYS: &[&str] =
+    &["cron", "every", "rrule", "at", "start", "until", "except", "zone", "jitter", "catch_up", "overlap"];
 /// The shortest `every`.
 pub const EVERY_MIN: Span = Span::from_secs(1);
 /// The longest `every`: a leap year.
 pub const EVERY_MAX: Span = Span::from_secs(366 * 86_400);
+/// The longest `jitter`.
+pub const JITTER_MAX: Span = Span::from_secs(12 * 3600);
+/// Most instants that `catch_up: all` fires after an absence; the newest ones.
+pub const CATCH_UP_MAX: usize = 1_000;
+/// Days and times that `except` and `at` may name.
+pub const NAMED_MAX: usize = 500;
+/// Exceptions in a row that are stepped over before a schedule counts as over.
+const STEPS_MAX: usize = 100_000;
 
 /// What becomes of instants that passed while nobody could fire them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,39 +64,27 @@ pub enum Overlap {
     Allow,
 }
 
-/// Words of [`CatchUp`].
-const CATCH_UP: &[(&str, CatchUp)] = &[("skip", CatchUp::Skip), ("latest", CatchUp::Latest), ("all", CatchUp::All)];
-/// Words of [`Overlap`].
-const OVERLAP: &[(&str, Overlap)] =
-    &[("skip", Overlap::Skip), ("queue", Overlap::Queue), ("cancel", Overlap::Cancel), ("allow", Overlap::Allow)];
-
-/// What is wrong with the settings of a trigger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// The key of `with`; empty for the settings as a whole.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to write.
-    pub hint: String,
-}
-
 /// When a trigger is due, and what happens when that cannot be kept.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    rule: Rule,
+    rules: Vec<Rule>,
     zone: TimeZone,
     zone_name: String,
+    /// No instant before this one, and none after that one.
+    bounds: (i64, i64),
+    except_days: Vec<Date>,
+    except_at: Vec<i64>,
+    /// Up to so much later than its instant a run begins.
+    jitter_ms: i64,
+    seed: [u8; 16],
+    /// What decides which instants there are, as JSON.
+    settings: String,
     /// What becomes of missed instants.
     pub catch_up: CatchUp,
+    /// Of these at most so many, the newest, with [`CatchUp::All`].
+    pub catch_up_max: usize,
     /// What happens when an earlier run still goes on; `None` if the file does not say.
     pub overlap: Option<Overlap>,
-}
-
-#[derive(Clone, Debug)]
-enum Rule {
-    Cron(Box<Cron>, String),
-    Every(Span),
 }
 
 impl Schedule {
@@ -88,48 +93,13 @@ impl Schedule {
     /// # Errors
     /// Everything that is wrong with it, each with its key.
     pub fn read(with: &Map) -> Result<Self, Vec<Wrong>> {
-        let mut wrong = Vec::new();
-        for key in with.keys().filter(|key| !KEYS.contains(&key.as_str())) {
-            let message = format!("a schedule has no setting `{key}`");
-            wrong.push(Wrong::new(key, message, &format!("known are: {}", KEYS.join(", "))));
-        }
-        let mut text = |key: &str| match with.get(key) {
-            None => None,
-            Some(Value::Str(text)) => Some(text.trim().to_owned()),
-            Some(other) => {
-                let message = format!("`{key}` must be a text and is {}", other.to_json());
-                wrong.push(Wrong::new(key, message, "put it in quotes"));
-                None
-            }
-        };
-        let (cron, every, zone) = (text("cron"), text("every"), text("zone"));
-        let (catch_up, overlap) = (text("catch_up"), text("overlap"));
-        let rule = match (cron, every) {
-            (Some(cron), None) => kept(read_cron(cron), &mut wrong),
-            (None, Some(every)) => kept(read_every(&every), &mut wrong),
-            (Some(_), Some(_)) => {
-                wrong.push(Wrong::new("every", "a schedule has `cron` or `every`, not both", "leave one out"));
-                None
-            }
-            (None, None) => {
-                if !with.contains_key("cron") && !with.contains_key("every") {
-                    let hint =
-                        "write `with: { cron: \"0 9 * * MON-FRI\", zone: Europe/Berlin }` or `with: { every: 5m }`";
-                    wrong.push(Wrong::new("", "the schedule does not say when", hint));
-                }
-                None
-            }
-        };
-        let zone_name = zone.unwrap_or_else(|| "UTC".to_owned());
-        let zone = kept(read_zone(&zone_name), &mut wrong);
-        let catch_up = catch_up.and_then(|word| kept(read_word("catch_up", &word, CATCH_UP), &mut wrong));
-        let overlap = overlap.and_then(|word| kept(read_word("overlap", &word, OVERLAP), &mut wrong));
-        match (rule, zone) {
-            (Some(rule), Some(zone)) if wrong.is_empty() => {
-                Ok(Self { rule, zone, zone_name, catch_up: catch_up.unwrap_or_default(), overlap })
-            }
-            _ => Err(wrong),
-        }
+        read::schedule(with)
+    }
+
+    /// The same schedule whose jitter is drawn for one owner: a flow's trigger.
+    #[must_use]
+    pub fn seeded(self, seed: [u8; 16]) -> Self {
+        Self { seed, ..self }
     }
 
     /// The first instant after a time, in Unix milliseconds; `None` if there is none any more.
@@ -138,19 +108,39 @@ impl Schedule {
     /// counts once, the first time, unless the rule repeats within the hour.
     #[must_use]
     pub fn next_after(&self, after_ms: i64) -> Option<i64> {
-        match &self.rule {
-            Rule::Every(span) => {
-                let every = i64::try_from(span.ms).ok().filter(|ms| *ms > 0)?;
-                after_ms.div_euclid(every).checked_add(1)?.checked_mul(every)
+        let mut after = after_ms.max(self.bounds.0.saturating_sub(1));
+        for _ in 0..STEPS_MAX {
+            let next = self.rules.iter().filter_map(|rule| rule.next_after(after, &self.zone)).min()?;
+            if next > self.bounds.1 {
+                return None;
             }
-            Rule::Cron(cron, _) => {
-                let after = Timestamp::from_second(after_ms.div_euclid(1000)).ok()?.to_zoned(self.zone.clone());
-                let next = cron.find_next_occurrence(&after, false).ok()?;
-                let next = next.timestamp().as_millisecond();
-                // A walk that stands still or goes back would be an endless loop for whoever follows it.
-                (next > after_ms).then_some(next)
+            match self.excepted(next) {
+                None => return Some(next),
+                Some(until) => after = until,
             }
         }
+        None
+    }
+
+    /// The end of the exception an instant falls into.
+    fn excepted(&self, instant: i64) -> Option<i64> {
+        if self.except_at.binary_search(&instant).is_ok() {
+            return Some(instant);
+        }
+        if self.except_days.is_empty() {
+            return None;
+        }
+        let day = Timestamp::from_millisecond(instant).ok()?.to_zoned(self.zone.clone()).date();
+        self.except_days.binary_search(&day).ok()?;
+        let end =
+            day.tomorrow().ok().and_then(|next| wall(next.to_datetime(jiff::civil::Time::midnight()), &self.zone));
+        Some(end.map_or(instant, |end| (end - 1).max(instant)))
+    }
+
+    /// Whether a time is one of its instants.
+    #[must_use]
+    pub fn has(&self, instant: i64) -> bool {
+        self.next_after(instant.saturating_sub(1)) == Some(instant)
     }
 
     /// The next instants after a time, at most `count`.
@@ -158,29 +148,82 @@ impl Schedule {
         std::iter::successors(self.next_after(after_ms), |last| self.next_after(*last)).take(count)
     }
 
-    /// How many instants are in `(after, to]`; those of a cron rule are counted to `most` only.
+    /// When the run of an instant begins: with `jitter` a little later, by the same time whenever it is asked.
+    #[must_use]
+    pub fn fires_at(&self, instant: i64) -> i64 {
+        let Ok(most) = u64::try_from(self.jitter_ms) else { return instant };
+        if most == 0 {
+            return instant;
+        }
+        let mut hash = Sha256::new();
+        hash.update(self.seed);
+        hash.update(instant.to_be_bytes());
+        let drawn = hash.finalize().iter().take(8).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+        instant.saturating_add(i64::try_from(drawn % (most + 1)).unwrap_or(0))
+    }
+
+    /// The last instant after `after` up to which the runs of all have their time by now; `None`: not of one.
+    ///
+    /// Instants begin in their order: one that drew a short delay waits for the one before it.
+    #[must_use]
+    pub fn come(&self, after_ms: i64, now_ms: i64) -> Option<i64> {
+        let sure = now_ms.saturating_sub(self.jitter_ms);
+        let first = self.next_after(after_ms)?;
+        let mut come = (first <= sure).then_some(sure);
+        let mut walked = come.unwrap_or(after_ms);
+        while self.jitter_ms > 0
+            && let Some(next) = self.next_after(walked)
+            && self.fires_at(next) <= now_ms
+        {
+            (come, walked) = (Some(next), next);
+        }
+        come
+    }
+
+    /// How many instants are in `(after, to]`; those that have to be walked are counted to `most` only.
     #[must_use]
     pub fn count(&self, after_ms: i64, to_ms: i64, most: usize) -> u64 {
-        match &self.rule {
-            Rule::Every(span) => {
-                let every = i64::try_from(span.ms).unwrap_or(i64::MAX).max(1);
-                let between = to_ms.div_euclid(every).saturating_sub(after_ms.div_euclid(every));
-                u64::try_from(between).unwrap_or(0)
+        let plain = self.except_at.is_empty() && self.except_days.is_empty();
+        match self.rules.as_slice() {
+            [Rule::Every { ms, anchor }] if plain => {
+                let (from, to) = (after_ms.max(self.bounds.0.saturating_sub(1)), to_ms.min(self.bounds.1));
+                let place = |at: i64| at.saturating_sub(*anchor).div_euclid((*ms).max(1));
+                u64::try_from(place(to).saturating_sub(place(from))).unwrap_or(0)
             }
-            Rule::Cron(..) => {
+            _ => {
                 let walked = self.after(after_ms, most).take_while(|instant| *instant <= to_ms).count();
                 u64::try_from(walked).unwrap_or(u64::MAX)
             }
         }
     }
 
-    /// The rule as people read it. Two schedules with the same text have the same instants.
+    /// The rule as people read it.
     #[must_use]
     pub fn rule(&self) -> String {
-        match &self.rule {
-            Rule::Every(span) => format!("every {span}"),
-            Rule::Cron(_, text) => format!("{text} {}", self.zone_name),
+        let rules: Vec<String> = self.rules.iter().map(Rule::text).collect();
+        let mut text = rules.join(" | ");
+        if self.rules.iter().any(Rule::reads_the_wall) {
+            text.push_str(&format!(" {}", self.zone_name));
         }
+        match self.except_at.len() + self.except_days.len() {
+            0 => {}
+            1 => text.push_str(", 1 exception"),
+            count => text.push_str(&format!(", {count} exceptions")),
+        }
+        text
+    }
+
+    /// All that decides which instants there are, as JSON: what has the same text has the same instants, and
+    /// [`settings_of`] reads it back.
+    #[must_use]
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// The longest delay behind an instant, in milliseconds.
+    #[must_use]
+    pub fn jitter_ms(&self) -> i64 {
+        self.jitter_ms
     }
 
     /// Name of the zone.
@@ -205,59 +248,19 @@ impl Schedule {
     }
 }
 
-impl Wrong {
-    pub(crate) fn new(key: &str, message: impl Into<String>, hint: &str) -> Self {
-        Self { key: key.to_owned(), message: message.into(), hint: hint.to_owned() }
-    }
-}
-
-fn kept<T>(read: Result<T, Wrong>, wrong: &mut Vec<Wrong>) -> Option<T> {
-    read.map_err(|one| wrong.push(one)).ok()
-}
-
-fn read_cron(text: String) -> Result<Rule, Wrong> {
-    let refuse = |why: &str, hint: &str| {
-        Err(Wrong::new("cron", format!("`{}` is no cron expression: {why}", crate::text::display(&text)), hint))
-    };
-    if text.len() > 200 || !text.is_ascii() {
-        return refuse("it is longer than 200 characters or not plain ASCII", "write five fields, as in `0 9 * * *`");
-    }
-    let cron = match Cron::from_str(&text) {
-        Ok(cron) => cron,
-        Err(error) => {
-            let hint = if text.contains('/') {
-                "fields are minute hour day month weekday; a step needs a range or a star: write `5-59/5` or `*/5`"
-            } else {
-                "fields are minute hour day month weekday, as in `0 9 * * MON-FRI`; a sixth in front is seconds"
-            };
-            return refuse(error.to_string().trim_end_matches('.'), hint);
+/// The instant of a wall time by the one rule of schedules: what a clock change leaves out is due at the first moment
+/// after it, what comes twice the first time.
+fn wall(at: DateTime, zone: &TimeZone) -> Option<i64> {
+    let ambiguous = zone.to_ambiguous_timestamp(at);
+    let instant = match ambiguous.offset() {
+        jiff::tz::AmbiguousOffset::Gap { .. } => {
+            // The clock jumps at one moment: the last one before it by the old offset.
+            let before = ambiguous.earlier().ok()?;
+            zone.following(before).next().map(|change| change.timestamp())?
         }
+        _ => ambiguous.earlier().ok()?,
     };
-    Ok(Rule::Cron(Box::new(cron), text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")))
-}
-
-fn read_every(text: &str) -> Result<Rule, Wrong> {
-    let span: Span = text.parse().map_err(|why: String| Wrong::new("every", why, ""))?;
-    if span < EVERY_MIN || span > EVERY_MAX {
-        let message = format!("`every: {span}` must be between {EVERY_MIN} and {EVERY_MAX}");
-        return Err(Wrong::new("every", message, "use `cron` for dates"));
-    }
-    Ok(Rule::Every(span))
-}
-
-fn read_zone(name: &str) -> Result<TimeZone, Wrong> {
-    TimeZone::get(name).map_err(|_| {
-        let message = format!("there is no zone `{}` here", crate::text::display(name));
-        Wrong::new("zone", message, "write a name like Europe/Berlin, America/New_York or UTC")
-    })
-}
-
-fn read_word<T: Copy>(key: &str, word: &str, words: &[(&str, T)]) -> Result<T, Wrong> {
-    words.iter().find(|(name, _)| *name == word).map(|(_, value)| *value).ok_or_else(|| {
-        let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-        let message = format!("`{key}: {}` is not known", crate::text::display(word));
-        Wrong::new(key, message, &format!("write one of: {}", names.join(", ")))
-    })
+    Some(instant.as_millisecond())
 }
 
 #[cfg(test)]

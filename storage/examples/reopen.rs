@@ -41,6 +41,8 @@ fn transaction(store: &Store, number: u64, live: bool) -> Txn {
             created_ms: 5,
             rate: None,
             priority: 0,
+            turn: 0,
+            throttle: None,
         };
         store.put(&mut txn, TENANT, Table::Live, run_key(TENANT, run), &row).unwrap();
     }

@@ -1,7 +1,9 @@
 //! Rows that the daemon, the start-up check and tests read: their types, tables and keys.
 
 use aura_protocol::event::Delivery;
+use aura_protocol::rpc::Backfilling;
 use aura_protocol::run::{RunState, StepError};
+use aura_protocol::schedule::Stretches;
 use aura_protocol::{ConnectionId, EventId, FlowId, HeldId, RunId, TenantId, Value};
 use serde::{Deserialize, Serialize};
 
@@ -52,10 +54,16 @@ pub struct LiveRow {
     /// While queued: who goes first; 0 is the usual one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
+    /// While queued: its place in the order of acceptance, microseconds that no two have; 0: `created_ms` says it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub turn: i64,
+    /// While queued behind a throttle of its trigger: how many in how many milliseconds, as it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<(u32, u64)>,
 }
 
-fn is_zero(priority: &i32) -> bool {
-    *priority == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// Key of what of a rate is used up.
@@ -128,6 +136,23 @@ pub struct HeldRow {
     /// It waits for its paused flow, alone; such rows start in the order of their ids.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// It collects events of which all are in its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchRow>,
+}
+
+/// What a held row that collects events is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRow {
+    /// The value of its key, as JSON.
+    pub key: String,
+    /// Bytes of its events so far.
+    pub bytes: u64,
+    /// Its time is over then.
+    pub until_ms: i64,
+    /// It takes no more: another one of the same key does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
 }
 
 /// What is decided about a schedule (table `Schedules`, sealed): up to where its instants were fired or left out.
@@ -151,6 +176,24 @@ pub struct ScheduleRow {
     pub last_run: Option<RunId>,
     /// Instants left out so far.
     pub missed: u64,
+    /// All that decides which instants there are; empty in rows of before it was noted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub settings: String,
+    /// Which instants fired; none in rows of before it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fired: Option<Stretches>,
+    /// What there is to say of the last instant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_note: String,
+    /// Who lets it rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_by: Option<String>,
+    /// It rests because its flow is paused: it goes on from its mark, not anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps: bool,
+    /// Runs of past instants that are being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfilling>,
 }
 
 /// A signal for a run (table `Inbox`, sealed).

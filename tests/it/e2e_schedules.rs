@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use aura_protocol::event::Tick;
-use aura_protocol::rpc::{FlowEnable, ScheduleInfo, ScheduleQuery};
+use aura_protocol::rpc::{FlowEnable, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef};
 use aura_protocol::run::{Record, RunState};
 
 use crate::support::daemon::Journal;
@@ -121,7 +121,7 @@ fn the_next_instants_are_shown_when_a_file_is_checked() {
     let file = folder.path().join("daily.yaml");
     std::fs::write(&file, flow("daily", "cron: \"0 9 * * *\", zone: Asia/Tokyo", QUICK)).expect("a file");
     let said = crate::support::aura(&["flow", "check", &file.display().to_string()]).success();
-    assert_eq!(said.out.matches("T09:00:00+09:00").count(), 3, "{said:?}");
+    assert_eq!(said.out.matches("T09:00:00+09:00").count(), 10, "{said:?}");
     std::fs::write(&file, flow("daily", "cron: \"0 25 * * *\"", QUICK)).expect("a file");
     let said = crate::support::aura(&["flow", "check", &file.display().to_string()]);
     assert_eq!(said.code, 4, "{said:?}");
@@ -340,4 +340,137 @@ fn change(at: &str, cron: &str, expected: &[&str]) {
     let expected: Vec<i64> =
         expected.iter().map(|at| at.parse::<jiff::Timestamp>().expect("a time").as_millisecond()).collect();
     assert_eq!(found, expected, "{cron}");
+}
+
+fn named(flow: &str) -> ScheduleRef {
+    ScheduleRef { flow: flow.to_owned(), trigger: None }
+}
+
+#[test]
+fn past_instants_are_made_up_for_once_over_kills_and_never_beside_live_ones() {
+    let mut daemon = Daemon::start();
+    daemon.publish(&flow("ticks", "every: 1s", QUICK));
+    wait_until("an instant", LIMIT, || schedule(&daemon, "ticks").last_ms.is_some());
+    let live_from = schedule(&daemon, "ticks").last_ms.expect("an instant");
+    let past = ScheduleBackfill { schedule: named("ticks"), from_ms: live_from - 60_000, to_ms: i64::MAX, dry: true };
+    let plan = daemon.ask().schedule_backfill(past.clone()).expect("a plan");
+    assert!(!plan.begun && plan.count >= 55 && plan.first.len() == 10 && plan.fired >= 1, "{plan:?}");
+    assert!(daemon.runs("ticks").len() < 20, "a plan starts nothing");
+    let begun = daemon.ask().schedule_backfill(ScheduleBackfill { dry: false, ..past.clone() }).expect("begun");
+    assert!(begun.begun && begun.schedule.backfill.is_some(), "{begun:?}");
+    let again = daemon.ask().schedule_backfill(ScheduleBackfill { dry: false, ..past.clone() });
+    assert_says(again.expect_err("one at a time").message, &["goes on already"]);
+    for _ in 0..3 {
+        let from = daemon.runs("ticks").len();
+        wait_until("some more", LIMIT, || daemon.runs("ticks").len() > from + 3);
+        daemon.kill9();
+        daemon.up();
+    }
+    wait_until("the end of it", LIMIT, || schedule(&daemon, "ticks").backfill.is_none());
+    daemon.wait_quiet(LIMIT);
+    let found = instants(&daemon, "ticks");
+    assert!(found.values().all(|runs| *runs == 1), "an instant has two runs: {found:?}");
+    let expected: Vec<i64> = (live_from - 60_000..=live_from).step_by(1_000).collect();
+    let missing: Vec<&i64> = expected.iter().filter(|instant| !found.contains_key(*instant)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {found:?}");
+    // All of it has fired now, also for who asks again, and after another rule was published and taken back.
+    let empty = daemon.ask().schedule_backfill(ScheduleBackfill { dry: false, ..past.clone() }).expect("a plan");
+    assert!(!empty.begun && empty.count == 0, "{empty:?}");
+    daemon.publish(&flow("ticks", "cron: \"0 0 1 1 *\"", QUICK));
+    daemon.publish(&flow("ticks", "every: 2s", QUICK));
+    let to_ms = live_from;
+    let plan = daemon.ask().schedule_backfill(ScheduleBackfill { to_ms, ..past }).expect("a plan");
+    assert_eq!(plan.count, 0, "another rule at the same instants: {plan:?}");
+    let said = daemon.aura(&["schedule", "backfill", "ticks", "--from", "2020-01-01", "--dry-run"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert_says(&said.err, &["more than 10000 runs"]);
+}
+
+#[test]
+fn a_schedule_of_a_paused_flow_goes_on_from_where_it_was() {
+    let mut daemon = Daemon::start();
+    daemon.publish(&flow("kept", "every: 1s, catch_up: all", QUICK));
+    wait_until("an instant", LIMIT, || schedule(&daemon, "kept").last_ms.is_some());
+    daemon.aura(&["flow", "pause", "kept"]).success();
+    let (last, at) = (schedule(&daemon, "kept").last_ms.expect("an instant"), now_ms());
+    daemon.kill9();
+    daemon.up();
+    wait_until("three seconds of rest", LIMIT, || now_ms() > at + 3_000);
+    assert_eq!(schedule(&daemon, "kept").last_ms, Some(last), "it rests, also after a kill");
+    daemon.aura(&["flow", "resume", "kept"]).success();
+    let until = now_ms() + 1_000;
+    wait_until("what was kept and more", LIMIT, || schedule(&daemon, "kept").last_ms.is_some_and(|ms| ms >= until));
+    daemon.wait_quiet(LIMIT);
+    let found = instants(&daemon, "kept");
+    let missing: Vec<i64> = (last..=until).step_by(1_000).filter(|instant| !found.contains_key(instant)).collect();
+    assert!(missing.is_empty() && found.values().all(|runs| *runs == 1), "{missing:?} {found:?}");
+}
+
+#[test]
+fn one_schedule_rests_runs_now_and_says_what_it_left_out() {
+    let daemon = Daemon::start();
+    daemon.publish(
+        "aura: 1\nflow: two\ntriggers:\n  - { id: fast, on: schedule, with: { every: 1s } }\n  - { id: slow, on: schedule, with: { cron: \"0 0 1 1 *\" } }\nsteps:\n  - id: say\n    set: { cause: \"{{ trigger.cause }}\" }\n",
+    );
+    let of = |trigger: &str| {
+        let all = daemon.ask().schedule_list(ScheduleQuery { flow: Some("two".into()), count: 1 }).expect("schedules");
+        all.into_iter().find(|it| it.trigger == trigger).expect("a schedule")
+    };
+    wait_until("an instant", LIMIT, || of("fast").last_ms.is_some());
+    let said = daemon.aura(&["schedule", "pause", "two"]);
+    assert_says(&said.err, &["has several schedules", "fast, slow"]);
+    let fast = ScheduleRef { flow: "two".into(), trigger: Some("fast".into()) };
+    let paused = daemon.ask().schedule_pause(SchedulePause { schedule: fast.clone(), paused: true }).expect("paused");
+    assert!(paused.paused_by.is_some() && paused.next.is_empty() && paused.enabled, "{paused:?}");
+    let (last, at) = (of("fast").last_ms, now_ms());
+    wait_until("three seconds of rest", LIMIT, || now_ms() > at + 3_000);
+    assert_eq!(of("fast").last_ms, last, "it rests");
+    let run = daemon.aura(&["schedule", "run", "two", "slow", "--json"]).success().json();
+    let run = run["run"].as_str().expect("a run").parse().expect("an id");
+    assert_eq!(daemon.wait_state(run, RunState::Succeeded).output("say"), "{\"cause\":\"by_hand\"}");
+    assert_eq!(of("slow").last_ms, None, "a run by hand moves no schedule");
+    let said = daemon.aura(&["schedule", "resume", "two", "fast"]).success();
+    assert_says(&said.out, &["two/fast goes on", "were left out while it was paused"]);
+    assert!(of("fast").missed >= 3, "{:?}", of("fast"));
+    wait_until("an instant after that", LIMIT, || of("fast").last_ms > last);
+}
+
+#[test]
+fn jitter_spreads_what_recurs_ends_and_exceptions_hold_over_a_restart() {
+    let mut daemon = Daemon::start();
+    let begin = now_ms();
+    daemon.publish(&flow("spread", "every: 4s, jitter: 3s", QUICK));
+    daemon.publish(&flow(
+        "recurring",
+        "rrule: \"FREQ=MONTHLY;BYDAY=-1FR\", start: 2026-01-01T16:00, zone: Asia/Tokyo, except: [2026-01-30]",
+        QUICK,
+    ));
+    let spread = schedule(&daemon, "spread");
+    assert_eq!((spread.jitter_ms, spread.begins.len()), (3_000, spread.next.len()));
+    assert!(
+        spread.next.iter().zip(&spread.begins).all(|(at, begins)| (*at..=*at + 3_000).contains(begins)),
+        "{spread:?}"
+    );
+    daemon.kill9();
+    daemon.up();
+    let again = schedule(&daemon, "spread");
+    for (at, begins) in again.next.iter().zip(&again.begins) {
+        let before = spread.next.iter().position(|known| known == at).map(|place| spread.begins[place]);
+        assert!(before.is_none_or(|before| before == *begins), "a restart moves no run: {spread:?} {again:?}");
+    }
+    wait_until("two instants", LIMIT, || instants(&daemon, "spread").len() >= 2);
+    for head in daemon.runs("spread") {
+        let journal = Journal(daemon.show(head.run));
+        let body = journal.records().find_map(|record| match record {
+            Record::RunStarted(started) => Some(started.event.body.clone()),
+            _ => None,
+        });
+        let tick: Tick = serde_json::from_slice(&body.expect("a first record")).expect("an instant");
+        let at = tick.scheduled_at.parse::<jiff::Timestamp>().expect("a time").as_millisecond();
+        assert!(at % 4_000 == 0 && at > begin && head.created_ms >= at, "{tick:?} {}", head.created_ms);
+    }
+    let recurring = schedule(&daemon, "recurring");
+    let said = daemon.aura(&["schedule", "next", "recurring", "--count", "10"]).success();
+    assert_eq!(said.out.matches("T16:00:00+09:00  recurring/tick").count(), 10, "{said:?}");
+    assert_says(&recurring.rule, &["FREQ=MONTHLY;BYDAY=-1FR Asia/Tokyo, 1 exception"]);
 }

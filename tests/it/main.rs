@@ -36,6 +36,7 @@ mod e2e_operate;
 mod e2e_operations;
 mod e2e_packed;
 mod e2e_partial;
+mod e2e_policies;
 mod e2e_redact;
 mod e2e_remote;
 mod e2e_replay;

@@ -5,7 +5,9 @@
 
 use aura_protocol::Value;
 use aura_protocol::ids::{FlowId, RunId};
-use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, VersionOf};
+use aura_protocol::rpc::{
+    EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, ScheduleQuery, ScheduleRef, VersionOf,
+};
 use aura_protocol::run::{Point, Resolution};
 
 use crate::cli::output::json_line;
@@ -25,6 +27,8 @@ pub enum Place {
     Flow(FlowId),
     /// Events that were held, dropped or repeated.
     Events,
+    /// Schedules of all flows.
+    Schedules,
 }
 
 /// A question to the daemon.
@@ -66,6 +70,14 @@ pub enum Request {
     Start(String, Value),
     /// Read a page of events.
     Events(EventQuery),
+    /// Read all schedules.
+    Schedules(ScheduleQuery),
+    /// Let one schedule rest, or go on.
+    PauseSchedule(ScheduleRef, bool),
+    /// One run of a schedule now.
+    RunSchedule(ScheduleRef),
+    /// End a backfill.
+    StopBackfill(ScheduleRef),
 }
 
 impl Request {
@@ -125,6 +137,11 @@ impl Request {
             Self::Publish(name) => format!("flow publish {}", quoted(name)),
             Self::Start(name, Value::Null) => format!("flow run {}", quoted(name)),
             Self::Start(name, input) => format!("flow run {} --input {}", quoted(name), json(input)),
+            Self::Schedules(query) => format!("schedule next --count {}", query.count),
+            Self::PauseSchedule(it, true) => format!("schedule pause {}", words(it)),
+            Self::PauseSchedule(it, false) => format!("schedule resume {}", words(it)),
+            Self::RunSchedule(it) => format!("schedule run {}", words(it)),
+            Self::StopBackfill(it) => format!("schedule stop {}", words(it)),
             Self::Events(query) => {
                 let before = query.before.map_or(String::new(), |event| format!(" --before {event}"));
                 format!("event list --limit {}{before}", query.limit)
@@ -144,10 +161,18 @@ impl Request {
             | Self::Vote(_)
             | Self::Switch(..)
             | Self::Publish(_)
+            | Self::PauseSchedule(..)
+            | Self::RunSchedule(_)
+            | Self::StopBackfill(_)
             | Self::Start(..) => true,
             _ => false,
         }
     }
+}
+
+fn words(it: &ScheduleRef) -> String {
+    let trigger = it.trigger.as_ref().map_or(String::new(), |trigger| format!(" {}", quoted(trigger)));
+    format!("{}{trigger}", quoted(&it.flow))
 }
 
 fn replayed(replay: &RunReplay) -> String {
@@ -257,6 +282,11 @@ mod tests {
                 reuse_keys: true,
                 preview: true,
             })),
+            Request::Schedules(ScheduleQuery { flow: None, count: 10 }),
+            Request::PauseSchedule(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }, true),
+            Request::PauseSchedule(ScheduleRef { flow: "a".into(), trigger: None }, false),
+            Request::RunSchedule(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
+            Request::StopBackfill(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
             Request::Flows,
             Request::Flow("a".into()),
             Request::Switch("a".into(), true),

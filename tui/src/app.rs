@@ -22,6 +22,7 @@ use crate::screens::flow::FlowScreen;
 use crate::screens::flows::Flows;
 use crate::screens::run::RunScreen;
 use crate::screens::runs::Runs;
+use crate::screens::schedules::{self, SchedulesScreen};
 use crate::store::{Link, Store};
 use crate::term::clipboard;
 use crate::theme::Tone;
@@ -83,6 +84,7 @@ pub struct App {
     flows: Flows,
     flow: FlowScreen,
     events: EventsScreen,
+    schedules: SchedulesScreen,
     overlay: Option<Overlay>,
     show_log: bool,
     asked_at: Option<Instant>,
@@ -107,6 +109,7 @@ impl App {
             flows: Flows::default(),
             flow: FlowScreen::default(),
             events: EventsScreen::default(),
+            schedules: SchedulesScreen::default(),
             overlay: None,
             show_log: false,
             asked_at: None,
@@ -126,12 +129,13 @@ impl App {
             Place::Flows => Context::Flows,
             Place::Flow(_) => Context::Flow,
             Place::Events => Context::Events,
+            Place::Schedules => Context::Schedules,
         }
     }
 
     /// The screen before which there is none.
     fn first(&self) -> bool {
-        matches!(self.place, Place::Runs | Place::Flows | Place::Events)
+        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Schedules)
     }
 
     /// The filter of the list on screen.
@@ -140,6 +144,7 @@ impl App {
             Place::Runs => Some(&mut self.runs.filter),
             Place::Flows => Some(&mut self.flows.filter),
             Place::Events => Some(&mut self.events.filter),
+            Place::Schedules => Some(&mut self.schedules.filter),
             Place::Run(_) | Place::Flow(_) => None,
         }
     }
@@ -230,12 +235,17 @@ impl App {
             }
             _ => {}
         }
-        let shown = matches!(self.place, Place::Flows | Place::Flow(_)) && self.store.link == Link::Up;
+        let shown = self.reads_the_catalog() && self.store.link == Link::Up;
         if shown && self.store.catalog.stale && self.asked_at.is_none_or(|at| at.elapsed() >= FRESH) {
             self.store.catalog.stale = false;
             self.asked_at = Some(Instant::now());
-            self.ask(Request::Flows, todos);
+            self.ask(if self.place == Place::Schedules { schedules::all() } else { Request::Flows }, todos);
         }
+    }
+
+    /// Whether what is on screen is asked for again when something happened.
+    fn reads_the_catalog(&self) -> bool {
+        matches!(self.place, Place::Flows | Place::Flow(_) | Place::Schedules)
     }
 
     /// A command that had the terminal has ended.
@@ -251,15 +261,9 @@ impl App {
     }
 
     fn key(&mut self, key: KeyEvent, todos: &mut Vec<Todo>) {
+        let context = self.context();
         if let Some(overlay) = &mut self.overlay {
             self.dirty = true;
-            let context = match self.place {
-                Place::Runs => Context::Runs,
-                Place::Run(_) => Context::Run,
-                Place::Flows => Context::Flows,
-                Place::Flow(_) => Context::Flow,
-                Place::Events => Context::Events,
-            };
             let around = Around { store: &self.store, keys: &self.keys, context };
             if let Then::Close(actions) = overlay.key(key, &around) {
                 self.overlay = None;
@@ -272,6 +276,7 @@ impl App {
             let actions = match self.place {
                 Place::Flows => self.flows.typed(key, &self.store),
                 Place::Events => self.events.typed(key, &self.store),
+                Place::Schedules => self.schedules.typed(key, &self.store),
                 _ => self.runs.typed(key, &self.store),
             };
             return self.act(actions, todos);
@@ -297,6 +302,7 @@ impl App {
             Command::GoRuns => vec![Action::Go(Place::Runs)],
             Command::GoFlows => vec![Action::Go(Place::Flows)],
             Command::GoEvents => vec![Action::Go(Place::Events)],
+            Command::GoSchedules => vec![Action::Go(Place::Schedules)],
             Command::ShowLog => {
                 self.show_log = !self.show_log;
                 vec![Action::Draw]
@@ -325,6 +331,7 @@ impl App {
                 Place::Flows => self.flows.command(other, &self.store),
                 Place::Flow(_) => self.flow.command(other, &self.store),
                 Place::Events => self.events.command(other, &self.store),
+                Place::Schedules => self.schedules.command(other, &self.store),
             },
         };
         self.act(actions, todos);
@@ -442,6 +449,7 @@ impl App {
                 }
             }
             Place::Events => self.ask(events::newest(), todos),
+            Place::Schedules => self.store.catalog.stale = true,
             Place::Runs | Place::Run(_) => {}
         }
     }
@@ -451,9 +459,7 @@ impl App {
     pub fn tick_at(&self) -> Option<Instant> {
         match &self.store.link {
             Link::Down(since, _) => Some(*since + Duration::from_secs(since.elapsed().as_secs() + 1)),
-            Link::Up if self.store.catalog.stale && matches!(self.place, Place::Flows | Place::Flow(_)) => {
-                self.asked_at.map(|at| at + FRESH)
-            }
+            Link::Up if self.store.catalog.stale && self.reads_the_catalog() => self.asked_at.map(|at| at + FRESH),
             _ => None,
         }
     }
@@ -492,6 +498,7 @@ impl App {
                 Place::Flows => self.flows.draw(&self.look, &self.store, buf, body),
                 Place::Flow(_) => self.flow.draw(&self.look, &self.store, buf, body),
                 Place::Events => self.events.draw(&self.look, &self.store, buf, body),
+                Place::Schedules => self.schedules.draw(&self.look, &self.store, buf, body),
             }
             foot::draw(
                 &self.look,

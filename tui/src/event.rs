@@ -7,7 +7,7 @@ use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{
     Activity, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery, PayloadWindow, ReplayPreview, RunDetail,
-    RunPage, RunQuery, RunReplay, StatusReply,
+    RunPage, RunQuery, RunReplay, ScheduleInfo, StatusReply,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::watch::WatchReply;
@@ -52,6 +52,10 @@ pub enum Reply {
     Flows(Vec<FlowRow>, Activity),
     /// One flow.
     Flow(Box<FlowView>),
+    /// All schedules.
+    Schedules(Vec<ScheduleInfo>),
+    /// A schedule took a person's decision.
+    Schedule(Box<ScheduleInfo>, &'static str),
     /// A page of events, for this question.
     Events(EventQuery, EventPage),
     /// A flow took a person's decision.

@@ -304,6 +304,18 @@ impl Handler for Fake {
     async fn schedule_list(&self, _: Actor, _: ScheduleQuery) -> Result<Vec<ScheduleInfo>, WireError> {
         Ok(Vec::new())
     }
+    async fn schedule_pause(&self, _: Actor, _: SchedulePause) -> Result<ScheduleInfo, WireError> {
+        unscripted()
+    }
+    async fn schedule_run(&self, _: Actor, _: ScheduleRef) -> Result<RunHead, WireError> {
+        unscripted()
+    }
+    async fn schedule_backfill(&self, _: Actor, _: ScheduleBackfill) -> Result<BackfillPlan, WireError> {
+        unscripted()
+    }
+    async fn schedule_stop(&self, _: Actor, _: ScheduleRef) -> Result<ScheduleInfo, WireError> {
+        unscripted()
+    }
     async fn webhook_list(&self, _: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
         unscripted()
     }

@@ -7,8 +7,8 @@ use aura_protocol::event::{Delivery, EventRow, EventState};
 use aura_protocol::flow::{Effect, Finding, Severity};
 use aura_protocol::ids::{EventId, FlowId, RunId};
 use aura_protocol::rpc::{
-    Activity, EventPage, EventQuery, FlowActivity, FlowDetail, FlowRow, LastRun, OutlineRow, RunDetail, StatusReply,
-    Webhook,
+    Activity, Backfilling, EventPage, EventQuery, FlowActivity, FlowDetail, FlowRow, LastRun, OutlineRow, RunDetail,
+    ScheduleInfo, StatusReply, Webhook,
 };
 use aura_protocol::run::{
     Blocked, ErrorClass, Record, RunHead, RunStarted, RunState, ScopeKind, StepError, Transition,
@@ -468,8 +468,69 @@ pub fn catalog() -> Store {
     repeat.run = Some(run(18));
     let events = vec![repeat, dropped, held(40)];
     store.apply(Reply::Events(EventQuery::default(), EventPage { events, next: Some(event(40)) }));
+    store.apply(Reply::Schedules(schedules()));
     store.catalog.stale = false;
     store
+}
+
+fn schedule(flow: &str, trigger: &str, rule: &str, next: &[i64]) -> ScheduleInfo {
+    ScheduleInfo {
+        flow: flow.to_owned(),
+        trigger: trigger.to_owned(),
+        rule: rule.to_owned(),
+        zone: "Europe/Berlin".to_owned(),
+        catch_up: "latest".to_owned(),
+        overlap: "skip".to_owned(),
+        enabled: true,
+        next: next.to_vec(),
+        last_ms: None,
+        last_run: None,
+        missed: 0,
+        last_note: String::new(),
+        jitter_ms: 0,
+        begins: Vec::new(),
+        paused_by: None,
+        backfill: None,
+    }
+}
+
+/// Schedules in all their states.
+pub fn schedules() -> Vec<ScheduleInfo> {
+    const HOUR: i64 = 3_600_000;
+    let hours: Vec<i64> = (1..=10).map(|hour| NOW + hour * HOUR).collect();
+    let days: Vec<i64> = (1..=10).map(|day| NOW + 3 * HOUR + day * 24 * HOUR).collect();
+    vec![
+        ScheduleInfo {
+            last_ms: Some(NOW - HOUR),
+            last_run: Some(run(18)),
+            missed: 3,
+            last_note: "caught up; 3 before it were left out".to_owned(),
+            jitter_ms: 300_000,
+            begins: hours.iter().map(|hour| hour + 41_000).collect(),
+            ..schedule("refund-sync", "hourly", "every 1h", &hours)
+        },
+        ScheduleInfo {
+            last_ms: Some(NOW - 24 * HOUR),
+            last_run: Some(run(15)),
+            backfill: Some(Backfilling {
+                from_ms: NOW - 720 * HOUR,
+                to_ms: NOW - 24 * HOUR,
+                at_ms: NOW - 500 * HOUR,
+                made: 12,
+                left: 17,
+                by: "anna".to_owned(),
+            }),
+            ..schedule("monatsabschluss-größe-日本", "jeden-tag", "30 6 * * * Europe/Berlin", &days)
+        },
+        ScheduleInfo {
+            paused_by: Some("anna".to_owned()),
+            ..schedule("order-paid-fulfil", "sweep", "*/5 * * * * UTC, 2 exceptions", &[])
+        },
+        ScheduleInfo {
+            enabled: false,
+            ..schedule("support-triage", "digest", "FREQ=WEEKLY;BYDAY=MO Europe/Berlin", &[])
+        },
+    ]
 }
 
 /// The store with the failed refund open.

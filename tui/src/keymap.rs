@@ -23,11 +23,14 @@ pub enum Context {
     Flow,
     /// In the list of events.
     Events,
+    /// In the list of schedules.
+    Schedules,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events];
+    pub const ALL: [Self; 7] =
+        [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events, Self::Schedules];
 
     /// Title in help and docs.
     #[must_use]
@@ -39,6 +42,7 @@ impl Context {
             Self::Flows => "Flows",
             Self::Flow => "Flow",
             Self::Events => "Events",
+            Self::Schedules => "Schedules",
         }
     }
 }
@@ -87,6 +91,8 @@ pub enum Command {
     GoRuns,
     GoFlows,
     GoEvents,
+    GoSchedules,
+    Backfill,
     ShowLog,
     Edit,
     Switch,
@@ -119,7 +125,7 @@ const fn bind(context: Context, keys: &'static str, command: Command, foot: &'st
 }
 
 use Command as C;
-use Context::{Events, Everywhere, Flow, Flows, Run, Runs};
+use Context::{Events, Everywhere, Flow, Flows, Run, Runs, Schedules};
 
 /// All keys.
 pub const TABLE: &[Bind] = &[
@@ -196,9 +202,31 @@ pub const TABLE: &[Bind] = &[
     bind(Events, "tab", C::Pane, "pane", "The list, or what was delivered"),
     bind(Events, "z", C::Zoom, "zoom", "Show only this pane, or both"),
     bind(Events, "y", C::Copy, "copy id", "Copy the event's id"),
+    bind(Schedules, "enter l right", C::Enter, "last run", "Open the run of the instant that fired last"),
+    bind(Schedules, "/", C::Filter, "filter", "Filter: words, !word for without, state: flow: trigger: for one column"),
+    bind(Schedules, "r", C::RunNow, "run now", "Start one run now, after a question; the schedule does not move"),
+    bind(Schedules, "P", C::Pause, "pause", "Let this schedule rest, or go on, after a question; its flow goes on"),
+    bind(
+        Schedules,
+        "b",
+        C::Backfill,
+        "backfill",
+        "Runs of past instants: first which they would be; or end a backfill",
+    ),
+    bind(Schedules, "f", C::RunsOf, "its runs", "Show the flow's runs"),
+    bind(Schedules, "v", C::EventsOf, "", "Show the flow's held, dropped and repeated events"),
+    bind(
+        Schedules,
+        "z",
+        C::Zoom,
+        "",
+        "Show only the list, or the selected one too; on a small screen one or the other",
+    ),
+    bind(Schedules, "y", C::Copy, "", "Copy flow and trigger"),
     bind(Everywhere, "1", C::GoRuns, "", "Runs"),
     bind(Everywhere, "2", C::GoFlows, "", "Flows"),
     bind(Everywhere, "3", C::GoEvents, "", "Events that were held, dropped or repeated"),
+    bind(Everywhere, "4", C::GoSchedules, "", "Schedules: what fires next, over all flows"),
     bind(Everywhere, "j down", C::Down, "", "Down"),
     bind(Everywhere, "k up", C::Up, "", "Up"),
     bind(Everywhere, "ctrl-d pgdn", C::HalfDown, "", "Half a page down"),

@@ -16,6 +16,7 @@ mod journal;
 mod keymap;
 mod link;
 mod look;
+mod schedules;
 mod screens;
 mod settings;
 mod ssh;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{
     AuraClient, Call, FlowEnable, FlowPause, FlowRun, RunCancel, RunPage, RunPause, RunQuery, RunRef, RunReplay,
-    RunResolve,
+    RunResolve, SchedulePause,
 };
 use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
 use aura_protocol::{Code, WireError};
@@ -289,6 +289,23 @@ impl Link {
             Request::Events(query) => {
                 let answer = rpc.event_list(context, call, query.clone()).await;
                 self.handed(answer).await?.map(|page| Reply::Events(query, page))
+            }
+            Request::Schedules(query) => {
+                let answer = rpc.schedule_list(context, call, query).await;
+                self.handed(answer).await?.map(Reply::Schedules)
+            }
+            Request::PauseSchedule(schedule, paused) => {
+                let answer = rpc.schedule_pause(context, call, SchedulePause { schedule, paused }).await;
+                let what = if paused { "rests" } else { "goes on" };
+                self.handed(answer).await?.map(|row| Reply::Schedule(Box::new(row), what))
+            }
+            Request::RunSchedule(schedule) => {
+                let answer = rpc.schedule_run(context, call, schedule).await;
+                self.handed(answer).await?.map(|head| Reply::Started(Box::new(head)))
+            }
+            Request::StopBackfill(schedule) => {
+                let answer = rpc.schedule_stop(context, call, schedule).await;
+                self.handed(answer).await?.map(|row| Reply::Schedule(Box::new(row), "makes up for nothing any more"))
             }
             Request::Find(part) => {
                 let answer = rpc.run_show(context, call, RunRef(part)).await;

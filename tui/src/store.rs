@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::catalog::Catalog;
 use crate::event::Reply;
 use crate::events::Events;
+use crate::schedules::Schedules;
 use crate::times;
 use crate::twins::Twins;
 
@@ -102,6 +103,8 @@ pub struct Store {
     pub catalog: Catalog,
     /// Held, dropped and repeated events.
     pub events: Events,
+    /// Schedules.
+    pub schedules: Schedules,
     /// What was done, as commands.
     pub twins: Twins,
 }
@@ -128,6 +131,7 @@ impl Default for Store {
             older: BTreeMap::new(),
             catalog: Catalog::default(),
             events: Events::default(),
+            schedules: Schedules::default(),
             twins: Twins::default(),
         }
     }
@@ -187,6 +191,17 @@ impl Store {
             }
             Reply::Events(query, page) => {
                 self.events.take(page, query.before.is_none());
+                true
+            }
+            Reply::Schedules(rows) => {
+                self.schedules.take(rows);
+                true
+            }
+            Reply::Schedule(row, what) => {
+                self.twins.settle(None);
+                self.say(format!("{}/{} {what}", row.flow, row.trigger));
+                self.schedules.put(*row);
+                self.catalog.stale = true;
                 true
             }
             Reply::Changed(row, what) => {

@@ -30,7 +30,7 @@ use super::core::replay::Impossible;
 use super::core::scope::Stored;
 use super::core::{Call, Input, Moment, Output, Place, Refused, RunState, step};
 use super::gate::Gate;
-use super::held::HeldRows;
+use super::groups::HeldRows;
 use super::held_back::HeldBack;
 use super::kv::Keeper;
 use super::meet::Met;
@@ -98,6 +98,10 @@ pub(crate) struct Live {
     pub slot: Option<[u8; 16]>,
     /// Index hash of the key of its flow's rate, while it is queued.
     pub rate: Option<[u8; 16]>,
+    /// While it is queued: its place in the order of acceptance.
+    pub turn: i64,
+    /// While it is queued behind a throttle of its trigger: how many in how many milliseconds.
+    pub throttle: Option<(u32, u64)>,
     /// Live row as last written.
     pub row: Option<LiveRow>,
     /// Calls at work.
@@ -382,6 +386,8 @@ impl Driver {
             timer: row.and_then(|row| row.due_ms),
             slot: row.and_then(|row| row.slot),
             rate: row.and_then(|row| row.rate),
+            turn: row.map_or(0, |row| row.turn),
+            throttle: row.and_then(|row| row.throttle),
             row,
             calls: HashMap::new(),
             blocked: None,
@@ -597,6 +603,8 @@ impl Driver {
             created_ms: live.state.created_ms,
             rate: live.rate.filter(|_| number == 0),
             priority: live.state.started.as_ref().map_or(0, |started| started.priority),
+            turn: if number == 0 { live.turn } else { 0 },
+            throttle: live.throttle.filter(|_| number == 0),
         });
         match row {
             Some(row) => store.put(txn, tenant, Table::Live, run_key(tenant, run), &row)?,

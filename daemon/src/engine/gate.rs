@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use aura_protocol::flow::OnExcess;
 use aura_protocol::run::Blocked;
 use aura_protocol::{FlowId, RunId, TenantId};
 
+use super::core::bugs::{Bug, has};
 use super::limits::lanes::{Ask, Behind, Lanes, Need, Order, PoolKey, Ticket};
 use super::limits::{Limit, Rate};
 
@@ -30,6 +32,8 @@ pub struct Entry {
     pub rate: Option<(PoolKey, Option<Rate>)>,
     /// Whose turn comes first.
     pub priority: i32,
+    /// Its rate is the throttle of its trigger, with what becomes of one beyond it: the flow's limits do not change it.
+    pub throttle: Option<OnExcess>,
     /// Its concurrency key is a schedule's own: the flow's limits do not change it.
     pub of_schedule: bool,
 }
@@ -45,7 +49,8 @@ impl Entry {
     #[must_use]
     pub fn rate_ask(&self) -> Option<Ask> {
         let (key, rate) = self.rate?;
-        Some(Ask { key, owner: self.flow.bytes(), limit: Limit { most: None, rate } })
+        let owner = if self.throttle.is_some() { [0; 16] } else { self.flow.bytes() };
+        Some(Ask { key, owner, limit: Limit { most: None, rate } })
     }
 
     fn need(&self) -> Need {
@@ -63,11 +68,18 @@ pub struct Gate {
     holders: HashMap<PoolKey, VecDeque<RunId>>,
     tickets: HashMap<RunId, (Ticket, Entry)>,
     queues: HashMap<PoolKey, BTreeMap<Order, RunId>>,
+    last_turn: i64,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { lanes: Lanes::new(usize::MAX), holders: HashMap::new(), tickets: HashMap::new(), queues: HashMap::new() }
+        Self {
+            lanes: Lanes::new(usize::MAX),
+            holders: HashMap::new(),
+            tickets: HashMap::new(),
+            queues: HashMap::new(),
+            last_turn: 0,
+        }
     }
 }
 
@@ -80,6 +92,29 @@ impl Gate {
     /// Whether one more run would go on at once.
     pub fn free(&mut self, entry: &Entry, now_us: i64) -> bool {
         entry.is_free() || self.lanes.is_free(&entry.need(), now_us)
+    }
+
+    /// The place of a run in the order of acceptance: later than that of all before it, whatever the clock says.
+    pub fn turn(&mut self, now_us: i64) -> i64 {
+        self.last_turn = if has(Bug::TurnsAreForgotten) { 1 } else { now_us.max(self.last_turn.saturating_add(1)) };
+        self.last_turn
+    }
+
+    /// A place that was given before a restart.
+    pub fn had_turn(&mut self, turn: i64) {
+        self.last_turn = self.last_turn.max(turn);
+    }
+
+    /// Whether a throttle lets one more through now, besides those that wait behind it.
+    pub fn lets_through(&mut self, entry: &Entry, now_us: i64) -> bool {
+        entry.rate_ask().is_none_or(|ask| self.lanes.has_left(ask, now_us))
+    }
+
+    /// How much of its rate is used, in words.
+    #[must_use]
+    pub fn used_up(&self, entry: &Entry) -> String {
+        let window = entry.rate.and_then(|(key, _)| self.lanes.window(key));
+        window.map_or_else(String::new, |(window, rate)| used_up(rate, window.next_us(rate, 0)))
     }
 
     /// Whether one more run may wait.
@@ -205,6 +240,7 @@ impl Gate {
         let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
         let (reason, until_us) = match behind {
             Behind::Full(key, at_work, most) => (self.full(key, at_work, most), None),
+            Behind::Rate(_, rate, next) if entry.throttle.is_some() => (throttle_is_used(rate, next), next),
             Behind::Rate(_, rate, next) => (rate_is_used(rate, next), next),
             // Its turn has come; it starts in a moment.
             Behind::Places => {
@@ -234,11 +270,23 @@ impl Gate {
 /// That a rate is used up, in words.
 #[must_use]
 pub fn rate_is_used(rate: Rate, next_us: Option<i64>) -> String {
+    format!("waits for its rate: {}", used_up(rate, next_us))
+}
+
+/// That a throttle is used up, in words.
+#[must_use]
+pub fn throttle_is_used(rate: Rate, next_us: Option<i64>) -> String {
+    format!("waits for the throttle of its trigger: {}", used_up(rate, next_us))
+}
+
+/// How many of a rate were used, and when there is more.
+#[must_use]
+pub fn used_up(rate: Rate, next_us: Option<i64>) -> String {
     let per = aura_protocol::flow::Span::from_ms(u64::try_from(rate.per_us / 1000).unwrap_or(0));
     let next = next_us.map_or(String::new(), |at| {
         format!(", the next at {}", aura_protocol::event::timestamp(at / 1000 + i64::from(at % 1000 > 0)))
     });
-    format!("waits for its rate: {} in {per} are used up{next}", rate.count)
+    format!("{} in {per} are used up{next}", rate.count)
 }
 
 #[cfg(test)]
@@ -250,6 +298,7 @@ mod tests {
             tenant: TenantId::DEFAULT,
             flow: FlowId::from_bytes([1; 16]),
             of_schedule: false,
+            throttle: None,
             slot: slot.map(|limit| ([7; 16], limit)),
             rate: rate.map(|rate| ([8; 16], Some(rate))),
             priority,
@@ -281,6 +330,34 @@ mod tests {
         assert_eq!(gate.next(0).map(|(run, _)| run), Some(runs[3]));
         gate.release(slot, runs[3], 0);
         assert!(gate.free(&entry, 0) && gate.why(runs[3]).is_none());
+    }
+
+    #[test]
+    fn no_two_have_the_same_turn_also_within_a_moment_after_a_restart_or_with_a_clock_set_back() {
+        let turns = || {
+            let mut gate = Gate::default();
+            gate.had_turn(100);
+            [50, 50, 200, 200, 10].map(|now| gate.turn(now))
+        };
+        assert_eq!(turns(), [101, 102, 200, 201, 202]);
+        crate::engine::core::bugs::with(Some(Bug::TurnsAreForgotten), || assert_eq!(turns(), [1; 5]));
+    }
+
+    #[test]
+    fn a_throttle_counts_those_that_wait_behind_it() {
+        let rate = Rate { count: 2, per_us: 100 };
+        let throttled = Entry { throttle: Some(OnExcess::Drop), ..entry(Some(1), Some(rate), 0) };
+        let (mut gate, runs) = (Gate::default(), runs(3));
+        assert!(gate.lets_through(&throttled, 0));
+        gate.hold(&throttled, runs[0], 0);
+        assert!(gate.lets_through(&throttled, 0));
+        gate.queue(&throttled, runs[1], 0);
+        assert!(!gate.lets_through(&throttled, 0), "the one that waits for its key will use it");
+        assert!(gate.used_up(&throttled).is_empty() || gate.used_up(&throttled).contains("2 in"));
+        let before = gate.lanes().window([8; 16]).map(|(_, rate)| rate);
+        gate.set_limits(FlowId::from_bytes([1; 16]), Some(1), None, 0);
+        assert_eq!(gate.lanes().window([8; 16]).map(|(_, rate)| rate), before, "the flow's limits are others");
+        crate::engine::core::bugs::with(Some(Bug::LimitIsIgnored), || assert!(gate.lets_through(&throttled, 0)));
     }
 
     #[test]

@@ -1,9 +1,8 @@
-//! Held rows: events that wait for quiet (debounce) before they become one run.
+//! Held rows: events that wait for quiet (debounce) or for others (batch) before they become one run.
 //!
 //! Adding an event and moving the timer is one transaction; firing takes the row and creates the run in
-//! one. The lock around [`HeldRows`] is the intake lock: whoever decides about an event holds it.
+//! one. The lock around [`super::groups::HeldRows`] is the intake lock: whoever decides about an event holds it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use aura_protocol::event::{Ack, Delivery, EventRow, EventState, timestamp};
@@ -13,61 +12,20 @@ use aura_storage::{Key, Receipt, Table, TailEntry, Txn};
 
 use super::Published;
 use super::core::plan::PlanTrigger;
-use super::core::state::ms;
 use super::driver::{Driver, EngineError, lock};
-use super::intake::{Creation, Debounced};
-
-/// Held groups in memory at most; one more is refused at the door.
-pub const HELD_MAX: usize = 100_000;
-/// Events of a group that are kept by id.
-const EVENTS_MAX: usize = 1000;
+use super::groups::{self, HeldRows};
+use super::intake::{Creation, Gather, How};
 
 /// A group whose run could not be created is tried again after this long.
 const LATER_MS: i64 = 60_000;
+/// Who waits for the group before it looks again at once if that one is due so soon.
+const SOON_MS: i64 = 1_000;
 
 /// What became of a group's events.
 struct Told {
     state: EventState,
     reason: String,
     run: Option<RunId>,
-}
-
-/// What a group is found by.
-type GroupKey = (FlowId, String, [u8; 16]);
-
-/// All held rows, by group and by id.
-#[derive(Debug, Default)]
-pub struct HeldRows {
-    groups: HashMap<GroupKey, HeldRow>,
-    by_id: HashMap<HeldId, GroupKey>,
-}
-
-impl HeldRows {
-    /// Number of groups.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// Puts a row in place.
-    pub fn insert(&mut self, row: HeldRow) {
-        let key = (row.flow, row.trigger.clone(), row.hash);
-        self.by_id.insert(row.held, key.clone());
-        self.groups.insert(key, row);
-    }
-
-    /// When a row fires.
-    pub fn due_of(&self, held: HeldId) -> Option<i64> {
-        self.get(held)?.due_ms
-    }
-
-    fn get(&self, held: HeldId) -> Option<&HeldRow> {
-        self.groups.get(self.by_id.get(&held)?)
-    }
-
-    fn take(&mut self, held: HeldId) -> Option<HeldRow> {
-        self.groups.remove(&self.by_id.remove(&held)?)
-    }
 }
 
 pub(super) fn held_key(tenant: TenantId, held: HeldId) -> Key {
@@ -111,44 +69,31 @@ impl Driver {
         tenant: TenantId,
         of_flow: (FlowId, &str),
         trigger: &PlanTrigger,
-        debounced: &Debounced,
+        gather: &Gather,
         delivery: &Delivery,
         txn: &mut Txn,
     ) -> Result<Ack, EngineError> {
-        let now = delivery.received_ms;
-        let key = (of_flow.0, trigger.id.clone(), debounced.hash);
-        let mut row = rows.groups.get(&key).cloned().unwrap_or_else(|| HeldRow {
-            held: HeldId::from_bytes(delivery.event.bytes()),
-            flow: of_flow.0,
-            trigger: trigger.id.clone(),
-            hash: debounced.hash,
-            first_ms: now,
-            due_ms: None,
-            events: Vec::new(),
-            events_more: 0,
-            last: delivery.clone(),
-            paused: false,
-        });
-        let before = row.due_ms;
-        if before.is_some() {
+        let id = || lock(&self.held_back).next(delivery.received_ms);
+        let (before, row) = rows.joined((of_flow.0, &trigger.id), gather, delivery, id);
+        let (was_due, due) = (before.as_ref().and_then(|row| row.due_ms), row.due_ms.unwrap_or(i64::MAX));
+        if let (Some(before), How::Quiet(..), Some(_)) = (&before, &gather.how, was_due) {
             // The event before this one no longer decides when the group fires, and says so.
             let reason = format!("goes with {}, which came later", delivery.event);
-            let row = held_event(of_flow.1, &trigger.id, &row.last, reason, None);
+            let row = held_event(of_flow.1, &trigger.id, &before.last, reason, None);
             self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, row.event), &row)?;
             txn.tell(TailEntry::Event(tenant, row.event));
         }
-        let quiet = now.saturating_add(ms(debounced.quiet.ms));
-        let longest = debounced.max.map(|max| row.first_ms.saturating_add(ms(max.ms)));
-        let due = longest.map_or(quiet, |longest| quiet.min(longest));
-        if row.events.len() < EVENTS_MAX {
-            row.events.push(delivery.event);
-        } else {
-            row.events_more += 1;
-        }
-        row.last = delivery.clone();
-        row.due_ms = Some(due);
-        self.write_held(tenant, &row, before, txn)?;
-        let reason = format!("waits for quiet until {}", timestamp(due));
+        self.write_held(tenant, &row, was_due, txn)?;
+        let reason = match &gather.how {
+            How::Quiet(..) => format!("waits for quiet until {}", timestamp(due)),
+            How::Batch { .. } if row.batch.as_ref().is_some_and(|batch| batch.full) => {
+                "made its batch full, which starts now".to_owned()
+            }
+            How::Batch { max, .. } => {
+                let (count, until) = (row.events.len(), timestamp(due));
+                format!("number {count} of a batch that starts with {max} events, or at {until}")
+            }
+        };
         let event = held_event(of_flow.1, &trigger.id, delivery, reason, Some(due));
         self.deps.store.put(txn, tenant, Table::Events, event_key(tenant, delivery.event), &event)?;
         txn.tell(TailEntry::Event(tenant, delivery.event));
@@ -179,11 +124,21 @@ impl Driver {
 
     /// A held row's time has come: it becomes a run of the version published at this moment.
     pub(crate) async fn fire_held(self: &Arc<Self>, tenant: TenantId, held: HeldId) -> Result<(), EngineError> {
+        let now = self.deps.clock.now_ms();
+        let due = |row: &&HeldRow| row.due_ms.is_some_and(|due| due <= now);
+        if self.waits_for_its_turn(tenant, held, now).await? {
+            return Ok(());
+        }
+        // Batches of a key start in the order in which they were opened.
+        let Some(seen) = lock(&self.held).first_of_its_key(held).filter(due).cloned() else { return Ok(()) };
+        if seen.batch.is_some() {
+            // Of a batch every event counts: those that are on their way to the store are there afterwards.
+            self.deps.store.commit(Txn::new()).await?;
+        }
+        let stored = self.event_rows(tenant, &seen.events);
+        let gathered = seen.batch.as_ref().map(|batch| groups::delivery(&seen, batch, &stored));
         let permit = self.deps.store.reserve().await?;
         let moment = self.moment();
-        let due = |row: &&HeldRow| row.due_ms.is_some_and(|due| due <= moment.now_ms);
-        let Some(seen) = lock(&self.held).get(held).filter(due).cloned() else { return Ok(()) };
-        let stored = self.event_rows(tenant, &seen.events);
         let (fired, told) = {
             let mut rows = lock(&self.held);
             // An event that came meanwhile has moved the timer, or comes with the next look.
@@ -206,7 +161,8 @@ impl Driver {
             txn.tell(TailEntry::Held(tenant, held));
             let mut gate = lock(&self.gate);
             let created = self.plan(tenant, flow.id, &flow.version).and_then(|plan| {
-                let creation = Creation::of_held(tenant, flow, plan, &row);
+                let delivery = gathered.unwrap_or_else(|| row.last.clone());
+                let creation = Creation { delivery, ..Creation::of_held(tenant, flow, plan, &row) };
                 self.create(creation, &moment, &mut gate, &mut txn)
             });
             let created = match created {
@@ -221,17 +177,44 @@ impl Driver {
                 }
             };
             let told = Told { state: created.ack.state, reason: created.reason.clone(), run: created.ack.run_id };
-            for event in stored.iter().filter(|event| event.event != row.last.event) {
+            for event in stored.iter().filter(|event| row.batch.is_some() || event.event != row.last.event) {
                 self.tell_event(tenant, event, &told, &mut txn);
             }
-            // The last one may still be on its way to the store; it is in memory.
-            let flow_name = stored.first().map_or_else(|| row.trigger.clone(), |event| event.flow.clone());
-            let last = held_event(&flow_name, &row.trigger, &row.last, String::new(), None);
-            self.tell_event(tenant, &last, &told, &mut txn);
+            if row.batch.is_none() {
+                // The last one may still be on its way to the store; it is in memory.
+                let flow_name = stored.first().map_or_else(|| row.trigger.clone(), |event| event.flow.clone());
+                let last = held_event(&flow_name, &row.trigger, &row.last, String::new(), None);
+                self.tell_event(tenant, &last, &told, &mut txn);
+            }
             (created.submit(permit, txn), told)
         };
         self.settle(tenant, fired).await?;
         self.tell_missed(tenant, &seen, &stored, &told).await
+    }
+
+    /// Whether another group of the same key comes first. If that one rests, or is put off, this one is so too.
+    async fn waits_for_its_turn(&self, tenant: TenantId, held: HeldId, now: i64) -> Result<bool, EngineError> {
+        let soon = |row: &HeldRow| row.due_ms.is_some_and(|due| due <= now.saturating_add(SOON_MS));
+        match lock(&self.held).ahead_of(held) {
+            None => return Ok(false),
+            Some(first) if soon(first) => return Ok(true),
+            Some(_) => {}
+        }
+        let permit = self.deps.store.reserve().await?;
+        let mut rows = lock(&self.held);
+        // Looked at again under the lock: who arms the rows of a flow that goes on does it after the flow does.
+        let Some(first) = rows.ahead_of(held).filter(|row| !soon(row)).map(|row| (row.flow, row.due_ms)) else {
+            return Ok(true);
+        };
+        let rests = !self.deps.flows.published(tenant, first.0).is_some_and(|flow| flow.starts());
+        if (first.1.is_some() || rests)
+            && let Some(row) = rows.take(held)
+        {
+            let mut txn = Txn::new();
+            self.put_back(tenant, &mut rows, row, first.1, &mut txn)?;
+            let _ = permit.submit(txn);
+        }
+        Ok(true)
     }
 
     /// Keeps a row held with another due time.
@@ -315,7 +298,7 @@ impl Driver {
     /// Flows with held rows that no timer wakes.
     pub(crate) fn unarmed(&self) -> Vec<FlowId> {
         let rows = lock(&self.held);
-        let flows = rows.groups.values().filter(|row| row.due_ms.is_none()).map(|row| row.flow);
+        let flows = rows.iter().filter(|row| row.due_ms.is_none()).map(|row| row.flow);
         flows.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
@@ -326,7 +309,7 @@ impl Driver {
         let enabled = || self.deps.flows.published(tenant, flow).is_some_and(|flow| flow.starts());
         let ids: Vec<HeldId> = {
             let rows = lock(&self.held);
-            rows.groups.values().filter(|row| row.flow == flow).map(|row| row.held).collect()
+            rows.iter().filter(|row| row.flow == flow).map(|row| row.held).collect()
         };
         for held in ids {
             let permit = self.deps.store.reserve().await?;
@@ -338,7 +321,9 @@ impl Driver {
                     None => None,
                     Some(row) => {
                         let mut txn = Txn::new();
-                        self.put_back(tenant, &mut rows, row, enabled.then_some(now), &mut txn)?;
+                        // A batch whose time is not over goes on to collect.
+                        let open = row.batch.as_ref().filter(|batch| !batch.full).map_or(now, |batch| batch.until_ms);
+                        self.put_back(tenant, &mut rows, row, enabled.then_some(open.max(now)), &mut txn)?;
                         Some(permit.submit(txn))
                     }
                 }

@@ -53,7 +53,11 @@ impl HeldBack {
     /// A row that is stored.
     pub fn read(&mut self, row: &HeldRow) {
         self.came(row.flow);
-        self.last = self.last.max(u128::from_be_bytes(row.held.bytes()));
+    }
+
+    /// An id that is in use.
+    pub fn had(&mut self, held: HeldId) {
+        self.last = self.last.max(u128::from_be_bytes(held.bytes()));
     }
 
     /// Flows that have some.
@@ -63,7 +67,7 @@ impl HeldBack {
     }
 
     /// An id behind all others.
-    fn next(&mut self, now_ms: i64) -> HeldId {
+    pub fn next(&mut self, now_ms: i64) -> HeldId {
         let now = u128::try_from(now_ms).unwrap_or(0) << 80;
         self.last = now.max(self.last.saturating_add(1));
         HeldId::from_bytes(self.last.to_be_bytes())
@@ -117,6 +121,7 @@ impl Driver {
             events_more: 0,
             last: delivery.clone(),
             paused: true,
+            batch: None,
         };
         self.deps.store.put(txn, tenant, Table::Held, held_key(tenant, held), &row)?;
         txn.tell(TailEntry::Held(tenant, held));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aura_protocol::event::{Ack, Delivery, EventRow, EventState};
 use aura_protocol::expr::Template;
-use aura_protocol::flow::{Reply, Span, WhenFull};
+use aura_protocol::flow::{OnExcess, Reply, Span, WhenFull};
 use aura_protocol::run::{Caller, ErrorClass, Origin, Record, RunHead, RunStarted, StepError};
 use aura_protocol::{BlobRef, EventId, RunId, TenantId, Value, version::SEMANTICS};
 use aura_storage::rows::{HeldRow, InboxRow};
@@ -21,15 +21,16 @@ use tokio::sync::oneshot;
 use super::admission::Admitted;
 use super::blobs::Kept;
 use super::core::bugs::{Bug, has};
-use super::core::plan::{Plan, PlanTrigger};
+use super::core::plan::{Plan, PlanThrottle, PlanTrigger};
 use super::core::scope::DoorScope;
 use super::core::state::ms;
 use super::core::{Input, Moment, RunState};
 use super::driver::{Cell, Done, Driver, EngineError, Live, lock};
 use super::gate::Gate;
-use super::held::{HELD_MAX, event_key};
+use super::groups::HELD_MAX;
+use super::held::event_key;
 use super::limited::{Counted, with_key};
-use super::limits::us;
+use super::limits::{Rate, us};
 use super::{Answer, Intake, Published, Refusal, Response};
 
 /// How long a dedupe key counts unless the trigger says otherwise (design §11).
@@ -82,6 +83,12 @@ impl Creation {
             replay: None,
             run: None,
         }
+    }
+
+    /// The throttle of the trigger that begins it; none for what somebody asks for, and for instants of a schedule.
+    pub fn throttle(&self) -> Option<&PlanThrottle> {
+        let trigger = self.plan.triggers.iter().find(|trigger| trigger.id == self.trigger);
+        trigger.filter(|_| !self.by_hand && self.overlap.is_none())?.throttle.as_ref()
     }
 
     /// A run that somebody or another run asks for: it queues, and is never dropped or replaced.
@@ -149,11 +156,18 @@ impl Created {
     }
 }
 
-/// A debounce key, evaluated.
-pub(crate) struct Debounced {
+/// With which others an event becomes one run.
+pub(crate) struct Gather {
     pub hash: [u8; 16],
-    pub quiet: Span,
-    pub max: Option<Span>,
+    pub how: How,
+}
+
+/// When that run starts, and with what.
+pub(crate) enum How {
+    /// When it was quiet for so long, or so long after the first event; with the last one.
+    Quiet(Span, Option<Span>),
+    /// With so many events, or so long after the first; with all of them. The value of their key is JSON.
+    Batch { key: String, max: usize, within: Span },
 }
 
 /// The policies of a trigger, evaluated for one delivery.
@@ -161,7 +175,7 @@ pub(crate) struct Debounced {
 struct Policies {
     dedupe: Option<([u8; 16], Span)>,
     wanted: bool,
-    debounce: Option<Debounced>,
+    gather: Option<Gather>,
     /// Keys under which runs may wait for it.
     awaited: Vec<[u8; 16]>,
     refused: Option<StepError>,
@@ -271,7 +285,16 @@ impl Driver {
         if let Some((template, quiet, max)) = &trigger.debounce {
             match key(template, "debounce") {
                 Ok(key) => {
-                    policies.debounce = Some(Debounced { hash: hash("debounce", &key), quiet: *quiet, max: *max });
+                    policies.gather = Some(Gather { hash: hash("debounce", &key), how: How::Quiet(*quiet, *max) });
+                }
+                Err(error) => policies.refused = Some(*error),
+            }
+        }
+        if let Some(batch) = &trigger.batch {
+            match batch.key.as_ref().map_or(Ok("null".to_owned()), |template| key(template, "batch")) {
+                Ok(key) => {
+                    let how = How::Batch { key: key.clone(), max: batch.max, within: batch.within };
+                    policies.gather = Some(Gather { hash: hash("batch", &key), how });
                 }
                 Err(error) => policies.refused = Some(*error),
             }
@@ -299,7 +322,7 @@ impl Driver {
         let (store, tenant) = (&self.deps.store, intake.tenant);
         let (now, event) = (moment.now_ms, intake.delivery.event);
         // Without a key to remember or a group to join nothing here depends on what others decide.
-        let alone = policies.dedupe.is_none() && policies.debounce.is_none() && !self.holds_back(tenant, &intake.flow);
+        let alone = policies.dedupe.is_none() && policies.gather.is_none() && !self.holds_back(tenant, &intake.flow);
         let mut rows = (!alone).then(|| lock(&self.held));
         let mut txn = Txn::new();
         if let Some(note) = intake.note {
@@ -334,13 +357,13 @@ impl Driver {
             let ack = Ack { event_id: event, run_id: None, state: EventState::Held, starts_at: None };
             return Ok(Decided::Held(ack, permit.submit(txn)));
         }
-        if let (Some(debounced), Some(rows), None) = (&policies.debounce, rows.as_mut(), &policies.refused) {
+        if let (Some(gather), Some(rows), None) = (&policies.gather, rows.as_mut(), &policies.refused) {
             if rows.len() >= HELD_MAX {
                 return Err(Refusal::Busy { retry_after_s: 60 });
             }
             let flow = (intake.flow.id, intake.flow.name.as_str());
             let ack =
-                self.hold_event(rows, tenant, flow, trigger, debounced, &intake.delivery, &mut txn).map_err(failed)?;
+                self.hold_event(rows, tenant, flow, trigger, gather, &intake.delivery, &mut txn).map_err(failed)?;
             remember(None, &mut txn);
             return Ok(Decided::Held(ack, permit.submit(txn)));
         }
@@ -370,7 +393,7 @@ impl Driver {
         };
         // Held until the transaction is submitted: a queued run must not be promoted before it is there.
         // A flow without limits never looks into it.
-        let limited = plan.concurrency.is_some() || plan.rate.is_some();
+        let limited = plan.concurrency.is_some() || plan.rate.is_some() || trigger.throttle.is_some();
         let (mut gate, mut no_gate) = (limited.then(|| lock(&self.gate)), Gate::default());
         let gate = gate.as_deref_mut().unwrap_or(&mut no_gate);
         let created = match self.create(creation, moment, gate, &mut txn) {
@@ -502,6 +525,13 @@ impl Driver {
             let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
             return Ok(Created { ack, reason, run: None, replaced: None, overtaken: Vec::new() });
         }
+        if entry.throttle == Some(OnExcess::Drop) && !gate.lets_through(&entry, now_us) {
+            let used = gate.used_up(&entry);
+            let reason = format!("the throttle of its trigger says on_excess: drop, and {used}");
+            self.drop_event(tenant, &creation.flow.name, &creation.delivery, reason.clone(), txn)?;
+            let ack = Ack { event_id: event, run_id: None, state: EventState::Dropped, starts_at: None };
+            return Ok(Created { ack, reason, run: None, replaced: None, overtaken: Vec::new() });
+        }
         if full && gate.is_full(&entry) {
             return Err(EngineError::Full);
         }
@@ -577,6 +607,8 @@ impl Driver {
             timer: None,
             slot,
             rate: entry.rate.map(|(key, _)| key),
+            turn: if full { gate.turn(now_us) } else { 0 },
+            throttle: entry.throttle.and(entry.rate).and_then(|(_, rate)| rate).map(Rate::stored),
             row: None,
             calls: HashMap::new(),
             blocked: gate.why(run).map(|why| with_key(why, key)),

@@ -30,6 +30,8 @@ use super::limits::{self, Limit, Rate, us};
 const KEY_SHOWN: usize = 60;
 /// With more calls waiting than this a list does not say why each of its runs waits.
 const TOLD_MAX: usize = 20_000;
+/// What failed if it was the key of a throttle.
+const THROTTLE: &str = "throttle key";
 /// Stored rates looked at in one piece.
 const PAGE: usize = 256;
 
@@ -52,11 +54,20 @@ impl Driver {
     /// created and failed (rule 10), and counts nowhere.
     pub(crate) fn entry(&self, creation: &Creation, moment: &Moment) -> Counted {
         let flow = creation.flow.id;
-        let free = Entry { tenant: creation.tenant, flow, slot: None, rate: None, priority: 0, of_schedule: false };
+        let free = Entry {
+            tenant: creation.tenant,
+            flow,
+            slot: None,
+            rate: None,
+            priority: 0,
+            throttle: None,
+            of_schedule: false,
+        };
         match self.entry_of(creation, moment, free) {
             Ok((entry, key)) => Counted { entry, key, refused: None },
             Err((what, message)) => {
-                let message = format!("the {what} of the flow failed: {message}");
+                let of = if what == THROTTLE { "trigger" } else { "flow" };
+                let message = format!("the {what} of the {of} failed: {message}");
                 let refused = Some(StepError::new(ErrorClass::Invalid, message));
                 Counted { entry: free, key: None, refused }
             }
@@ -77,7 +88,8 @@ impl Driver {
         if let Some((slot, _)) = creation.overlap {
             (entry.slot, entry.of_schedule) = (Some((slot, 1)), true);
         }
-        if plan.concurrency.is_none() && plan.rate.is_none() && plan.priority.is_none() {
+        let throttle = creation.throttle();
+        if plan.concurrency.is_none() && plan.rate.is_none() && plan.priority.is_none() && throttle.is_none() {
             return Ok((entry, None));
         }
         let shown = &*shown_of(creation);
@@ -101,6 +113,13 @@ impl Driver {
             let key = text("key of the rate", policy.key.as_ref())?;
             entry.rate = Some((hash("rate", &key), Some(policy.rate)));
             shown_as = shown_as.or(policy.key.as_ref().map(|_| shown_key(&key)));
+        }
+        if let Some(throttle) = throttle {
+            let key = text(THROTTLE, throttle.key.as_ref())?;
+            let parts = [&free.flow.bytes()[..], creation.trigger.as_bytes(), key.as_bytes()];
+            let hash = self.deps.store.index_hash(creation.tenant, "throttle", &parts);
+            (entry.rate, entry.throttle) = (Some((hash, Some(throttle.rate))), Some(throttle.on_excess));
+            shown_as = shown_as.or(throttle.key.as_ref().map(|_| shown_key(&key)));
         }
         if let Some(priority) = &plan.priority {
             let value = priority.eval(&scope).map_err(|error| ("priority", error.to_string()))?.value;

@@ -16,6 +16,7 @@ mod driver;
 mod emitted;
 mod force;
 mod gate;
+mod groups;
 mod held;
 mod held_back;
 mod intake;
@@ -42,7 +43,7 @@ use std::time::Duration;
 use aura_integrations::{http::Http, registry::Registry};
 use aura_protocol::event::{Ack, Delivery};
 use aura_protocol::flow::Flow;
-use aura_protocol::rpc::{Actor, ScheduleInfo};
+use aura_protocol::rpc::{Actor, BackfillPlan, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleRef};
 use aura_protocol::run::{Resolution, RunHead, RunState};
 use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
 use aura_storage::rows::ConnectionRecord;
@@ -498,6 +499,60 @@ impl Engine {
     #[must_use]
     pub fn schedules(&self, tenant: TenantId, flow: Option<FlowId>, count: usize) -> Vec<ScheduleInfo> {
         self.driver().list_schedules(tenant, flow, count)
+    }
+
+    /// Lets one schedule of a flow rest, or go on.
+    ///
+    /// # Errors
+    /// No such schedule, or not stored.
+    pub async fn pause_schedule(
+        &self,
+        actor: &Actor,
+        asked: SchedulePause,
+        flow: FlowId,
+    ) -> Result<ScheduleInfo, WireError> {
+        let driver = self.driver();
+        driver.pause_schedule(actor, &asked.schedule, flow, asked.paused).await
+    }
+
+    /// One run of a schedule now, beside its instants.
+    ///
+    /// # Errors
+    /// No such schedule, nothing may start now, or not stored.
+    pub async fn run_schedule(&self, actor: &Actor, asked: ScheduleRef, flow: FlowId) -> Result<RunHead, WireError> {
+        self.0.deps.room.wanted()?;
+        if let Some(why) = self.0.deps.hold.why() {
+            let error = WireError::new(aura_protocol::Code::Conflict, format!("no run can start now: {}", why.text()));
+            return Err(error.hint("`aura status` says when it can"));
+        }
+        let driver = self.driver();
+        driver.run_schedule(actor, &asked, flow).await
+    }
+
+    /// Plans runs of past instants of a schedule, and makes them.
+    ///
+    /// # Errors
+    /// No such schedule, too many runs, another backfill of it goes on, it rests, or not stored.
+    pub async fn backfill_schedule(
+        &self,
+        actor: &Actor,
+        asked: ScheduleBackfill,
+        flow: FlowId,
+    ) -> Result<BackfillPlan, WireError> {
+        self.driver().backfill_schedule(actor, &asked, flow).await
+    }
+
+    /// Ends a backfill of a schedule.
+    ///
+    /// # Errors
+    /// No such schedule, or not stored.
+    pub async fn stop_backfill(
+        &self,
+        actor: &Actor,
+        asked: ScheduleRef,
+        flow: FlowId,
+    ) -> Result<ScheduleInfo, WireError> {
+        self.driver().stop_backfill(actor, &asked, flow).await
     }
 
     /// Takes and gives back the engine's locks: returns only if nobody holds one for ever.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use aura_protocol::flow::OnExcess;
 use aura_protocol::run::RunState as State;
 use aura_protocol::{HeldId, RunId, TenantId};
 use aura_storage::rows::{HeldRow, LiveRow, TimerRow};
@@ -13,7 +14,7 @@ use futures::StreamExt;
 use super::core::{Input, Refused};
 use super::driver::{Driver, EngineError, lock};
 use super::gate::Entry;
-use super::limits::Rate;
+use super::limits::{Rate, us};
 
 /// Timers fired side by side.
 const AT_ONCE: usize = 64;
@@ -40,6 +41,11 @@ impl Look {
 
 fn due_of(key: &Key) -> i64 {
     key.number_at(0).and_then(|due| i64::try_from(due).ok()).unwrap_or(0)
+}
+
+/// Where a queued run stands in the order of acceptance.
+fn turn_of(row: &LiveRow) -> i64 {
+    if row.turn > 0 { row.turn } else { us(row.created_ms) }
 }
 
 fn from_hex(text: &str) -> Option<Key> {
@@ -191,7 +197,7 @@ impl Driver {
                 if row.slot.is_some() || row.rate.is_some() {
                     let entry = self.entry_again(tenant, row);
                     if row.state == State::Queued {
-                        queued.push((row.created_ms, run, entry));
+                        queued.push((turn_of(row), run, entry));
                     } else {
                         lock(&self.gate).held(&entry, run, self.now_us());
                     }
@@ -201,9 +207,10 @@ impl Driver {
                 }
             }
         }
-        queued.sort_unstable_by_key(|(created_ms, run, _)| (*created_ms, *run));
-        for (_, run, entry) in queued {
+        queued.sort_unstable_by_key(|(turn, run, _)| (*turn, *run));
+        for (turn, run, entry) in queued {
             let mut gate = lock(&self.gate);
+            gate.had_turn(turn);
             self.restore_rate(tenant, &entry, &mut gate);
             gate.queue(&entry, run, self.now_us());
         }
@@ -213,6 +220,7 @@ impl Driver {
             let Some((last, _)) = page.last() else { break };
             from = last.next();
             for (_, row) in page {
+                lock(&self.held_back).had(row.held);
                 match row.paused {
                     true => lock(&self.held_back).read(&row),
                     false => lock(&self.held).insert(row),
@@ -226,13 +234,17 @@ impl Driver {
     fn entry_again(&self, tenant: TenantId, row: &LiveRow) -> Entry {
         let flow = self.deps.flows.published(tenant, row.flow).map(|published| published.flow);
         let policy = flow.as_ref().and_then(|flow| flow.concurrency.as_ref());
-        let rate = flow.as_ref().and_then(|flow| flow.rate.as_ref()).map(Rate::from);
+        let rate = match row.throttle {
+            Some((count, per_ms)) => Some(Rate { count, per_us: us(i64::try_from(per_ms).unwrap_or(i64::MAX)) }),
+            None => flow.as_ref().and_then(|flow| flow.rate.as_ref()).map(Rate::from),
+        };
         Entry {
             tenant,
             flow: row.flow,
             slot: row.slot.map(|slot| (slot, policy.map_or(1, |policy| policy.limit))),
             rate: row.rate.map(|key| (key, rate)),
             priority: row.priority,
+            throttle: row.throttle.map(|_| OnExcess::Queue),
             of_schedule: policy.is_none(),
         }
     }

@@ -64,6 +64,8 @@ fn put(store: &Store, txn: &mut Txn, head: &RunHead, bytes: usize) {
             created_ms,
             rate: None,
             priority: 0,
+            turn: 0,
+            throttle: None,
         };
         store.put(txn, TENANT, Table::Live, run_key(TENANT, head.run), &live).unwrap();
     }

@@ -1,9 +1,9 @@
 //! Calls that change flows. Each runs to its end even if its client goes.
 
 use aura_integrations::redact::HIDDEN;
-use aura_protocol::rpc::{Actor, FlowApply, FlowEnable, FlowRow, FlowRun, ScheduleInfo, ScheduleQuery};
+use aura_protocol::rpc::{Actor, FlowApply, FlowEnable, FlowRow, FlowRun};
 use aura_protocol::run::RunHead;
-use aura_protocol::{Code, TenantId, WireError};
+use aura_protocol::{Code, WireError};
 
 use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared, runs};
@@ -60,20 +60,6 @@ pub async fn enable(service: &Service, actor: Actor, request: FlowEnable) -> Res
         Ok(row)
     };
     service.change(change).await
-}
-
-/// Most instants of one flow's schedules in an answer, and of all flows'.
-const INSTANTS_MAX: (u32, u32) = (100, 3);
-
-/// Schedules with their next instants.
-///
-/// # Errors
-/// No such flow.
-pub fn schedules(shared: &Shared, tenant: TenantId, query: &ScheduleQuery) -> Result<Vec<ScheduleInfo>, WireError> {
-    let flow = query.flow.as_deref().map(|name| shared.catalog.flow_id(name)).transpose()?;
-    let most = if flow.is_some() { INSTANTS_MAX.0 } else { INSTANTS_MAX.1 };
-    let count = usize::try_from(query.count.min(most)).unwrap_or(0);
-    Ok(shared.engine.schedules(tenant, flow, count))
 }
 
 /// Starts a run by hand.

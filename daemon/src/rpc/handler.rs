@@ -8,13 +8,13 @@ use aura_protocol::descriptor::Connector;
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
-    Activity, Actor, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery,
-    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested,
-    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, Handler, Heard, HeardQuery, HelloReply, HelloRequest,
-    Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate, RunDelete,
-    RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve,
-    RunSignal, RunVote, RunsDeleted, ScheduleInfo, ScheduleQuery, Settings, StatusReply, Webhook, WebhookTest,
-    WebhookTested,
+    Activity, Actor, BackfillPlan, Binned, Call, Connection, ConnectionAdd, DoctorFinding, DoctorRequest, EventPage,
+    EventQuery, FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest,
+    FlowTested, FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, Handler, Heard, HeardQuery, HelloReply,
+    HelloRequest, Listening, PayloadQuery, PayloadWindow, PlannedFlow, Removed, Replayed, Role, RunCancel, RunDelegate,
+    RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay,
+    RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleInfo, SchedulePause, ScheduleQuery,
+    ScheduleRef, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -25,8 +25,8 @@ use aura_protocol::{Code, EventId, TenantId, WireError};
 use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
-    Service, activity, bin, deletion, events, export, flows, listens, replays, runs, sample, status, trials, tries,
-    versions, watch,
+    Service, activity, bin, deletion, events, export, flows, listens, replays, runs, sample, schedules, status, trials,
+    tries, versions, watch,
 };
 use crate::upkeep::{self, backup, compact, usage};
 
@@ -204,7 +204,19 @@ impl Handler for Session {
         sample::test(&self.service, request).await
     }
     async fn schedule_list(&self, actor: Actor, query: ScheduleQuery) -> Result<Vec<ScheduleInfo>, WireError> {
-        self.service.read(move |shared| flows::schedules(shared, actor.tenant, &query)).await
+        self.service.read(move |shared| schedules::list(shared, actor.tenant, &query)).await
+    }
+    async fn schedule_pause(&self, actor: Actor, request: SchedulePause) -> Result<ScheduleInfo, WireError> {
+        schedules::pause(&self.service, actor, request).await
+    }
+    async fn schedule_run(&self, actor: Actor, request: ScheduleRef) -> Result<RunHead, WireError> {
+        schedules::run(&self.service, actor, request).await
+    }
+    async fn schedule_backfill(&self, actor: Actor, request: ScheduleBackfill) -> Result<BackfillPlan, WireError> {
+        schedules::backfill(&self.service, actor, request).await
+    }
+    async fn schedule_stop(&self, actor: Actor, request: ScheduleRef) -> Result<ScheduleInfo, WireError> {
+        schedules::stop(&self.service, actor, request).await
     }
     async fn connection_list(&self, _: Actor, (): ()) -> Result<Vec<Connection>, WireError> {
         Ok(self.service.catalog.connection_list())

@@ -19,6 +19,7 @@ pub mod refs;
 pub mod replays;
 pub mod runs;
 pub mod sample;
+pub mod schedules;
 pub mod search;
 pub mod socket;
 pub mod status;

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 
 use aura_integrations::registry::{Registry, sample};
-use aura_protocol::event::{Delivery, SCHEDULE, Tick, timestamp};
+use aura_protocol::event::{self, BATCH, BATCH_ENDED, BATCH_KEY, Delivery, SCHEDULE, Tick, timestamp};
 use aura_protocol::expr::Template;
 use aura_protocol::flow::cases::{Case, CaseEvent};
-use aura_protocol::flow::{Flow, Trigger};
+use aura_protocol::flow::{Flow, OnExcess, Trigger};
 use aura_protocol::run::{ErrorClass, RunStarted, StepError};
 use aura_protocol::{EventId, FlowId, Map, RunId, Value};
 use aura_storage::rows::KvRow;
 
 use super::world::Halt;
 use crate::engine::core::Moment;
-use crate::engine::core::plan::Plan;
+use crate::engine::core::plan::{Plan, PlanBatch};
 use crate::engine::core::scope::DoorScope;
 
 /// When a run begins unless its case says so: 2026-01-01T00:00:00Z.
@@ -47,8 +47,15 @@ pub(super) fn started(flow: &Flow, plan: &Plan, case: &Case, moment: &Moment) ->
             (by_hand(&input, moment), input)
         }
     };
-    let mut refused = None;
-    if event.method != "MANUAL" {
+    let (mut event, mut refused) = (event, None);
+    let batch = plan.triggers.iter().find(|it| it.id == event.trigger).and_then(|it| it.batch.as_ref());
+    if let (Some(batch), true) = (batch, event.method != "MANUAL") {
+        match gathered(plan, batch, &event, moment) {
+            Ok(Some(all)) => event = all,
+            Ok(None) => return Ok(None),
+            Err(error) => refused = Some(error),
+        }
+    } else if event.method != "MANUAL" {
         let shown = event.to_trigger();
         match policies(plan, &event.trigger, &shown, moment) {
             Ok(true) => {}
@@ -105,7 +112,14 @@ fn delivery(flow: &Flow, event: &CaseEvent, moment: &Moment) -> Result<Delivery,
     let trigger = trigger(flow, event)?;
     let tick = || {
         let at = timestamp(moment.now_ms);
-        let tick = Tick { scheduled_at: at, zone: "UTC".to_owned(), previous_at: None, late: false, missed: 0 };
+        let tick = Tick {
+            scheduled_at: at,
+            zone: "UTC".to_owned(),
+            previous_at: None,
+            late: false,
+            missed: 0,
+            cause: event::on_time(),
+        };
         Value::from_json(&tick.body()).unwrap_or_default()
     };
     let scheduled = trigger.on == "schedule";
@@ -145,12 +159,55 @@ pub fn door_says(text: &str, registry: &Registry, trigger: &str) -> crate::http:
         match policies(plan, &trigger, shown, &moment) {
             Err(error) => format!("begin a run that fails at once: {}", error.message),
             Ok(false) => "be dropped: its trigger's filter is false".to_owned(),
-            Ok(true) => match flow.triggers.iter().find(|it| it.id == trigger).and_then(|it| it.debounce.as_ref()) {
-                Some(debounce) => format!("be held until {} of quiet have passed", debounce.quiet),
-                None => "start a run".to_owned(),
-            },
+            Ok(true) => {
+                let trigger = flow.triggers.iter().find(|it| it.id == trigger);
+                let (debounce, batch) =
+                    (trigger.and_then(|it| it.debounce.as_ref()), trigger.and_then(|it| it.batch.as_ref()));
+                match (debounce, batch, trigger.and_then(|it| it.throttle.as_ref())) {
+                    (Some(debounce), ..) => format!("be held until {} of quiet have passed", debounce.quiet),
+                    (_, Some(batch), _) => {
+                        format!("be held until {} of its key are there, at most for {}", batch.max, batch.within)
+                    }
+                    (.., Some(throttle)) if throttle.on_excess == OnExcess::Drop => {
+                        format!("start a run, or be dropped if it is more than {}", throttle.rate())
+                    }
+                    (.., Some(throttle)) => {
+                        format!("start a run, or wait for its turn if it is more than {}", throttle.rate())
+                    }
+                    _ => "start a run".to_owned(),
+                }
+            }
         }
     })
+}
+
+/// The batch of a trigger that collects: of each item of a list, or of the one body that there is. `None` if the
+/// filter lets none of them in.
+fn gathered(plan: &Plan, batch: &PlanBatch, one: &Delivery, moment: &Moment) -> Result<Option<Delivery>, StepError> {
+    let bodies = match Value::from_json(&one.body) {
+        Ok(Value::List(bodies)) if !bodies.is_empty() => bodies,
+        Ok(body) => vec![body],
+        Err(_) => vec![Value::Null],
+    };
+    let mut events = Vec::new();
+    for body in bodies {
+        let shown = Delivery { body: body.to_json().into_bytes(), ..one.clone() }.to_trigger();
+        if policies(plan, &one.trigger, &shown, moment)? {
+            events.push(shown);
+        }
+    }
+    let Some(last) = events.last() else { return Ok(None) };
+    // It was evaluated a moment ago and did not fail.
+    let key = batch.key.as_ref().and_then(|key| key.eval(&DoorScope::new(last, moment)).ok());
+    let key = key.map_or_else(|| "null".to_owned(), |key| key.value.to_canonical_json());
+    let said = [("content-type", "application/json"), (BATCH_KEY, key.as_str()), (BATCH_ENDED, "full")];
+    Ok(Some(Delivery {
+        method: BATCH.to_owned(),
+        query: String::new(),
+        headers: said.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        body: Value::List(events).to_json().into_bytes(),
+        ..one.clone()
+    }))
 }
 
 fn query(pairs: &Map) -> String {
@@ -182,6 +239,9 @@ fn policies(plan: &Plan, id: &str, shown: &Value, moment: &Moment) -> Result<boo
     };
     if let Some((template, _, _)) = &trigger.debounce {
         key(template, "debounce")?;
+    }
+    if let Some(template) = trigger.batch.as_ref().and_then(|batch| batch.key.as_ref()) {
+        key(template, "batch")?;
     }
     Ok(wanted)
 }

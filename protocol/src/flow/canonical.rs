@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::read::DEDUPE_WINDOW;
 use super::{
-    Arm, Auth, Flow, Hmac, Http, Kind, Limit, Need, Rate, Reply, Retry, Sleep, Span, Step, Stop, Trigger, WhenFull,
+    Arm, Auth, Batch, Flow, Hmac, Http, Kind, Limit, Need, OnExcess, Rate, Reply, Retry, Sleep, Span, Step, Stop,
+    Throttle, Trigger, WhenFull,
 };
 use crate::value::{Map, Value};
 
@@ -196,10 +197,24 @@ fn trigger(trigger: &Trigger) -> Value {
                     .done()
             }),
         )
-        .some("batch", trigger.batch.clone())
-        .some("throttle", trigger.throttle.clone())
+        .some("batch", trigger.batch.as_ref().map(batch))
+        .some("throttle", trigger.throttle.as_ref().map(throttle))
         .some("filter", trigger.filter.as_deref())
         .some("reply", reply)
+        .done()
+}
+
+fn batch(batch: &Batch) -> Value {
+    let max = Value::Int(i128::from(batch.max));
+    Out::default().some("key", batch.key.as_deref()).put("max", max).put("for", text_of(&batch.within)).done()
+}
+
+fn throttle(throttle: &Throttle) -> Value {
+    Out::default()
+        .some("key", throttle.key.as_deref())
+        .put("limit", Value::Int(i128::from(throttle.limit)))
+        .put("per", text_of(&throttle.per))
+        .unless("on_excess", &throttle.on_excess, &OnExcess::Queue, |word| Value::from(word.word()))
         .done()
 }
 

@@ -71,6 +71,10 @@ pub const HMAC: &[&str] =
 pub const DEDUPE: &[&str] = &["key", "window"];
 /// Of `debounce`.
 pub const DEBOUNCE: &[&str] = &["key", "for", "max"];
+/// Of `batch` of a trigger.
+pub const BATCH: &[&str] = &["key", "max", "for"];
+/// Of `throttle`.
+pub const THROTTLE: &[&str] = &["key", "limit", "per", "on_excess"];
 /// Of `reply`.
 pub const REPLY: &[&str] = &["respond"];
 /// Of `reply.respond`.

@@ -134,10 +134,10 @@ struct TriggerFile {
     dedupe: Option<DedupeFile>,
     /// Wait for quiet; then one run with the last event.
     debounce: Option<DebounceFile>,
-    /// Collect events.
-    batch: Option<Json>,
-    /// Limit how often.
-    throttle: Option<Json>,
+    /// Collect events: one run with all of them.
+    batch: Option<limits::BatchFile>,
+    /// So many events start runs in a time.
+    throttle: Option<limits::ThrottleFile>,
     /// Only events for which this is true start runs.
     filter: Option<Condition>,
     /// What the sender hears.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Limit, Rate};
+use super::policies::{Batch, Throttle};
 use crate::value::{Map, Value};
 
 /// A span of time: integer and unit (`ms s m h d w`), a day is 24 hours.
@@ -128,10 +129,10 @@ pub struct Trigger {
     pub dedupe: Option<Dedupe>,
     /// Wait for quiet; then one run with the last event.
     pub debounce: Option<Debounce>,
-    /// Collect events.
-    pub batch: Option<Value>,
-    /// Limit how often.
-    pub throttle: Option<Value>,
+    /// Collect events: one run with all of them.
+    pub batch: Option<Batch>,
+    /// So many events start runs in a time.
+    pub throttle: Option<Throttle>,
     /// Only events for which this is true start runs (an expression).
     pub filter: Option<String>,
     /// What the sender hears.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::value::Value;
 
 fn with(text: &str) -> Map {
     match Value::from_json(text.as_bytes()) {
@@ -83,8 +84,21 @@ fn wrong_settings_are_refused_with_their_key() {
     check(r#"{"every":"5 minutes"}"#, "every", "not a duration");
     check(r#"{"every":"5m","zone":"Europe/Bonn"}"#, "zone", "no zone `Europe/Bonn`");
     check(r#"{"every":"5m","catch_up":"none"}"#, "catch_up", "skip, latest, all");
+    check(r#"{"every":"5m","catch_up":{"all":0}}"#, "catch_up", "{ all: 24 }");
     check(r#"{"every":"5m","overlap":"drop"}"#, "overlap", "skip, queue, cancel, allow");
-    check(r#"{"every":"5m","jitter":"5s"}"#, "jitter", "no setting `jitter`");
+    check(r#"{"every":"5m","jitter":"6m"}"#, "jitter", "as long as `every` at most");
+    check(r#"{"cron":"0 9 * * *","jitter":"13h"}"#, "jitter", "longer than 12h");
+    check(r#"{"every":"5m","drift":"5s"}"#, "drift", "no setting `drift`");
+    check(r#"{"cron":[]}"#, "cron", "1 to 20");
+    check(r#"{"cron":["0 9 * * *",7]}"#, "cron", "list of texts");
+    check(r#"{"cron":["0 9 * * *","nine"]}"#, "cron", "`nine` is no cron expression");
+    check(r#"{"rrule":"FREQ=DAILY"}"#, "rrule", "counts from `start`");
+    check(r#"{"rrule":"FREQ=HOURLY","start":"2026-01-01"}"#, "rrule", "write `every` or `cron`");
+    check(r#"{"every":"1h","start":"2026-01-01T09:00Z"}"#, "start", "without an offset");
+    check(r#"{"every":"1h","start":"tomorrow"}"#, "start", "no wall time");
+    check(r#"{"every":"1h","start":"2026-02-01","until":"2026-01-01"}"#, "until", "before `start`");
+    check(r#"{"at":"2026-13-01"}"#, "at", "no wall time");
+    check(r#"{"every":"1h","except":["x"]}"#, "except", "no wall time");
 }
 
 #[test]
@@ -116,6 +130,160 @@ proptest! {
             let expected = walked.iter().copied().find(|ms| *ms > probe);
             prop_assert_eq!(schedule.next_after(probe), expected, "from {}", schedule.local(probe));
             probe += step * 1000;
+        }
+    }
+}
+
+#[test]
+fn the_cases_of_the_reference_give_what_they_say() {
+    let cases: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/data/reference-cases.json")).expect("JSON");
+    let case = &cases["49a_cron"];
+    let asked = case["input"]["cases"].as_array().expect("cases");
+    let expected = case["expected"]["next"].as_array().expect("answers");
+    assert_eq!((asked.len(), expected.len()), (5, 5));
+    for (asked, expected) in asked.iter().zip(expected) {
+        let text = |at: usize| asked[at].as_str().expect("a text");
+        let schedule = schedule(&format!(r#"{{"cron":"{}","zone":"{}"}}"#, text(0), text(1)));
+        let count = usize::try_from(asked[3].as_u64().expect("a number")).unwrap();
+        // Its times are wall times of the zone, and one that is due itself counts.
+        let from = wall(text(2).parse().unwrap(), schedule.zone()).unwrap() - 1;
+        let found: Vec<String> = schedule.after(from, count).map(|ms| schedule.local(ms)).collect();
+        let wanted: Vec<&str> = expected[2].as_array().expect("times").iter().filter_map(|it| it.as_str()).collect();
+        assert_eq!(found, wanted, "{asked}");
+    }
+}
+
+#[test]
+fn intervals_lists_bounds_exceptions_and_times_by_name() {
+    let check = |settings: &str, after: &str, expected: &[&str]| {
+        let schedule = schedule(settings);
+        let got: Vec<String> = schedule.after(at(after), 6).map(|ms| schedule.local(ms)).collect();
+        assert_eq!(&got[..got.len().min(expected.len())], expected, "{settings} after {after}");
+        assert_eq!(settings_of(schedule.settings()).unwrap().settings(), schedule.settings());
+    };
+    check(
+        r#"{"every":"90m","start":"2026-11-22T09:15","zone":"Europe/Berlin"}"#,
+        "2026-11-20T00:00:00Z",
+        &["2026-11-22T09:15:00+01:00", "2026-11-22T10:45:00+01:00", "2026-11-22T12:15:00+01:00"],
+    );
+    check(
+        r#"{"cron":["0 9 * * *","30 17 * * FRI"]}"#,
+        "2026-11-19T12:00:00Z",
+        &["2026-11-20T09:00:00+00:00", "2026-11-20T17:30:00+00:00", "2026-11-21T09:00:00+00:00"],
+    );
+    check(
+        r#"{"cron":"0 9 * * *","zone":"Europe/Berlin","start":"2026-12-23","until":"2026-12-28T09:00","except":["2026-12-24","2026-12-25","2026-12-26T09:00"]}"#,
+        "2026-01-01T00:00:00Z",
+        &["2026-12-23T09:00:00+01:00", "2026-12-27T09:00:00+01:00", "2026-12-28T09:00:00+01:00"],
+    );
+    check(
+        r#"{"at":["2026-12-31T23:59:59","2026-12-24"],"zone":"Asia/Tokyo"}"#,
+        "2026-01-01T00:00:00Z",
+        &["2026-12-24T00:00:00+09:00", "2026-12-31T23:59:59+09:00"],
+    );
+    check(
+        r#"{"rrule":"FREQ=MONTHLY;BYDAY=-1FR","start":"2026-01-01T16:00","zone":"America/New_York"}"#,
+        "2026-02-28T00:00:00Z",
+        &["2026-03-27T16:00:00-04:00", "2026-04-24T16:00:00-04:00"],
+    );
+    let dense = schedule(r#"{"every":"1s","except":["2026-11-22","2026-11-23"]}"#);
+    assert_eq!(dense.next_after(at("2026-11-21T23:59:59Z")), Some(at("2026-11-24T00:00:00Z")), "stepped over by days");
+    assert_eq!(schedule(r#"{"every":"1h","start":"2026-01-01T00:30"}"#).count(0, at("2026-01-01T02:30:00Z"), 9), 3);
+    assert_eq!(dense.rule(), "every 1s, 2 exceptions");
+    assert_eq!(
+        schedule(r#"{"cron":["0 9 * * *","@hourly"],"zone":"Asia/Tokyo"}"#).rule(),
+        "0 9 * * * | @hourly Asia/Tokyo"
+    );
+}
+
+#[test]
+fn jitter_is_drawn_once_for_a_flow_and_an_instant() {
+    let plain = schedule(r#"{"cron":"0 * * * *","jitter":"10m"}"#);
+    let (one, two) = (plain.clone().seeded([1; 16]), plain.clone().seeded([2; 16]));
+    let delays = |schedule: &Schedule| -> Vec<i64> {
+        schedule.after(0, 200).map(|instant| schedule.fires_at(instant) - instant).collect()
+    };
+    assert_eq!(delays(&one), delays(&plain.seeded([1; 16])), "a restart does not move it");
+    assert_ne!(delays(&one), delays(&two));
+    assert!(delays(&one).iter().all(|delay| (0..=600_000).contains(delay)));
+    let spread = delays(&one).iter().filter(|delay| **delay > 300_000).count();
+    assert!((60..140).contains(&spread), "it is spread: {spread}");
+    let none = schedule(r#"{"cron":"0 * * * *"}"#);
+    assert_eq!(none.fires_at(3_600_000), 3_600_000);
+}
+
+/// Zones whose clocks change in five ways: at one and at two o'clock, in the south, by half an hour, at midnight.
+const CHANGING: &[&str] =
+    &["Europe/Berlin", "America/New_York", "Australia/Sydney", "Australia/Lord_Howe", "America/Santiago"];
+const OF_THE_WALL: &[&str] =
+    &["30 2 * * *", "0 0 * * *", "*/20 * * * *", "15 1-3 * * *", "0 0 29 2 *", "59 59 23 L * *"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Over five years of clock changes and leap days: a rule of certain times of a day fires each day that it names
+    /// exactly as often as it names a time, neither more nor less, and one that repeats within the hour leaves no gap
+    /// of real time.
+    #[test]
+    fn no_day_is_doubled_or_missed_when_clocks_change(
+        zone in 0..CHANGING.len(), hour in 0_i8..24, minute in 0_i8..60, day in 0_i64..1_800, days in 1_i64..40,
+    ) {
+        let daily = schedule(&format!(r#"{{"cron":"{minute} {hour} * * *","zone":"{}"}}"#, CHANGING[zone]));
+        let same = schedule(&format!(
+            r#"{{"rrule":"FREQ=DAILY;BYHOUR={hour};BYMINUTE={minute}","start":"2020-01-01","zone":"{}"}}"#, CHANGING[zone]
+        ));
+        let zoned = |ms: i64| Timestamp::from_millisecond(ms).unwrap().to_zoned(daily.zone().clone());
+        let first: jiff::civil::Date = "2024-01-01".parse().unwrap();
+        let first = first.checked_add(jiff::Span::new().days(day)).unwrap();
+        let last = first.checked_add(jiff::Span::new().days(days)).unwrap();
+        let midnight = |day: jiff::civil::Date| wall(day.to_datetime(jiff::civil::Time::midnight()), daily.zone()).unwrap();
+        let (from, to) = (midnight(first) - 1, midnight(last) - 1);
+        let found: Vec<i64> = daily.after(from, 100).take_while(|at| *at <= to).collect();
+        prop_assert_eq!(i64::try_from(found.len()).unwrap(), days, "one a day: {:?}", &found);
+        for (number, at) in found.iter().enumerate() {
+            let expected = first.checked_add(jiff::Span::new().days(i64::try_from(number).unwrap())).unwrap();
+            let local = zoned(*at);
+            prop_assert_eq!(local.date(), expected);
+            let (h, m) = (local.hour(), local.minute());
+            // Only a time that is not there is later, and then the first there is.
+            let there = expected.at(hour, minute, 0, 0).to_zoned(daily.zone().clone()).unwrap();
+            let gap = there.time() != jiff::civil::Time::new(hour, minute, 0, 0).unwrap();
+            prop_assert!(gap || (h, m) == (hour, minute), "{local} for {hour}:{minute}");
+            if gap {
+                let before = Timestamp::from_millisecond(*at - 1).unwrap().to_zoned(daily.zone().clone());
+                prop_assert_ne!(before.offset(), local.offset(), "the first moment after the change: {}", local);
+            }
+        }
+        let recurring: Vec<i64> = same.after(from, 100).take_while(|at| *at <= to).collect();
+        prop_assert_eq!(found, recurring, "cron and RRULE mean the same days");
+    }
+
+    /// Every schedule's walk is one set, in order and without an end in between, whatever its kind.
+    #[test]
+    fn walks_of_all_kinds_are_one_set(
+        zone in 0..CHANGING.len(), cron in 0..OF_THE_WALL.len(), kind in 0..4, hour in 0_i64..30_000, skip in 1_i64..40,
+    ) {
+        let zone = CHANGING[zone];
+        let settings = match kind {
+            0 => format!(r#"{{"cron":"{}","zone":"{zone}"}}"#, OF_THE_WALL[cron]),
+            1 => format!(r#"{{"cron":["{}","7 */6 * * *"],"zone":"{zone}","except":["2026-10-25","2027-03-28"]}}"#, OF_THE_WALL[cron]),
+            2 => format!(r#"{{"every":"7h","start":"2026-03-28T01:30","zone":"{zone}"}}"#),
+            _ => format!(r#"{{"rrule":"FREQ=WEEKLY;BYDAY=SU,MO;BYHOUR=0,1,2,3;BYMINUTE=0,30","start":"2026-01-05T00:00","zone":"{zone}"}}"#),
+        };
+        let schedule = schedule(&settings);
+        let start = at("2026-01-01T00:00:00Z") + hour * 3_600_000;
+        let walked: Vec<i64> = schedule.after(start, 30).collect();
+        prop_assert!(walked.windows(2).all(|pair| pair[0] < pair[1]), "{walked:?}");
+        for (number, instant) in walked.iter().enumerate() {
+            prop_assert!(schedule.has(*instant));
+            prop_assert_eq!(schedule.next_after(*instant - 1), Some(*instant));
+            prop_assert_eq!(schedule.next_after(*instant), walked.get(number + 1).copied().or(schedule.next_after(*instant)));
+        }
+        if let (Some(first), Some(last)) = (walked.first(), walked.last()) {
+            prop_assert_eq!(schedule.count(*first - 1, *last, 1_000), 30);
+            let probe = first + (last - first) / skip;
+            prop_assert_eq!(schedule.next_after(probe), walked.iter().copied().find(|at| *at > probe).or(schedule.next_after(probe)));
         }
     }
 }

@@ -347,3 +347,25 @@ fn the_page_of_connectors_shows_every_scheme() {
     let written = std::fs::read_to_string(path).unwrap();
     assert!(written == page, "docs/connectors.md is not what the schemes say; run this test with AURA_WRITE_DOCS=1");
 }
+
+#[test]
+fn the_signatures_of_the_reference_are_those_that_its_senders_make() {
+    let cases: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/data/reference-cases.json")).expect("JSON");
+    let (input, expected) = (&cases["50_hook"]["input"], &cases["50_hook"]["expected"]);
+    let text = |name: &str| input[name].as_str().expect("a text").to_owned();
+    let (body, at_ms) = (text("body"), input["t"].as_i64().expect("a time") * 1000);
+    let schemes = [
+        ("stripe", "stripe_secret", "stripe"),
+        ("shopify_webhook", "shopify_secret", "shopify"),
+        ("github", "github_secret", "github"),
+        ("slack", "slack_secret", "slack"),
+        ("standard_webhooks", "std_secret", "standard"),
+    ];
+    for (name, secret, wanted) in schemes {
+        let scheme = scheme(name).expect(name);
+        let headers = sign(scheme, &text(secret), body.as_bytes(), at_ms, &text("msg_id"));
+        let wanted = expected[wanted].as_str().expect("a signature");
+        assert!(headers.iter().any(|(_, value)| value == wanted), "{name}: {wanted} is none of {headers:?}");
+    }
+}

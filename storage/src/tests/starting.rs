@@ -25,8 +25,18 @@ fn put<T: serde::Serialize>(store: &Store, table: Table, key: Key, value: &T) ->
 /// A run that is queued or at work, with so many journal rows.
 async fn begun(store: &Store, number: u8, state: RunState, rows: u64) {
     let (run, flow) = (run(number), FlowId::from_bytes([1; 16]));
-    let live =
-        LiveRow { state, transition: rows, due_ms: None, flow, slot: None, created_ms: 0, rate: None, priority: 0 };
+    let live = LiveRow {
+        state,
+        transition: rows,
+        due_ms: None,
+        flow,
+        slot: None,
+        created_ms: 0,
+        rate: None,
+        priority: 0,
+        turn: 0,
+        throttle: None,
+    };
     let mut txn = put(store, Table::Live, run_key(TENANT, run), &live);
     for number in 1..=rows {
         txn.puts.extend(put(store, Table::Journal, journal_key(TENANT, run, number), &number).puts);

@@ -74,6 +74,8 @@ pub(crate) fn live(transition: u64, due_ms: Option<i64>) -> LiveRow {
         created_ms: 5,
         rate: None,
         priority: 0,
+        turn: 0,
+        throttle: None,
     }
 }
 

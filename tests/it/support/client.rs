@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::*;
 use aura_protocol::run::RunHead;
 use aura_protocol::variable::{VarSet, Variable};
 use aura_protocol::version::{BUILD, PROTOCOL};
 use aura_protocol::watch::{WatchReply, WatchRequest};
-use aura_protocol::{Code, RequestId, TenantId, WireError};
+use aura_protocol::{Code, EventId, RequestId, TenantId, WireError};
 use tarpc::context::Context;
 use tarpc::tokio_util::codec::Framed;
 
@@ -99,6 +100,11 @@ asks! {
     run_vote(RunVote) -> RunHead;
     run_delegate(RunDelegate) -> RunHead;
     schedule_list(ScheduleQuery) -> Vec<ScheduleInfo>;
+    schedule_pause(SchedulePause) -> ScheduleInfo;
+    schedule_backfill(ScheduleBackfill) -> BackfillPlan;
+    flow_pause(FlowPause) -> FlowRow;
+    event_list(EventQuery) -> EventPage;
+    event_show(EventId) -> EventRow;
     run_list(RunQuery) -> Vec<RunHead>;
     run_page(RunQuery) -> RunPage;
     run_pause(RunPause) -> RunHead;

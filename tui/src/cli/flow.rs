@@ -14,6 +14,8 @@ pub(super) mod trial;
 pub(crate) mod try_out;
 mod versions;
 
+pub(crate) use versions::agreed;
+
 use std::io::Write;
 use std::time::Duration;
 

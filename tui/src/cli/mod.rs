@@ -20,7 +20,7 @@ mod run;
 mod run_cancel;
 mod run_delete;
 pub mod run_replay;
-mod schedule;
+pub mod schedule;
 mod setup;
 mod status;
 mod stdio;

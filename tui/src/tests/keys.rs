@@ -419,3 +419,28 @@ fn what_goes_on_is_not_run_again() {
     assert_eq!(asked(press(&mut app, "r")), []);
     assert!(text(&mut app, 80, 24).contains("only what has ended is run again"));
 }
+
+#[test]
+fn a_schedule_is_paused_run_and_made_up_for_after_a_question() {
+    use aura_protocol::rpc::ScheduleRef;
+    let hourly = || ScheduleRef { flow: "refund-sync".into(), trigger: Some("hourly".into()) };
+    let mut app = app(fixture::catalog());
+    press(&mut app, "4");
+    assert_eq!(asked(press(&mut app, "P y")), [Request::PauseSchedule(hourly(), true)]);
+    assert_eq!(asked(press(&mut app, "r n")), [], "nothing without a yes");
+    assert_eq!(asked(press(&mut app, "r y")), [Request::RunSchedule(hourly())]);
+    press(&mut app, "b");
+    let shown = text(&mut app, 100, 30);
+    assert!(shown.contains("schedule backfill refund-sync hourly --dry-run --from"), "{shown}");
+    press(&mut app, "esc");
+    assert_eq!(asked(press(&mut app, "enter")).last(), Some(&Request::Run(fixture::run(18))));
+    press(&mut app, "q j");
+    assert!(text(&mut app, 100, 30).contains("12 runs made, 17 to come, by anna"));
+    let stopped = asked(press(&mut app, "b y"));
+    assert!(matches!(stopped.as_slice(), [Request::StopBackfill(it)] if it.flow.starts_with("monat")), "{stopped:?}");
+    press(&mut app, "/");
+    write(&mut app, "s:paused");
+    press(&mut app, "enter");
+    assert_eq!(asked(press(&mut app, "P y")).len(), 1);
+    assert!(text(&mut app, 100, 30).contains("paused by anna"));
+}

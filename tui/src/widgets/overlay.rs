@@ -326,8 +326,15 @@ impl Overlay {
                 look.put(buf, below(inside, list.height), 1, 0, "j k space move, any other key closes", Tone::Dim);
             }
             Self::Confirm(question, _) => {
-                let inside = boxed(look, buf, area, "sure?", 76, 5);
+                // What there is to know stands below the answer, so that the answer is seen on a small screen too.
+                let (question, more) = question.split_once('\n').unwrap_or((question, ""));
+                let rows = u16::try_from(more.lines().count()).unwrap_or(u16::MAX);
+                let high = if rows == 0 { 5 } else { rows.saturating_add(6) };
+                let inside = boxed(look, buf, area, "sure?", 76, high.min(area.height));
                 look.put(buf, inside, 1, 0, question, Tone::Plain);
+                for (y, line) in (4..inside.height).zip(more.lines()) {
+                    look.put(buf, inside, 1, y, line, Tone::Dim);
+                }
                 look.pieces(
                     buf,
                     below(inside, 2),

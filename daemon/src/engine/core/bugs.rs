@@ -136,6 +136,12 @@ pub enum Bug {
     VersionIsNotPinned,
     /// All keys of a limit are one.
     KeysAreOne,
+    /// A full batch takes further events.
+    FullBatchGoesOn,
+    /// The last event of a batch is not in its run.
+    LastOfBatchIsLost,
+    /// After a restart those who wait go by the clock, and of two in one moment either goes first.
+    TurnsAreForgotten,
 }
 
 /// The journal row as a bug sees it that overlooks the inputs of calls.

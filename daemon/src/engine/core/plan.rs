@@ -11,8 +11,8 @@ use aura_protocol::expr::{ExprError, Scope, Template};
 use aura_protocol::flow::redact::Redacted;
 use aura_protocol::flow::rules::{Rules, RulesError};
 use aura_protocol::flow::{
-    self, Concurrency, Effect, Flow, InDoubtPolicy, Reply, Retry, Span, Step, Trigger, Variables, WhenFull, each,
-    support, variables,
+    self, Concurrency, Effect, Flow, InDoubtPolicy, OnExcess, Reply, Retry, Span, Step, Trigger, Variables, WhenFull,
+    each, support, variables,
 };
 use aura_protocol::run::Limited;
 
@@ -91,10 +91,36 @@ pub struct PlanTrigger {
     pub filter: Option<Template>,
     /// Key, quiet time, longest wait.
     pub debounce: Option<(Template, Span, Option<Span>)>,
+    /// Collects events: key, how many, how long.
+    pub batch: Option<PlanBatch>,
+    /// So many start runs in a time: key, rate, and what becomes of one more.
+    pub throttle: Option<PlanThrottle>,
     /// What the sender hears.
     pub reply: Reply,
     /// Keys under which runs of this flow wait for its events; then they start none.
     pub awaited: Vec<Template>,
+}
+
+/// Events that become one run, by key.
+#[derive(Debug)]
+pub struct PlanBatch {
+    /// Key; absent: one for the trigger.
+    pub key: Option<Template>,
+    /// So many make it full.
+    pub max: usize,
+    /// Counted from the first one.
+    pub within: Span,
+}
+
+/// A throttle by key, evaluated when a run is created of its trigger.
+#[derive(Debug)]
+pub struct PlanThrottle {
+    /// Key; absent: one for the trigger.
+    pub key: Option<Template>,
+    /// How many in which time.
+    pub rate: Rate,
+    /// What becomes of one more.
+    pub on_excess: OnExcess,
 }
 
 /// Concurrency by key, evaluated when a run is created.
@@ -602,6 +628,22 @@ fn trigger(trigger: &Trigger) -> Result<PlanTrigger, PlanError> {
         dedupe: trigger.dedupe.as_ref().map(|it| Ok((parse(&it.key)?, it.window))).transpose()?,
         filter: trigger.filter.as_deref().map(parse).transpose()?,
         debounce: trigger.debounce.as_ref().map(|it| Ok((parse(&it.key)?, it.quiet, it.max))).transpose()?,
+        batch: trigger
+            .batch
+            .as_ref()
+            .map(|it| {
+                let max = usize::try_from(it.max).unwrap_or(usize::MAX).max(1);
+                Ok(PlanBatch { key: it.key.as_deref().map(parse).transpose()?, max, within: it.within })
+            })
+            .transpose()?,
+        throttle: trigger
+            .throttle
+            .as_ref()
+            .map(|it| {
+                let key = it.key.as_deref().map(parse).transpose()?;
+                Ok(PlanThrottle { key, rate: Rate::from(&it.rate()), on_excess: it.on_excess })
+            })
+            .transpose()?,
         reply: trigger.reply,
         awaited: Vec::new(),
     })

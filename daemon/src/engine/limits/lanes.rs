@@ -214,6 +214,15 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
         Some((&pool.window, pool.limit.rate?))
     }
 
+    /// Whether a rate has one left besides what those who wait for it will use.
+    pub fn has_left(&mut self, ask: Ask, now_us: i64) -> bool {
+        self.limit(ask, now_us);
+        let (Some(pool), Some(rate)) = (self.pools.get_mut(&ask.key), ask.limit.rate) else { return true };
+        pool.window.settle(rate, now_us);
+        let waiting = u32::try_from(pool.waiting).unwrap_or(u32::MAX);
+        has(Bug::LimitIsIgnored) || pool.window.left(rate) > pool.spoken_for.saturating_add(waiting)
+    }
+
     /// A place and all limits now, if they have room; who gets them must come to [`Lanes::leave`].
     pub fn enter(&mut self, need: &Need, now_us: i64) -> bool {
         let free = self.is_free(need, now_us);

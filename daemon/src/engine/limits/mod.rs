@@ -19,6 +19,14 @@ pub struct Rate {
     pub per_us: i64,
 }
 
+impl Rate {
+    /// How many in how many milliseconds, as a queued run's row has it.
+    #[must_use]
+    pub fn stored(self) -> (u32, u64) {
+        (self.count, u64::try_from(self.per_us / 1000).unwrap_or(0))
+    }
+}
+
 impl From<&flow::Rate> for Rate {
     fn from(rate: &flow::Rate) -> Self {
         let per_us = i64::try_from(rate.per.ms.saturating_mul(1000)).unwrap_or(i64::MAX / 4);

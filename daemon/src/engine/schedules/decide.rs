@@ -4,12 +4,12 @@
 //! decided: fired, or left out and counted. So a restart finds exactly what is missing, and a clock that is set
 //! back fires nothing twice.
 
-use aura_protocol::schedule::{CatchUp, Schedule};
+use aura_protocol::schedule::{CATCH_UP_MAX, CatchUp, Schedule};
 
 /// Up to so late an instant is on time: a restart or a busy moment is no absence.
 pub const GRACE_MS: i64 = 60_000;
-/// Most instants that `catch_up: all` fires after an absence; the newest ones.
-pub const ALL_MAX: usize = 1_000;
+/// Most instants that fire after an absence.
+const ALL_MAX: usize = CATCH_UP_MAX;
 
 /// A gap is forgotten when the schedule has gone on for so long after it. Shorter than the store keeps the keys of
 /// instants: what fired in the stretch that is lived again does not fire twice.
@@ -64,16 +64,18 @@ impl Mark {
 /// What a schedule has to fire now; `None`: nothing.
 #[must_use]
 pub fn due(schedule: &Schedule, mark: Mark, now_ms: i64) -> Option<Due> {
-    let oldest = schedule.next_after(mark.ms).filter(|first| *first <= now_ms)?;
-    let late = now_ms.saturating_sub(oldest) > GRACE_MS;
-    let (backlog, more) = newest(schedule, mark.ms, now_ms);
+    let upto = schedule.come(mark.ms, now_ms)?;
+    let oldest = schedule.next_after(mark.ms).filter(|first| *first <= upto)?;
+    let lateness = |instant: i64| now_ms.saturating_sub(schedule.fires_at(instant));
+    let late = lateness(oldest) > GRACE_MS;
+    let (mut backlog, more) = newest(schedule, mark.ms, upto);
     let newest = *backlog.last()?;
     let all = backlog.len();
     let fire = match schedule.catch_up {
         _ if !late => backlog,
-        CatchUp::All => backlog,
+        CatchUp::All => backlog.split_off(all.saturating_sub(schedule.catch_up_max)),
         CatchUp::Latest => vec![newest],
-        CatchUp::Skip => Some(newest).filter(|ms| now_ms.saturating_sub(*ms) <= GRACE_MS).into_iter().collect(),
+        CatchUp::Skip => Some(newest).filter(|ms| lateness(*ms) <= GRACE_MS).into_iter().collect(),
     };
     let missed = u64::try_from(all - fire.len()).unwrap_or(0) + more;
     let gap = if late { Some((mark.ms, now_ms)) } else { mark.gap };

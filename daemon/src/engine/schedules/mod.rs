@@ -4,15 +4,16 @@
 //! and the run, so neither a kill nor a clock fires twice or loses an instant. What is due is decided in
 //! [`decide`], which is pure. One change at a time: whoever reads a row to change it holds `edit`.
 
+mod backfill;
 pub mod decide;
+mod show;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use aura_protocol::event::{Delivery, SCHEDULE, Tick};
+use aura_protocol::event::{Delivery, SCHEDULE, Tick, on_time};
 use aura_protocol::flow::{Flow, WhenFull};
-use aura_protocol::rpc::ScheduleInfo;
-use aura_protocol::schedule::{CatchUp, Overlap, Schedule};
+use aura_protocol::schedule::{CatchUp, Overlap, Schedule, Stretches};
 use aura_protocol::{EventId, FlowId, TenantId, Value};
 use aura_storage::rows::ScheduleRow;
 use aura_storage::{DedupeEntry, Key, Table, Txn};
@@ -54,9 +55,14 @@ struct Known {
 }
 
 impl Known {
-    fn new(row: ScheduleRow, schedule: Option<Arc<Schedule>>) -> Self {
-        let armed = schedule.as_ref().filter(|_| row.armed);
-        let next_ms = armed.and_then(|schedule| schedule.next_after(row.mark_ms));
+    fn new(mut row: ScheduleRow, schedule: Option<Arc<Schedule>>) -> Self {
+        let armed = schedule.as_ref().filter(|_| row.armed && row.paused_by.is_none());
+        let next_ms = armed.and_then(|schedule| Some(schedule.fires_at(schedule.next_after(row.mark_ms)?)));
+        // Whatever fired before anybody noted it counts as fired.
+        row.fired.get_or_insert_with(|| match row.last_ms {
+            Some(_) => Stretches::unknown_until(row.mark_ms),
+            None => Stretches::default(),
+        });
         Self { row, schedule, next_ms, put_off_ms: 0, doubtful: false }
     }
 
@@ -67,7 +73,12 @@ impl Known {
     /// Whether there is something to do at this time.
     fn stirs(&self, now_ms: i64) -> bool {
         let due = self.next_ms.is_some_and(|next| next <= now_ms) || self.mark().rewound(now_ms).is_some();
-        due && self.row.armed && self.schedule.is_some() && self.put_off_ms <= now_ms
+        due && self.goes_on() && self.put_off_ms <= now_ms
+    }
+
+    /// Whether it fires at all now.
+    fn goes_on(&self) -> bool {
+        self.row.armed && self.row.paused_by.is_none() && self.schedule.is_some()
     }
 }
 
@@ -77,6 +88,49 @@ fn with_mark(row: ScheduleRow, mark: Mark) -> ScheduleRow {
 
 fn row_key(tenant: TenantId, owner: Owner) -> Key {
     Key::tenant(tenant).id(owner.0.bytes()).id(owner.1)
+}
+
+/// Whether a schedule has other instants than its row was made for.
+fn is_another(row: &ScheduleRow, schedule: &Schedule) -> bool {
+    if row.settings.is_empty() { row.rule != schedule.rule() } else { row.settings != schedule.settings() }
+}
+
+/// The row under a schedule as it is published now.
+fn under(row: ScheduleRow, schedule: &Schedule, armed: bool) -> ScheduleRow {
+    // What was being made up for belongs to the rule that it was asked of.
+    let backfill = row.backfill.clone().filter(|_| !is_another(&row, schedule));
+    ScheduleRow { armed, rule: schedule.rule(), settings: schedule.settings().to_owned(), backfill, ..row }
+}
+
+/// Whether an instant fired before, also if the clock lives it again.
+fn fired_before(row: &ScheduleRow, instant: i64) -> bool {
+    row.fired.as_ref().is_some_and(|fired| fired.has(instant)) && !has(Bug::InstantsAreForgotten)
+}
+
+/// Why an instant fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// It is its time, or was while nobody was there.
+    Live,
+    /// Somebody asked for past ones.
+    Backfill,
+}
+
+/// An instant that is to become a run.
+struct Firing {
+    instant: i64,
+    tick: Tick,
+    cause: Cause,
+    /// It has fired: only the row is stored.
+    again: bool,
+}
+
+/// What became of it.
+enum Fired {
+    /// It is stored, with this row.
+    Done(Box<ScheduleRow>),
+    /// Nothing happened: its flow was disabled meanwhile, or there is no room yet.
+    NotNow,
 }
 
 /// The schedule triggers of a flow.
@@ -136,10 +190,12 @@ impl Driver {
         if let Some(published) = &published {
             for (trigger, schedule) in triggers(&published.flow) {
                 let owner = self.schedule_owner(tenant, flow, trigger);
-                wanted.insert(owner, (trigger.to_owned(), Arc::new(schedule)));
+                let seed = self.deps.store.index_hash(tenant, "jitter", &[&flow.bytes(), trigger.as_bytes()]);
+                wanted.insert(owner, (trigger.to_owned(), Arc::new(schedule.seeded(seed))));
             }
         }
-        let enabled = published.is_some_and(|flow| flow.starts());
+        let enabled = published.as_ref().is_some_and(Published::starts);
+        let keeps = published.is_some_and(|flow| flow.enabled && flow.paused);
         let mut txn = Txn::new();
         let mut changed = Vec::new();
         let of_flow: Vec<(Owner, Known)> = {
@@ -147,17 +203,17 @@ impl Driver {
             known.iter().filter(|((of, _), _)| *of == flow).map(|(owner, known)| (*owner, known.clone())).collect()
         };
         for (owner, known) in of_flow {
-            let row = &known.row;
+            let row = &ScheduleRow { keeps: keeps && (known.row.armed || known.row.keeps), ..known.row.clone() };
+            let row = if enabled { &known.row } else { row };
             let (row, schedule) = match wanted.remove(&owner) {
                 None => (ScheduleRow { armed: false, ..row.clone() }, None),
-                Some((_, schedule)) if enabled && (!row.armed || row.rule != schedule.rule()) => {
-                    let row = ScheduleRow { armed: true, rule: schedule.rule(), ..row.clone() };
+                Some((_, schedule)) if enabled && ((!row.armed && !row.keeps) || is_another(row, &schedule)) => {
+                    let row = under(row.clone(), &schedule, true);
                     (with_mark(row, Mark::begin(Some(known.mark()), now)), Some(schedule))
                 }
-                Some((_, schedule)) => {
-                    (ScheduleRow { armed: enabled, rule: schedule.rule(), ..row.clone() }, Some(schedule))
-                }
+                Some((_, schedule)) => (under(row.clone(), &schedule, enabled), Some(schedule)),
             };
+            let row = ScheduleRow { keeps: row.keeps && !row.armed, ..row };
             if row != known.row {
                 self.deps.store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
             }
@@ -175,6 +231,12 @@ impl Driver {
                 last_ms: None,
                 last_run: None,
                 missed: 0,
+                settings: schedule.settings().to_owned(),
+                fired: Some(Stretches::default()),
+                last_note: String::new(),
+                paused_by: None,
+                keeps,
+                backfill: None,
             };
             self.deps.store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
             changed.push((owner, Known::new(row, Some(schedule))));
@@ -223,7 +285,13 @@ impl Driver {
             // Without room nothing fires; what is due by then is late or missed, as after any absence.
             let next = match self.deps.room.tight() {
                 Some(_) => Some(i64::MAX),
-                None => self.fire_schedules(TenantId::DEFAULT).await,
+                None => {
+                    let next = self.fire_schedules(TenantId::DEFAULT).await;
+                    match self.work_backfills(TenantId::DEFAULT).await {
+                        true => Some(next.unwrap_or(i64::MAX).min(self.deps.clock.wall_ms() + backfill::LOOK_MS)),
+                        false => next,
+                    }
+                }
             };
             tokio::select! {
                 () = self.stopping.cancelled() => return,
@@ -261,8 +329,7 @@ impl Driver {
         let Some(mut known) = lock(&self.schedules.known).get(&owner).cloned() else { return Ok(()) };
         let Some(schedule) = known.schedule.clone() else { return Ok(()) };
         if known.doubtful {
-            let stored = self.deps.store.get::<ScheduleRow>(tenant, Table::Schedules, &row_key(tenant, owner))?;
-            known = Known::new(stored.unwrap_or(known.row), Some(Arc::clone(&schedule)));
+            known = self.stored_schedule(tenant, owner, known)?;
         }
         let mut mark = known.mark();
         if let Some(back) = mark.rewound(now) {
@@ -293,13 +360,31 @@ impl Driver {
                 previous_at: row.last_ms.map(|last| schedule.local(last)),
                 late,
                 missed: if place == 0 { missed } else { 0 },
+                cause: if late { "caught_up".to_owned() } else { on_time() },
             };
-            row.mark_ms = instant;
-            row.last_ms = Some(instant);
-            let Some(fired) = self.fire_instant(tenant, owner, &schedule, row, &tick).await? else { return Ok(()) };
-            row = fired;
+            // Between the mark and the first of them some may have been left out.
+            let from = if place == 0 && missed > 0 { instant.saturating_sub(1) } else { row.mark_ms };
+            let again = fired_before(&row, instant);
+            row.fired.get_or_insert_default().fired(&schedule, from, instant);
+            (row.mark_ms, row.last_ms) = (instant, Some(instant));
+            row.last_note = match (tick.missed, late) {
+                (0, true) => "caught up".to_owned(),
+                (0, false) => String::new(),
+                (missed, _) => format!("caught up; {missed} before it were left out"),
+            };
+            let firing = Firing { instant, tick, cause: Cause::Live, again };
+            match self.fire_instant(tenant, owner, &schedule, row, firing).await? {
+                Fired::Done(fired) => row = *fired,
+                Fired::NotNow => return Ok(()),
+            }
         }
         Ok(())
+    }
+
+    /// A schedule as its row says it.
+    fn stored_schedule(&self, tenant: TenantId, owner: Owner, known: Known) -> Result<Known, EngineError> {
+        let stored = self.deps.store.get::<ScheduleRow>(tenant, Table::Schedules, &row_key(tenant, owner))?;
+        Ok(Known::new(stored.unwrap_or(known.row), known.schedule))
     }
 
     /// Stores a row that fires nothing now.
@@ -317,20 +402,19 @@ impl Driver {
         Ok(())
     }
 
-    /// One instant becomes one run: the row, the dedupe key and the run in one transaction. `None`: its flow was
-    /// disabled meanwhile.
+    /// One instant becomes one run: the row, the dedupe key and the run in one transaction.
     async fn fire_instant(
         self: &Arc<Self>,
         tenant: TenantId,
         owner: Owner,
         schedule: &Arc<Schedule>,
         mut row: ScheduleRow,
-        tick: &Tick,
-    ) -> Result<Option<ScheduleRow>, EngineError> {
+        firing: Firing,
+    ) -> Result<Fired, EngineError> {
         let store = &self.deps.store;
         let permit = store.reserve().await?;
         let moment = self.moment();
-        let instant = row.mark_ms.to_be_bytes();
+        let instant = firing.instant.to_be_bytes();
         let hash = store.index_hash(tenant, "instant", &[&owner.0.bytes(), row.trigger.as_bytes(), &instant]);
         let (submitted, row) = {
             let intake = lock(&self.held);
@@ -339,19 +423,21 @@ impl Driver {
             let Some(flow) = published else {
                 // Disabled this moment: the change that did it fits the row next.
                 let _ = permit.submit(txn);
-                return Ok(None);
+                return Ok(Fired::NotNow);
             };
-            let submitted = if store.dedupe_find(tenant, &hash, moment.now_ms).is_some() {
+            let submitted = if firing.again || store.dedupe_find(tenant, &hash, moment.now_ms).is_some() {
                 store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
                 Err(permit.submit(txn))
             } else {
                 let event = EventId::from_bytes(self.new_run(&moment).bytes());
-                let delivery = delivery(event, &row.trigger, tick, &moment);
+                let delivery = delivery(event, &row.trigger, &firing.tick, &moment);
                 let mut gate = lock(&self.gate);
-                let creation = self.creation(tenant, flow, delivery.clone(), schedule)?;
+                let creation = self.creation(tenant, flow, delivery.clone(), schedule, firing.cause)?;
                 let name = creation.flow.name.clone();
                 let run = match self.create(creation, &moment, &mut gate, &mut txn) {
                     Ok(created) => Some(created),
+                    // Nobody waits for it: it is tried again when there is room.
+                    Err(EngineError::Full) if firing.cause == Cause::Backfill => return Ok(Fired::NotNow),
                     Err(EngineError::Full) => {
                         txn = Txn::new();
                         let reason = "too many runs of this schedule wait already".to_owned();
@@ -360,11 +446,19 @@ impl Driver {
                     }
                     Err(error) => return Err(error),
                 };
-                row.last_run = run.as_ref().and_then(|created| created.ack.run_id);
+                let became = run.as_ref().and_then(|created| created.ack.run_id);
+                if firing.cause == Cause::Live {
+                    row.last_run = became;
+                    match &run {
+                        Some(created) if became.is_none() => row.last_note = format!("no run: {}", created.reason),
+                        None => row.last_note = "no run: too many wait already".to_owned(),
+                        Some(_) => {}
+                    }
+                }
                 if !has(Bug::InstantsAreForgotten) {
                     store.put(&mut txn, tenant, Table::Schedules, row_key(tenant, owner), &row)?;
                     let expires_ms = moment.now_ms.saturating_add(ms(DEDUPE_WINDOW.ms));
-                    let entry = DedupeEntry { tenant, hash, event, run: row.last_run, expires_ms };
+                    let entry = DedupeEntry { tenant, hash, event, run: became, expires_ms };
                     store.dedupe_remember(entry);
                     txn.dedupe.push(entry);
                 }
@@ -381,7 +475,7 @@ impl Driver {
             Ok(submitted) => self.settle_apart(tenant, owner, submitted),
             Err(receipt) => drop(receipt.committed().await?),
         }
-        Ok(Some(row))
+        Ok(Fired::Done(Box::new(row)))
     }
 
     fn creation(
@@ -390,16 +484,20 @@ impl Driver {
         flow: Published,
         delivery: Delivery,
         schedule: &Schedule,
+        cause: Cause,
     ) -> Result<Creation, EngineError> {
         let plan = self.plan(tenant, flow.id, &flow.version)?;
+        let back = cause == Cause::Backfill;
         let when_full = match overlap(&flow.flow, schedule) {
+            _ if back => flow.flow.concurrency.is_none().then_some(WhenFull::Queue),
             Overlap::Skip => Some(WhenFull::Drop),
             Overlap::Queue => Some(WhenFull::Queue),
             Overlap::Cancel => Some(WhenFull::Replace),
             Overlap::Allow => None,
         };
         let parts = [&flow.id.bytes()[..], delivery.trigger.as_bytes()];
-        let slot = when_full.map(|when| (self.deps.store.index_hash(tenant, "overlap", &parts), when));
+        let label = if back { backfill::SLOT } else { "overlap" };
+        let slot = when_full.map(|when| (self.deps.store.index_hash(tenant, label, &parts), when));
         Ok(Creation {
             tenant,
             plan,
@@ -408,7 +506,8 @@ impl Driver {
             events_more: 0,
             refused: None,
             input: Value::Null,
-            by_hand: false,
+            // Somebody asked for these: they queue and are never left out.
+            by_hand: back,
             overlap: slot,
             caller: None,
             replay: None,
@@ -432,52 +531,6 @@ impl Driver {
             }
         });
     }
-
-    /// When the next schedule of each flow is due.
-    pub(crate) fn next_by_flow(&self) -> HashMap<FlowId, i64> {
-        let mut next: HashMap<FlowId, i64> = HashMap::new();
-        for (owner, known) in lock(&self.schedules.known).iter() {
-            if let Some(due) = known.next_ms {
-                next.entry(owner.0).and_modify(|first| *first = due.min(*first)).or_insert(due);
-            }
-        }
-        next
-    }
-
-    /// The schedules of published flows with their next instants.
-    pub(crate) fn list_schedules(&self, tenant: TenantId, only: Option<FlowId>, count: usize) -> Vec<ScheduleInfo> {
-        let now = self.deps.clock.wall_ms();
-        let known: Vec<Known> = {
-            let known = lock(&self.schedules.known);
-            known
-                .iter()
-                .filter(|((flow, _), _)| only.is_none_or(|only| only == *flow))
-                .map(|(_, known)| known.clone())
-                .collect()
-        };
-        let mut out: Vec<ScheduleInfo> = known
-            .into_iter()
-            .filter_map(|Known { row, schedule, .. }| {
-                let (schedule, flow) = (schedule?, self.deps.flows.published(tenant, row.flow)?);
-                let next = if row.armed { schedule.after(row.mark_ms.max(now), count).collect() } else { Vec::new() };
-                Some(ScheduleInfo {
-                    overlap: word(&overlap(&flow.flow, &schedule)),
-                    flow: flow.name,
-                    trigger: row.trigger,
-                    rule: schedule.rule(),
-                    zone: schedule.zone_name().to_owned(),
-                    catch_up: word(&schedule.catch_up),
-                    enabled: row.armed,
-                    next,
-                    last_ms: row.last_ms,
-                    last_run: row.last_run,
-                    missed: row.missed,
-                })
-            })
-            .collect();
-        out.sort_by(|a, b| (&a.flow, &a.trigger).cmp(&(&b.flow, &b.trigger)));
-        out
-    }
 }
 
 fn delivery(event: EventId, trigger: &str, tick: &Tick, moment: &Moment) -> Delivery {
@@ -490,13 +543,5 @@ fn delivery(event: EventId, trigger: &str, tick: &Tick, moment: &Moment) -> Deli
         body: tick.body(),
         blob: None,
         received_ms: moment.now_ms,
-    }
-}
-
-/// The word that the flow file has for a choice.
-fn word<T: serde::Serialize>(choice: &T) -> String {
-    match serde_json::to_value(choice) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
     }
 }

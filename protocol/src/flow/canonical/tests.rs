@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::{Concurrency, Debounce, Dedupe, Effect, InDoubtPolicy, Rate, Respond, keys, read};
+use crate::flow::{
+    Batch, Concurrency, Debounce, Dedupe, Effect, InDoubtPolicy, OnExcess, Rate, Respond, Throttle, keys, read,
+};
 
 const EXAMPLE: &str = include_str!("../../../../docs/examples/recover-abandoned-carts.yaml");
 
@@ -197,10 +199,19 @@ fn a_trigger() -> impl Strategy<Value = Trigger> {
     ];
     let dedupe = (condition(), span()).prop_map(|(key, window)| Dedupe { key, window });
     let debounce = (condition(), span(), maybe(span())).prop_map(|(key, quiet, max)| Debounce { key, quiet, max });
+    let batch = (maybe(condition()), 0_u32..2000, span()).prop_map(|(key, max, within)| Batch { key, max, within });
+    let excess = prop_oneof![Just(OnExcess::Queue), Just(OnExcess::Drop)];
+    let throttle = (maybe(condition()), 0_u32..99, span(), excess).prop_map(|(key, limit, per, on_excess)| Throttle {
+        key,
+        limit,
+        per,
+        on_excess,
+    });
     let reply = prop_oneof![Just(Reply::Ack), span().prop_map(|wait| Reply::Respond { wait })];
     let first = ("\\PC{0,6}", "[a-z.]{0,6}", maybe("[a-z]{1,4}"), object());
-    (first, maybe(auth), maybe(dedupe), maybe(debounce), maybe(condition()), reply).prop_map(
-        |((id, on, connection, with), auth, dedupe, debounce, filter, reply)| Trigger {
+    let policies = (maybe(dedupe), maybe(debounce), maybe(batch), maybe(throttle));
+    (first, maybe(auth), policies, maybe(condition()), reply).prop_map(
+        |((id, on, connection, with), auth, (dedupe, debounce, batch, throttle), filter, reply)| Trigger {
             id,
             on,
             connection,
@@ -208,9 +219,10 @@ fn a_trigger() -> impl Strategy<Value = Trigger> {
             auth,
             dedupe,
             debounce,
+            batch,
+            throttle,
             filter,
             reply,
-            ..Trigger::default()
         },
     )
 }

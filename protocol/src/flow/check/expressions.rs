@@ -40,8 +40,12 @@ impl<'f> Checks<'f> {
             if let Some(filter) = &trigger.filter {
                 self.text(filter, &path.field("filter"), Place::Door, &mut orders);
             }
-            for (key, value) in [("batch", &trigger.batch), ("throttle", &trigger.throttle)] {
-                self.maybe_value(value.as_ref(), &path.field(key), Place::Door, &mut orders);
+            let batch = trigger.batch.as_ref().and_then(|batch| batch.key.as_ref());
+            let throttle = trigger.throttle.as_ref().and_then(|throttle| throttle.key.as_ref());
+            for (policy, key) in [("batch", batch), ("throttle", throttle)] {
+                if let Some(key) = key {
+                    self.text(key, &path.field(policy).field("key"), Place::Door, &mut orders);
+                }
             }
         }
         let root = Path::root();

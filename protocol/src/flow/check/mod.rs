@@ -8,6 +8,7 @@
 
 mod executed;
 mod expressions;
+mod gathering;
 mod ids;
 mod items;
 mod known;
@@ -30,7 +31,7 @@ pub use steps::method_effect;
 
 use super::path::Path;
 use super::scopes::Scopes;
-use super::{Document, Finding, Severity};
+use super::{Document, Finding, Severity, Span};
 use crate::descriptor::Connector;
 
 /// One look shows at most this many findings.
@@ -69,17 +70,22 @@ pub fn check(document: &Document, known: Option<&Knowledge>) -> Vec<Finding> {
     findings
 }
 
-/// When each schedule of a flow is due next, three instants each, as notes at their places.
+/// When each schedule of a flow is due next, ten instants each, as notes at their places.
 #[must_use]
 pub fn upcoming(document: &Document, now_ms: i64) -> Vec<Finding> {
     let schedules = document.flow.triggers.iter().enumerate().filter(|(_, trigger)| trigger.on == "schedule");
     schedules
         .filter_map(|(number, trigger)| {
             let schedule = crate::schedule::Schedule::read(&trigger.with).ok()?;
-            let next: Vec<String> = schedule.after(now_ms, 3).map(|instant| schedule.local(instant)).collect();
+            let next: Vec<String> = schedule.after(now_ms, 10).map(|instant| schedule.local(instant)).collect();
             let path = Path::root().field("triggers").item(number).field("with");
-            let message =
+            let mut message =
                 if next.is_empty() { "never due again".to_owned() } else { format!("due next: {}", next.join(", ")) };
+            let jitter = schedule.jitter_ms();
+            if jitter > 0 && !next.is_empty() {
+                let most = Span::from_ms(u64::try_from(jitter).unwrap_or(0));
+                message.push_str(&format!("; each begins up to {most} later"));
+            }
             Some(document.finding(Severity::Note, &path, message, ""))
         })
         .collect()

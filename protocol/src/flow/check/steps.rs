@@ -171,9 +171,14 @@ impl Checks<'_> {
                 let message = format!("a `{}` trigger brings no events that could be awaited", trigger.on);
                 self.error(&path, message, "name a `webhook` trigger or one of a connector");
             }
-            Some(trigger) if trigger.debounce.is_some() || trigger.reply != Reply::Ack => {
+            Some(trigger)
+                if trigger.debounce.is_some()
+                    || trigger.batch.is_some()
+                    || trigger.throttle.is_some()
+                    || trigger.reply != Reply::Ack =>
+            {
                 let message = format!("events of `{}` go to the runs that wait for them, one by one", trigger.id);
-                self.error(&path, message, "leave `debounce` and `reply` out of that trigger");
+                self.error(&path, message, "leave `debounce`, `batch`, `throttle` and `reply` out of that trigger");
             }
             Some(_) => {}
         }

@@ -147,10 +147,6 @@ fn what_this_build_does_not_execute_is_refused() {
         "error 5:14 triggers[0].on: triggers of kind `poll` are not executed by this build (known are: webhook, manual, schedule, called, event, flow_failed, connector.event as in shopify.checkout_updated)",
     );
     trigger("on: webhok", "error 5:14 triggers[0].on: `webhok` is no kind of trigger (did you mean `webhook`?)");
-    trigger(
-        "on: manual, batch: {}",
-        "error 5:26 triggers[0].batch: the trigger policy `batch` is not executed by this build (leave it out)",
-    );
     case(
         "input: {}\nsteps: [{ id: a, set: {} }]",
         "error 3:1 input: the flow key `input` is not executed by this build (leave it out)",
@@ -254,6 +250,24 @@ fn policies_at_the_door_have_their_limits() {
     case(
         "concurrency: { limit: 0 }\nsteps: [{ id: a, set: {} }]",
         "error 3:16 concurrency.limit: `limit: 0` would never start a run (write 1 or more)",
+    );
+    trigger(
+        &format!("{hook}, batch: {{ max: 1, for: 0s }}, reply: {{ respond: {{ wait: 1s }} }}"),
+        &format!(
+            "error 5:51 triggers[0].batch: the sender cannot wait for an answer: one run is of many senders (leave `reply` out)\n\
+             error 5:60 triggers[0].batch.max: a batch holds 2 to 1000 events, this one 1 (for one run per event leave `batch` out)\n\
+             error 5:68 triggers[0].batch.for: a batch is open for more than nothing and at most 31d\n\
+             warning 5:79 triggers[0].reply: {unanswered}"
+        ),
+    );
+    trigger(
+        &format!("{hook}, batch: {{ max: 9, for: 1m }}, throttle: {{ limit: 0, per: 1m, on_excess: drop }}"),
+        "error 5:79 triggers[0].throttle: `throttle` and `batch` would both decide when an event counts (write the flow's `rate` instead: it bounds the runs that come of them)\n\
+         error 5:91 triggers[0].throttle.limit: a throttle lets through from 1 to 1000000, this is 0",
+    );
+    case(
+        "rate: { count: 1, per: 1m }\ntriggers: [{ id: t, on: webhook, auth: { bearer: hook }, throttle: { limit: 1, per: 1m } }]\nsteps: [{ id: a, set: {} }]",
+        "error 4:58 triggers[0].throttle: `throttle` and the flow's `rate` would both bound how often runs start (leave one out: `rate` is of the flow, `throttle` of this trigger)",
     );
     trigger(
         "on: manual, dedupe: { key: \"{{ trigger.body.id }}\" }",

@@ -105,6 +105,8 @@ impl Checks<'_> {
             ("connection", trigger.connection.is_some()),
             ("dedupe", trigger.dedupe.is_some()),
             ("debounce", trigger.debounce.is_some()),
+            ("batch", trigger.batch.is_some()),
+            ("throttle", trigger.throttle.is_some()),
             ("filter", trigger.filter.is_some()),
             ("reply", trigger.reply != Reply::Ack),
         ];
@@ -165,7 +167,8 @@ impl Checks<'_> {
         }
         // Any time will do: a rule without an instant in a century has none.
         if schedule.next_after(0).is_none() {
-            self.error(&with.field("cron"), "this schedule is never due", "no such day exists");
+            let key = ["cron", "every", "rrule", "at"].into_iter().find(|key| trigger.with.contains_key(*key));
+            self.error(&with.field(key.unwrap_or("cron")), "this schedule is never due", "no such day exists");
         }
     }
 
@@ -250,6 +253,7 @@ impl Checks<'_> {
                 self.error(&path.field("debounce").field("max"), "`max` is shorter than `for`", hint);
             }
         }
+        self.gathering(trigger, path);
         let Reply::Respond { wait } = trigger.reply else { return };
         let path = path.field("reply").field("respond").field("wait");
         if wait > REPLY_MAX {

@@ -4,11 +4,13 @@
 
 use super::super::path::Path;
 use super::super::tree::{Shape, Tree};
-use super::super::{Auth, Debounce, Dedupe, Hmac, Reply, Span, Trigger, keys, support};
+use super::super::{Auth, Batch, Debounce, Dedupe, Hmac, OnExcess, Reply, Span, Throttle, Trigger, keys, support};
 use super::Reader;
 
 /// How long a dedupe key counts if the file does not say.
 pub(in super::super) const DEDUPE_WINDOW: Span = Span::from_secs(7 * 86_400);
+/// What is said where a batch has no time.
+const BATCH_FOR: &str = "say how long it waits for more, counted from its first event, as in `for: 5m`";
 /// How long the sender of a webhook is kept waiting if the file does not say.
 const REPLY_WAIT: Span = Span::from_secs(10);
 
@@ -24,8 +26,8 @@ impl Reader {
             with: self.given(&fields, "with", Self::map).unwrap_or_default(),
             dedupe: self.given(&fields, "dedupe", Self::dedupe),
             debounce: self.given(&fields, "debounce", Self::debounce),
-            batch: self.given(&fields, "batch", Self::any),
-            throttle: self.given(&fields, "throttle", Self::any),
+            batch: self.given(&fields, "batch", Self::batch),
+            throttle: self.given(&fields, "throttle", Self::throttle),
             filter: self.given(&fields, "filter", Self::condition),
             reply: self
                 .given(&fields, "reply", |reader, tree, path| reader.reply(tree, path, patience))
@@ -96,6 +98,33 @@ impl Reader {
         }
         let quiet = self.given(&fields, "for", Self::span).unwrap_or(Span::from_secs(1));
         Some(Debounce { key, quiet, max: self.given(&fields, "max", Self::span) })
+    }
+
+    fn batch(&mut self, tree: &Tree, path: &Path) -> Option<Batch> {
+        let fields = self.fields(tree, path, "`batch`", keys::BATCH)?;
+        for (key, hint) in [("max", "say how many make it full, as in `max: 100`"), ("for", BATCH_FOR)] {
+            if !fields.has(key) {
+                self.fail(tree.mark, path, format!("the key `{key}` is missing"), hint);
+            }
+        }
+        Some(Batch {
+            key: self.given(&fields, "key", Self::expression),
+            max: self.given(&fields, "max", Self::count).unwrap_or(2),
+            within: self.given(&fields, "for", Self::span).unwrap_or(Span::from_secs(1)),
+        })
+    }
+
+    fn throttle(&mut self, tree: &Tree, path: &Path) -> Option<Throttle> {
+        let fields = self.fields(tree, path, "`throttle`", keys::THROTTLE)?;
+        let words = [("queue", OnExcess::Queue), ("drop", OnExcess::Drop)];
+        Some(Throttle {
+            key: self.given(&fields, "key", Self::expression),
+            limit: self.needed(&fields, "limit", Self::count),
+            per: self.needed(&fields, "per", Self::span),
+            on_excess: self
+                .given(&fields, "on_excess", |reader, tree, path| reader.word(tree, path, &words))
+                .unwrap_or_default(),
+        })
     }
 
     fn reply(&mut self, tree: &Tree, path: &Path, patience: Span) -> Option<Reply> {

@@ -52,3 +52,41 @@ pub(super) enum Priority {
     /// An expression.
     Expression(Expression),
 }
+
+/// Collect events of a key: one run with all of them.
+#[derive(JsonSchema)]
+#[schemars(rename = "Batch", deny_unknown_fields)]
+pub(super) struct BatchFile {
+    /// Absent: one for the trigger.
+    key: Option<Expression>,
+    /// So many events make it full.
+    #[schemars(range(min = 2, max = 1000))]
+    max: u32,
+    /// Counted from the first event; then it starts as it is.
+    r#for: Duration,
+}
+
+/// So many events of a key start runs in a time.
+#[derive(JsonSchema)]
+#[schemars(rename = "Throttle", deny_unknown_fields)]
+pub(super) struct ThrottleFile {
+    /// Absent: one for the trigger.
+    key: Option<Expression>,
+    /// How many in any stretch of `per`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    limit: u32,
+    /// The stretch, 100ms to 31d.
+    per: Duration,
+    /// What becomes of one more, default `queue`.
+    on_excess: Option<Excess>,
+}
+
+/// What becomes of an event beyond a throttle.
+#[derive(JsonSchema)]
+#[schemars(rename = "OnExcess", rename_all = "snake_case")]
+pub(super) enum Excess {
+    /// Its run waits until there is room.
+    Queue,
+    /// There is no run, and the event says why.
+    Drop,
+}

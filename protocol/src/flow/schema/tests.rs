@@ -24,6 +24,8 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Hmac"), keys::HMAC),
         (Some("Dedupe"), keys::DEDUPE),
         (Some("Debounce"), keys::DEBOUNCE),
+        (Some("Batch"), keys::BATCH),
+        (Some("Throttle"), keys::THROTTLE),
         (Some("ReplyRespond"), keys::REPLY),
         (Some("ReplyWait"), keys::REPLY_RESPOND),
         (Some("Concurrency"), keys::CONCURRENCY),

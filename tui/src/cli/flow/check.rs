@@ -71,7 +71,8 @@ fn asked(found: &mut Vec<Finding>, more: Vec<Finding>) {
 }
 
 /// When the schedules of a flow are due next, as people would read them off a clock.
-fn upcoming(text: &str) -> Vec<Finding> {
+#[must_use]
+pub fn upcoming(text: &str) -> Vec<Finding> {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     aura_protocol::flow::read(text).map(|document| aura_protocol::flow::upcoming(&document, now_ms)).unwrap_or_default()
 }

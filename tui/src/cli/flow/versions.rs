@@ -195,7 +195,11 @@ pub async fn rollback(name: String, old: String, session: &mut Session) -> Resul
         .await
 }
 
-fn agreed(yes: bool, sentence: &str, what: &str) -> Result<(), WireError> {
+/// Whether somebody agrees; without a terminal only `--yes` does.
+///
+/// # Errors
+/// Nobody agreed.
+pub(crate) fn agreed(yes: bool, sentence: &str, what: &str) -> Result<(), WireError> {
     if yes {
         return Ok(());
     }
@@ -278,6 +282,11 @@ fn show(found: &[(String, String)], plans: &[PlannedFlow], out: &mut Output) -> 
         }
         for line in &plan.notes {
             out.line(&display(&format!("  {line}")))?;
+        }
+        if !wrong && plan.change != "same" {
+            for finding in check::upcoming(text) {
+                out.line(&display(&format!("  {}: {}", finding.path, finding.message)))?;
+            }
         }
     }
     Ok(refused)

@@ -99,10 +99,30 @@ impl FlowScreen {
                     "[--on TRIGGER] [--for 10m] [--count 1] [--save FILE.json]".to_owned(),
                 )];
             }
+            Command::Publish if view.detail.draft.is_some() => {
+                let due = upcoming(view.detail.draft.as_deref().unwrap_or_default(), store.now_ms);
+                return decide(command, &view.detail.row).into_iter().map(|action| with(action, &due)).collect();
+            }
             Command::CopyId => return vec![Action::Copy(view.detail.row.flow.clone())],
             other => return decide(other, &view.detail.row),
         };
         self.top = to.min(last);
         vec![Action::Draw]
+    }
+}
+
+/// When the schedules of a text fire next, a line each.
+fn upcoming(text: &str, now_ms: i64) -> String {
+    let document = aura_protocol::flow::read(text).ok();
+    let found = document.map(|document| aura_protocol::flow::upcoming(&document, now_ms)).unwrap_or_default();
+    let lines = found.iter().map(|finding| finding.message.replace(": ", ":\n  ").replace(", ", "\n  "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A question with more to know below it.
+fn with(action: Action, more: &str) -> Action {
+    match action {
+        Action::Confirm(question, asked) if !more.is_empty() => Action::Confirm(format!("{question}\n{more}"), asked),
+        other => other,
     }
 }

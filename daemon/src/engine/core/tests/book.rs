@@ -2,8 +2,8 @@
 //! the input that stands behind it, and must give what stands there.
 //!
 //! Behind each `yaml` block stands a `json` block:
-//! `input` (of a run by hand) or `event` (the body that came in), `vars`, `answers` (by step: what the other side
-//! says; `{"fails": …}` for a refusal; a list for one attempt after the other; of a `call` what its run gives), `signals`
+//! `input` (of a run by hand) or `event` (the body that came in), `events` (of a batch) or `tick` (of a schedule),
+//! `vars`, `answers` (by step: what the other side says; `{"fails": …}` for a refusal; a list for one attempt after the other; of a `call` what its run gives), `signals`
 //! (by step: what it waits for comes), `votes` (by step: who decides what, one after the other, or has somebody else
 //! decide), and what is expected: `run`
 //! (its state), `error`, `outputs` and `calls` (by step), `reply`, and `takes` (the time until its end). Names kept
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aura_protocol::approval::Vote;
-use aura_protocol::event::Delivery;
+use aura_protocol::event::{BATCH, BATCH_KEY, Delivery, SCHEDULE};
 use aura_protocol::flow::{Effect, Span};
 use aura_protocol::run::{Awaited, CallOutcome, ErrorClass, Reach, Record, RunState as State, StepError};
 use aura_protocol::{RunId, Value};
@@ -127,12 +127,21 @@ fn run(example: &Example, kept: &mut Kept) -> Vec<String> {
         Err(error) => return vec![error.to_string()],
     };
     let block = &example.block;
-    let known =
-        ["input", "event", "vars", "answers", "signals", "votes", "run", "error", "outputs", "calls", "reply", "takes"];
+    let known = [
+        "input", "event", "events", "tick", "vars", "answers", "signals", "votes", "run", "error", "outputs", "calls",
+        "reply", "takes",
+    ];
     wrong.extend(block.as_map().unwrap().keys().filter(|key| !known.contains(&key.as_str())).cloned());
     let mut begin = started("example", block.get("input").cloned().unwrap_or_default());
     if let Some(body) = block.get("event") {
         begin.event = Delivery { method: "POST".into(), body: body.to_json().into_bytes(), ..begin.event };
+    }
+    if let Some(events) = block.get("events").and_then(Value::as_list) {
+        begin.event = batch(begin.event, &plan, events);
+    }
+    if let Some(at) = block.get("tick").and_then(Value::as_str) {
+        let tick = Value::object([("scheduled_at", Value::from(at)), ("cause", Value::from("on_time"))]);
+        begin.event = Delivery { method: SCHEDULE.into(), body: tick.to_json().into_bytes(), ..begin.event };
     }
     begin.vars = block.get("vars").cloned().unwrap_or_else(|| Value::object::<String, Value>([]));
     let state = RunState::new(RunId::from_bytes([1; 16]), &plan);
@@ -162,6 +171,25 @@ fn run(example: &Example, kept: &mut Kept) -> Vec<String> {
     }
     wrong.extend(differences(&run, block));
     wrong
+}
+
+/// The delivery of a batch of events with these bodies.
+fn batch(one: Delivery, plan: &Plan, bodies: &[Value]) -> Delivery {
+    let shown = |body: &Value| {
+        Delivery { method: "POST".into(), body: body.to_json().into_bytes(), ..one.clone() }.to_trigger()
+    };
+    let events: Vec<Value> = bodies.iter().map(shown).collect();
+    let key = plan.triggers.first().and_then(|trigger| trigger.batch.as_ref()?.key.as_ref());
+    let moment = super::super::Moment::new(1, [0; 16]);
+    let key = key.zip(events.last()).map(|(key, last)| {
+        let scope = super::super::scope::DoorScope::new(last, &moment);
+        key.eval(&scope).expect("a key").value.to_canonical_json()
+    });
+    let headers = vec![
+        ("content-type".to_owned(), "application/json".to_owned()),
+        (BATCH_KEY.to_owned(), key.unwrap_or_else(|| "null".to_owned())),
+    ];
+    Delivery { method: BATCH.into(), headers, body: Value::List(events).to_json().into_bytes(), ..one }
 }
 
 /// The run that a `call` begins.
