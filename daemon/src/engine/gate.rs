@@ -333,6 +333,34 @@ mod tests {
     }
 
     #[test]
+    fn no_two_have_the_same_turn_also_within_a_moment_after_a_restart_or_with_a_clock_set_back() {
+        let turns = || {
+            let mut gate = Gate::default();
+            gate.had_turn(100);
+            [50, 50, 200, 200, 10].map(|now| gate.turn(now))
+        };
+        assert_eq!(turns(), [101, 102, 200, 201, 202]);
+        crate::engine::core::bugs::with(Some(Bug::TurnsAreForgotten), || assert_eq!(turns(), [1; 5]));
+    }
+
+    #[test]
+    fn a_throttle_counts_those_that_wait_behind_it() {
+        let rate = Rate { count: 2, per_us: 100 };
+        let throttled = Entry { throttle: Some(OnExcess::Drop), ..entry(Some(1), Some(rate), 0) };
+        let (mut gate, runs) = (Gate::default(), runs(3));
+        assert!(gate.lets_through(&throttled, 0));
+        gate.hold(&throttled, runs[0], 0);
+        assert!(gate.lets_through(&throttled, 0));
+        gate.queue(&throttled, runs[1], 0);
+        assert!(!gate.lets_through(&throttled, 0), "the one that waits for its key will use it");
+        assert!(gate.used_up(&throttled).is_empty() || gate.used_up(&throttled).contains("2 in"));
+        let before = gate.lanes().window([8; 16]).map(|(_, rate)| rate);
+        gate.set_limits(FlowId::from_bytes([1; 16]), Some(1), None, 0);
+        assert_eq!(gate.lanes().window([8; 16]).map(|(_, rate)| rate), before, "the flow's limits are others");
+        crate::engine::core::bugs::with(Some(Bug::LimitIsIgnored), || assert!(gate.lets_through(&throttled, 0)));
+    }
+
+    #[test]
     fn a_run_waits_for_its_rate_and_its_key_and_starts_when_both_have_room() {
         let rate = Rate { count: 2, per_us: 100 };
         let (runs, entry) = (runs(5), entry(Some(1), Some(rate), 0));

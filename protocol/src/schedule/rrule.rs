@@ -6,6 +6,8 @@
 //! the first time.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, Time, Weekday};
@@ -56,19 +58,16 @@ pub struct Recurrence {
 
 type Read<T> = Result<T, String>;
 
-fn number<T: std::str::FromStr + PartialOrd>(key: &str, text: &str, least: T, most: T) -> Read<T>
-where
-    T: std::fmt::Display,
-{
+fn number<T: FromStr + PartialOrd + Display>(key: &str, text: &str, least: T, most: T) -> Read<T> {
     let found = text.strip_prefix('+').unwrap_or(text).parse::<T>().ok();
     found
         .filter(|number| *number >= least && *number <= most)
         .ok_or_else(|| format!("`{key}={text}` must be a number from {least} to {most}"))
 }
 
-fn numbers<T: std::str::FromStr + PartialOrd + Copy + Default>(key: &str, text: &str, least: T, most: T) -> Read<Vec<T>>
+fn numbers<T>(key: &str, text: &str, least: T, most: T) -> Read<Vec<T>>
 where
-    T: std::fmt::Display,
+    T: FromStr + PartialOrd + Display + Copy + Default,
 {
     let found: Vec<T> = text.split(',').map(|one| number(key, one, least, most)).collect::<Read<_>>()?;
     if key != "BYHOUR" && key != "BYMINUTE" && key != "BYSECOND" && found.contains(&T::default()) {

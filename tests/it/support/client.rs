@@ -104,7 +104,6 @@ asks! {
     schedule_pause(SchedulePause) -> ScheduleInfo;
     schedule_run(ScheduleRef) -> RunHead;
     schedule_backfill(ScheduleBackfill) -> ScheduleBackfilled;
-    flow_pause(FlowPause) -> FlowRow;
     event_list(EventQuery) -> EventPage;
     event_show(EventId) -> EventRow;
     run_list(RunQuery) -> Vec<RunHead>;
