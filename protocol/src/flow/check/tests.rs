@@ -150,10 +150,6 @@ fn what_this_build_does_not_execute_is_refused() {
          error 5:5 triggers[0]: the source does not say what tells its objects apart (write `key: \"{{ item.id }}\"`)",
     );
     trigger("on: webhok", "error 5:14 triggers[0].on: `webhok` is no kind of trigger (did you mean `webhook`?)");
-    trigger(
-        "on: manual, batch: {}",
-        "error 5:26 triggers[0].batch: the trigger policy `batch` is not executed by this build (leave it out)",
-    );
     case(
         "input: {}\nsteps: [{ id: a, set: {} }]",
         "error 3:1 input: the flow key `input` is not executed by this build (leave it out)",
