@@ -34,6 +34,8 @@ fn connector(id: &str, actions: Vec<Action>, events: &[&str]) -> Connector {
             scheme: String::new(),
             matches: Vec::new(),
             reply_within_ms: (*event == "bounce").then_some(8000),
+            multipart: false,
+            backfill: None,
         })
         .collect();
     Connector { id: id.into(), title: id.into(), fields: vec![field("token", "text", true)], actions, triggers }
