@@ -114,7 +114,7 @@ impl Reading {
                     self.fail("http.method", "a source only reads: the method is GET or HEAD", hint);
                     return None;
                 }
-                if !http.get("url").is_some_and(|url| url.as_str().is_some_and(|url| !url.is_empty())) {
+                if http.get("url").and_then(Value::as_str).is_none_or(str::is_empty) {
                     self.fail("http", "the request has no `url`", "write `http: { url: \"https://…\" }`");
                     return None;
                 }

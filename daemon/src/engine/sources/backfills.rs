@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aura_protocol::flow::{Effect, Trigger};
+use aura_protocol::flow::Trigger;
 use aura_protocol::ids::BackfillId;
-use aura_protocol::rpc::{BackfillAsk, BackfillInfo, BackfillWhat};
+use aura_protocol::rpc::{BackfillAsk, BackfillEffect, BackfillInfo, BackfillWhat};
 use aura_protocol::run::{ErrorClass, StepError};
 use aura_protocol::source::{self, BACKFILL, Order, Poll, Source, WINDOW};
 use aura_protocol::text::display;
@@ -18,7 +18,7 @@ use aura_storage::rows::{BackfillRow, BackfillState, ReadTo};
 use aura_storage::{Key, Receipt, Table, Txn};
 
 use super::page::{self, Bounds, Object};
-use super::{Listener, again_after, chunks, made_ms};
+use super::{Listener, OwnKey, again_after, chunks, made_ms};
 use crate::engine::Published;
 use crate::engine::core::state::ms;
 use crate::engine::driver::{Driver, EngineError, lock};
@@ -485,7 +485,7 @@ impl Driver {
                 return Err(Ended::Over);
             };
             let telling = lock(&self.telling);
-            let again = row.again.then_some(&own as &dyn Fn(&str) -> [u8; 16]);
+            let again = row.again.then_some(&own as OwnKey<'_>);
             let mut told = self.tell_objects(&telling, listener, piece, true, again)?;
             row.told = row.told.saturating_add(u64::try_from(told.notes.len()).unwrap_or(0));
             let key = row_key(listener.tenant, id);
@@ -596,18 +596,17 @@ impl Driver {
         wanted.map(|(id, it)| info(*id, it.clone())).collect()
     }
 
-    /// The calls that one object will cause: step, effect and connection.
-    pub(crate) fn effects_of(
-        &self,
-        tenant: TenantId,
-        flow: &Published,
-    ) -> Result<Vec<(String, Effect, Option<String>, bool)>, EngineError> {
+    /// The calls that one object will cause.
+    pub(crate) fn effects_of(&self, tenant: TenantId, flow: &Published) -> Result<Vec<BackfillEffect>, EngineError> {
         let plan = self.plan(tenant, flow.id, &flow.version)?;
         let definition = self.deps.flows.version(tenant, flow.id, &flow.version);
         let calls = |id: &str| definition.as_ref().is_some_and(|flow| is_call(flow, id));
         let steps = plan.steps.iter().filter(|step| calls(&step.id));
-        let of = |step: &crate::engine::core::plan::PlanStep| {
-            (step.id.clone(), step.effect, step.kind.connection().map(str::to_owned), step.in_map)
+        let of = |step: &crate::engine::core::plan::PlanStep| BackfillEffect {
+            step: step.id.clone(),
+            effect: step.effect,
+            connection: step.kind.connection().map(str::to_owned),
+            repeated: step.in_map,
         };
         Ok(steps.map(of).collect())
     }

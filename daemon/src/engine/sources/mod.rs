@@ -41,6 +41,9 @@ const AGAIN_MS: i64 = 1_000;
 /// The longest one.
 const AGAIN_MAX_MS: i64 = 3_600_000;
 
+/// The hash of an object's key in a backfill that tells again what was told.
+pub(crate) type OwnKey<'a> = &'a dyn Fn(&str) -> [u8; 16];
+
 /// To whom objects are told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listener<'a> {
@@ -112,7 +115,7 @@ impl Driver {
         listener: &Listener<'_>,
         objects: &[Object],
         tell: bool,
-        again: Option<&dyn Fn(&str) -> [u8; 16]>,
+        again: Option<OwnKey<'_>>,
     ) -> Result<Told, EngineError> {
         let mut told = Told { txn: Txn::new(), notes: Vec::new() };
         let moment = self.moment();

@@ -70,12 +70,7 @@ impl Driver {
         let count = counted.or_else(|| whole.then_some(here)).or_else(|| ask.limit.filter(|limit| *limit <= here));
         let exact = count.is_some();
         let count = count.map(limited);
-        let effects: Vec<BackfillEffect> = self
-            .effects_of(tenant, &flow)
-            .map_err(WireError::from)?
-            .into_iter()
-            .map(|(step, effect, connection, repeated)| BackfillEffect { step, effect, connection, repeated })
-            .collect();
+        let effects = self.effects_of(tenant, &flow).map_err(WireError::from)?;
         let page_size = u64::try_from(first.objects.len()).unwrap_or(0).max(1);
         let pages = count.map(|count| count.div_ceil(page_size).max(1));
         let per_object = u64::try_from(effects.len()).unwrap_or(0);

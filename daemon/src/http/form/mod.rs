@@ -1,7 +1,7 @@
 //! `/f/{endpoint}`: the page of a `form` trigger. It works without a script and keeps what people typed.
 //!
 //! Invariant: the thanks are shown only after the commit, and one page sent twice with the same words is one event
-//! ([`token`]). The address gives no right but to fill in this form; what another site's page sends is refused, and
+//! (`token`). The address gives no right but to fill in this form; what another site's page sends is refused, and
 //! so is whoever sends too much.
 
 mod page;
