@@ -102,7 +102,6 @@ asks! {
     run_delegate(RunDelegate) -> RunHead;
     schedule_list(ScheduleQuery) -> Vec<ScheduleInfo>;
     schedule_pause(SchedulePause) -> ScheduleInfo;
-    schedule_run(ScheduleRef) -> RunHead;
     schedule_backfill(ScheduleBackfill) -> ScheduleBackfilled;
     event_list(EventQuery) -> EventPage;
     event_show(EventId) -> EventRow;
