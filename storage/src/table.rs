@@ -54,6 +54,10 @@ pub enum Table {
     Limits = 32,
     /// Runs by what they are found by: `(tenant, index hash of the value, run)`. Plain.
     Index = 33,
+    /// Deliveries that were refused or came where no endpoint is, bounded: `(tenant, delivery)`.
+    Deliveries = 40,
+    /// Their bodies: `(tenant, delivery)`.
+    DeliveryBodies = 41,
 }
 
 impl Table {
@@ -83,6 +87,8 @@ impl Table {
         Self::Waits,
         Self::Limits,
         Self::Index,
+        Self::Deliveries,
+        Self::DeliveryBodies,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -113,6 +119,8 @@ impl Table {
             Self::Waits => "waits",
             Self::Limits => "limits",
             Self::Index => "index",
+            Self::Deliveries => "deliveries",
+            Self::DeliveryBodies => "delivery_bodies",
         }
     }
 
@@ -140,6 +148,7 @@ impl Table {
             Self::Blobs | Self::BlobCounts | Self::Kv | Self::Vars | Self::Schedules => 2,
             Self::Waits => 3,
             Self::Limits | Self::Index => 4,
+            Self::Deliveries | Self::DeliveryBodies => 5,
             _ => 1,
         }
     }

@@ -4,11 +4,12 @@
 //! an action, so a test can read it. Every question has its twin on the command line.
 
 use aura_protocol::Value;
-use aura_protocol::ids::{FlowId, RunId};
-use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, VersionOf};
+use aura_protocol::ids::{DeliveryId, FlowId, RunId};
+use aura_protocol::rpc::{DeliveryQuery, EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, VersionOf};
 use aura_protocol::run::{Point, Resolution};
 
 use crate::cli::output::json_line;
+use crate::hooks::Whose;
 use crate::target::quoted;
 use crate::widgets::part::PartDialog;
 
@@ -25,6 +26,8 @@ pub enum Place {
     Flow(FlowId),
     /// Events that were held, dropped or repeated.
     Events,
+    /// Endpoints and their deliveries.
+    Hooks,
 }
 
 /// A question to the daemon.
@@ -66,6 +69,16 @@ pub enum Request {
     Start(String, Value),
     /// Read a page of events.
     Events(EventQuery),
+    /// Read all endpoints.
+    Hooks,
+    /// Read a page of deliveries.
+    Deliveries(Whose, DeliveryQuery),
+    /// Read one delivery.
+    Delivery(DeliveryId),
+    /// Deliver once more.
+    Redeliver(DeliveryId),
+    /// Close an endpoint, or open it.
+    SwitchHook(String, String, bool),
 }
 
 impl Request {
@@ -125,6 +138,22 @@ impl Request {
             Self::Publish(name) => format!("flow publish {}", quoted(name)),
             Self::Start(name, Value::Null) => format!("flow run {}", quoted(name)),
             Self::Start(name, input) => format!("flow run {} --input {}", quoted(name), json(input)),
+            Self::Hooks => "webhook list".to_owned(),
+            Self::Deliveries(Whose::Unclaimed, query) => format!("webhook unclaimed --limit {}", query.limit),
+            Self::Deliveries(_, query) => {
+                let of = match (&query.flow, &query.trigger) {
+                    (Some(flow), Some(trigger)) => format!(" {}", quoted(&format!("{flow}/{trigger}"))),
+                    _ => String::new(),
+                };
+                let before = query.before.map_or(String::new(), |id| format!(" --before {id}"));
+                format!("webhook deliveries{of} --limit {}{before}", query.limit)
+            }
+            Self::Delivery(id) => format!("webhook delivery {id}"),
+            Self::Redeliver(id) => format!("webhook replay {id}"),
+            Self::SwitchHook(flow, trigger, closed) => {
+                let word = if *closed { "disable" } else { "enable" };
+                format!("webhook {word} {}", quoted(&format!("{flow}/{trigger}")))
+            }
             Self::Events(query) => {
                 let before = query.before.map_or(String::new(), |event| format!(" --before {event}"));
                 format!("event list --limit {}{before}", query.limit)
@@ -144,6 +173,8 @@ impl Request {
             | Self::Vote(_)
             | Self::Switch(..)
             | Self::Publish(_)
+            | Self::Redeliver(_)
+            | Self::SwitchHook(..)
             | Self::Start(..) => true,
             _ => false,
         }
@@ -258,6 +289,22 @@ mod tests {
                 preview: true,
             })),
             Request::Flows,
+            Request::Hooks,
+            Request::Deliveries(Whose::Unclaimed, DeliveryQuery { limit: 7, ..DeliveryQuery::default() }),
+            Request::Deliveries(
+                Whose::Endpoint("a".into(), "b".into()),
+                DeliveryQuery {
+                    flow: Some("a".into()),
+                    trigger: Some("b".into()),
+                    before: Some(DeliveryId::default()),
+                    limit: 7,
+                    ..DeliveryQuery::default()
+                },
+            ),
+            Request::Delivery(DeliveryId::default()),
+            Request::Redeliver(DeliveryId::default()),
+            Request::SwitchHook("a".into(), "b".into(), true),
+            Request::SwitchHook("a".into(), "b".into(), false),
             Request::Flow("a".into()),
             Request::Switch("a".into(), true),
             Request::Switch("a".into(), false),

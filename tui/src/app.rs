@@ -20,6 +20,7 @@ use crate::look::Look;
 use crate::screens::events::{self, EventsScreen};
 use crate::screens::flow::FlowScreen;
 use crate::screens::flows::Flows;
+use crate::screens::hooks::HooksScreen;
 use crate::screens::run::RunScreen;
 use crate::screens::runs::Runs;
 use crate::store::{Link, Store};
@@ -83,6 +84,7 @@ pub struct App {
     flows: Flows,
     flow: FlowScreen,
     events: EventsScreen,
+    hooks: HooksScreen,
     overlay: Option<Overlay>,
     show_log: bool,
     asked_at: Option<Instant>,
@@ -107,6 +109,7 @@ impl App {
             flows: Flows::default(),
             flow: FlowScreen::default(),
             events: EventsScreen::default(),
+            hooks: HooksScreen::default(),
             overlay: None,
             show_log: false,
             asked_at: None,
@@ -126,12 +129,13 @@ impl App {
             Place::Flows => Context::Flows,
             Place::Flow(_) => Context::Flow,
             Place::Events => Context::Events,
+            Place::Hooks => Context::Hooks,
         }
     }
 
     /// The screen before which there is none.
     fn first(&self) -> bool {
-        matches!(self.place, Place::Runs | Place::Flows | Place::Events)
+        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Hooks)
     }
 
     /// The filter of the list on screen.
@@ -140,6 +144,7 @@ impl App {
             Place::Runs => Some(&mut self.runs.filter),
             Place::Flows => Some(&mut self.flows.filter),
             Place::Events => Some(&mut self.events.filter),
+            Place::Hooks => Some(&mut self.hooks.filter),
             Place::Run(_) | Place::Flow(_) => None,
         }
     }
@@ -205,6 +210,7 @@ impl App {
                 self.store.say("");
                 self.store.catalog.stale = true;
                 self.store.catalog.open_stale = true;
+                self.store.hooks.stale = true;
                 self.dirty = true;
             }
             Event::Notice(line) => self.dirty |= self.store.tell(&line),
@@ -230,12 +236,24 @@ impl App {
             }
             _ => {}
         }
+        let hooks = self.place == Place::Hooks && self.store.link == Link::Up;
+        if hooks && self.store.hooks.stale && self.asked_at.is_none_or(|at| at.elapsed() >= FRESH) {
+            self.hooks_anew(todos);
+        }
         let shown = matches!(self.place, Place::Flows | Place::Flow(_)) && self.store.link == Link::Up;
         if shown && self.store.catalog.stale && self.asked_at.is_none_or(|at| at.elapsed() >= FRESH) {
             self.store.catalog.stale = false;
             self.asked_at = Some(Instant::now());
             self.ask(Request::Flows, todos);
         }
+    }
+
+    /// Endpoints and deliveries are read again.
+    fn hooks_anew(&mut self, todos: &mut Vec<Todo>) {
+        self.store.hooks.stale = false;
+        self.asked_at = Some(Instant::now());
+        // What asks by itself again and again is nothing that a person did.
+        todos.extend(self.hooks.wants(&self.store).into_iter().map(Todo::Ask));
     }
 
     /// A command that had the terminal has ended.
@@ -259,6 +277,7 @@ impl App {
                 Place::Flows => Context::Flows,
                 Place::Flow(_) => Context::Flow,
                 Place::Events => Context::Events,
+                Place::Hooks => Context::Hooks,
             };
             let around = Around { store: &self.store, keys: &self.keys, context };
             if let Then::Close(actions) = overlay.key(key, &around) {
@@ -272,6 +291,7 @@ impl App {
             let actions = match self.place {
                 Place::Flows => self.flows.typed(key, &self.store),
                 Place::Events => self.events.typed(key, &self.store),
+                Place::Hooks => self.hooks.typed(key, &self.store),
                 _ => self.runs.typed(key, &self.store),
             };
             return self.act(actions, todos);
@@ -297,6 +317,7 @@ impl App {
             Command::GoRuns => vec![Action::Go(Place::Runs)],
             Command::GoFlows => vec![Action::Go(Place::Flows)],
             Command::GoEvents => vec![Action::Go(Place::Events)],
+            Command::GoHooks => vec![Action::Go(Place::Hooks)],
             Command::ShowLog => {
                 self.show_log = !self.show_log;
                 vec![Action::Draw]
@@ -325,6 +346,7 @@ impl App {
                 Place::Flows => self.flows.command(other, &self.store),
                 Place::Flow(_) => self.flow.command(other, &self.store),
                 Place::Events => self.events.command(other, &self.store),
+                Place::Hooks => self.hooks.command(other, &self.store),
             },
         };
         self.act(actions, todos);
@@ -393,6 +415,9 @@ impl App {
         if let Request::Older(query) = &request {
             self.store.ask_older(query);
         }
+        if let Request::Deliveries(whose, _) = &request {
+            self.store.hooks.show(whose.clone());
+        }
         if let Some(twin) = request.twin() {
             self.store.twins.note(self.store.moment_ms(), &twin, request.decides());
         }
@@ -442,6 +467,7 @@ impl App {
                 }
             }
             Place::Events => self.ask(events::newest(), todos),
+            Place::Hooks => self.hooks_anew(todos),
             Place::Runs | Place::Run(_) => {}
         }
     }
@@ -454,6 +480,8 @@ impl App {
             Link::Up if self.store.catalog.stale && matches!(self.place, Place::Flows | Place::Flow(_)) => {
                 self.asked_at.map(|at| at + FRESH)
             }
+            // What is refused is no news of the daemon: it is asked for.
+            Link::Up if self.place == Place::Hooks => self.asked_at.map(|at| at + FRESH),
             _ => None,
         }
     }
@@ -461,6 +489,7 @@ impl App {
     /// Time went by without an event: the banner counts, what is old is asked for again.
     pub fn tick(&mut self) -> Vec<Todo> {
         self.dirty |= matches!(self.store.link, Link::Down(..));
+        self.store.hooks.stale |= self.place == Place::Hooks;
         let mut todos = Vec::new();
         self.wants(&mut todos);
         todos
@@ -492,6 +521,7 @@ impl App {
                 Place::Flows => self.flows.draw(&self.look, &self.store, buf, body),
                 Place::Flow(_) => self.flow.draw(&self.look, &self.store, buf, body),
                 Place::Events => self.events.draw(&self.look, &self.store, buf, body),
+                Place::Hooks => self.hooks.draw(&self.look, &self.store, buf, body),
             }
             foot::draw(
                 &self.look,

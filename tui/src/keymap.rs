@@ -23,11 +23,14 @@ pub enum Context {
     Flow,
     /// In the list of events.
     Events,
+    /// On the screen of webhooks.
+    Hooks,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events];
+    pub const ALL: [Self; 7] =
+        [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events, Self::Hooks];
 
     /// Title in help and docs.
     #[must_use]
@@ -39,6 +42,7 @@ impl Context {
             Self::Flows => "Flows",
             Self::Flow => "Flow",
             Self::Events => "Events",
+            Self::Hooks => "Hooks",
         }
     }
 }
@@ -97,6 +101,10 @@ pub enum Command {
     CopyUrl,
     Simulate,
     Listen,
+    GoHooks,
+    Claim,
+    Rotate,
+    Doctor,
 }
 
 /// A row of the table.
@@ -119,7 +127,7 @@ const fn bind(context: Context, keys: &'static str, command: Command, foot: &'st
 }
 
 use Command as C;
-use Context::{Events, Everywhere, Flow, Flows, Run, Runs};
+use Context::{Events, Everywhere, Flow, Flows, Hooks, Run, Runs};
 
 /// All keys.
 pub const TABLE: &[Bind] = &[
@@ -196,9 +204,28 @@ pub const TABLE: &[Bind] = &[
     bind(Events, "tab", C::Pane, "pane", "The list, or what was delivered"),
     bind(Events, "z", C::Zoom, "zoom", "Show only this pane, or both"),
     bind(Events, "y", C::Copy, "copy id", "Copy the event's id"),
+    bind(Hooks, "enter l right", C::Enter, "open", "The endpoint's deliveries, the delivery in full, then its run"),
+    bind(Hooks, "/", C::Filter, "filter", "Filter: words, !word for without, state: flow: from: for one column"),
+    bind(Hooks, "tab", C::Pane, "pane", "Next pane: endpoints, deliveries, one delivery"),
+    bind(Hooks, "backtab", C::PaneBack, "", "Pane before"),
+    bind(Hooks, "r", C::Replay, "replay", "Deliver the selected delivery once more, after a question"),
+    bind(Hooks, "c", C::Claim, "claim", "Let an endpoint take the selected delivery, if it proves itself there"),
+    bind(
+        Hooks,
+        "R",
+        C::Rotate,
+        "rotate",
+        "Give the endpoint a new secret or address; the one before goes on for a while",
+    ),
+    bind(Hooks, "P", C::Pause, "close", "Close the endpoint, or let it take deliveries again, after a question"),
+    bind(Hooks, "d", C::Doctor, "doctor", "Prove the endpoint's public address end to end"),
+    bind(Hooks, "z", C::Zoom, "zoom", "Show only this pane, or all"),
+    bind(Hooks, "y", C::CopyUrl, "copy URL", "Copy the endpoint's URL"),
+    bind(Hooks, "Y", C::Copy, "", "Copy the delivery's id"),
     bind(Everywhere, "1", C::GoRuns, "", "Runs"),
     bind(Everywhere, "2", C::GoFlows, "", "Flows"),
     bind(Everywhere, "3", C::GoEvents, "", "Events that were held, dropped or repeated"),
+    bind(Everywhere, "5", C::GoHooks, "", "Webhooks: endpoints and what came to them"),
     bind(Everywhere, "j down", C::Down, "", "Down"),
     bind(Everywhere, "k up", C::Up, "", "Up"),
     bind(Everywhere, "ctrl-d pgdn", C::HalfDown, "", "Half a page down"),

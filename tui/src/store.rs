@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::catalog::Catalog;
 use crate::event::Reply;
 use crate::events::Events;
+use crate::hooks::Hooks;
 use crate::times;
 use crate::twins::Twins;
 
@@ -102,6 +103,8 @@ pub struct Store {
     pub catalog: Catalog,
     /// Held, dropped and repeated events.
     pub events: Events,
+    /// Endpoints and their deliveries.
+    pub hooks: Hooks,
     /// What was done, as commands.
     pub twins: Twins,
 }
@@ -128,6 +131,7 @@ impl Default for Store {
             older: BTreeMap::new(),
             catalog: Catalog::default(),
             events: Events::default(),
+            hooks: Hooks::default(),
             twins: Twins::default(),
         }
     }
@@ -187,6 +191,31 @@ impl Store {
             }
             Reply::Events(query, page) => {
                 self.events.take(page, query.before.is_none());
+                true
+            }
+            Reply::Hooks(rows) => {
+                self.hooks.take(rows);
+                true
+            }
+            Reply::Deliveries(whose, query, page) => {
+                self.hooks.page(&whose, page, query.before.is_none());
+                true
+            }
+            Reply::Delivery(detail) => {
+                self.hooks.open = Some(*detail);
+                true
+            }
+            Reply::Redelivered(row) => {
+                self.twins.settle(row.refused.then_some(row.said.as_str()));
+                self.say(format!("{} to {}/{}: {}", row.delivery.short(), row.flow, row.trigger, row.said));
+                self.hooks.stale = true;
+                true
+            }
+            Reply::Hook(hook) => {
+                self.twins.settle(None);
+                let said = if hook.closed { "is closed: senders hear 404" } else { "takes deliveries" };
+                self.say(format!("{}/{} {said}", hook.flow, hook.trigger));
+                self.hooks.stale = true;
                 true
             }
             Reply::Changed(row, what) => {
@@ -326,6 +355,7 @@ impl Store {
             }
         }
         self.catalog.stale |= shown && fresh;
+        self.hooks.stale |= shown && fresh;
         shown
     }
 

@@ -20,7 +20,8 @@ pub fn modifiers() -> impl Iterator<Item = &'static str> {
 /// Trigger kinds, besides a connector's own (`connector.event`).
 pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule", "called", "event", "flow_failed"];
 /// Keys of triggers.
-pub const TRIGGER_KEYS: &[&str] = &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "filter", "reply"];
+pub const TRIGGER_KEYS: &[&str] =
+    &["id", "on", "connection", "with", "auth", "allow", "dedupe", "debounce", "filter", "reply"];
 /// Keys of the flow.
 pub const FLOW_KEYS: &[&str] = &[
     "aura",

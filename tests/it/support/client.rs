@@ -106,6 +106,10 @@ asks! {
     run_cancel(RunCancel) -> RunHead;
     watch(WatchRequest) -> WatchReply;
     webhook_list(()) -> Vec<Webhook>;
+    webhook_deliveries(DeliveryQuery) -> DeliveryPage;
+    webhook_delivery(String) -> DeliveryDetail;
+    webhook_redeliver(WebhookRedeliver) -> Redelivered;
+    webhook_switch(WebhookSwitch) -> Webhook;
     connection_add(ConnectionAdd) -> Connection;
     connection_list(()) -> Vec<Connection>;
     run_payload(PayloadQuery) -> PayloadWindow;

@@ -6,13 +6,14 @@
 pub mod events;
 pub mod flow;
 pub mod flows;
+pub mod hooks;
 pub mod run;
 pub mod runs;
 
 /// The screens' names in a title, with the one that is shown in brackets.
 #[must_use]
 pub fn tabs(shown: &str) -> String {
-    let names = [("1", "runs"), ("2", "flows"), ("3", "events")];
+    let names = [("1", "runs"), ("2", "flows"), ("3", "events"), ("5", "hooks")];
     let tab = |(key, name): &(&str, &str)| {
         if *name == shown { format!("[{key} {name}]") } else { format!("{key} {name}") }
     };
