@@ -206,7 +206,7 @@ pub fn basic(user: &str, secrets: &[&str], headers: &[(String, String)]) -> Resu
     let given = base64::engine::general_purpose::STANDARD.decode(coded.trim()).map_err(|_| malformed())?;
     let wanted: Vec<String> = secrets.iter().map(|secret| format!("{user}:{secret}")).collect();
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    equal(&given, &wanted).ok_or_else(|| Refusal::Word { what: "user or password" })
+    equal(&given, &wanted).ok_or(Refusal::Word { what: "user or password" })
 }
 
 /// Checks a header whose value is the secret, in constant time.
@@ -216,7 +216,7 @@ pub fn basic(user: &str, secrets: &[&str], headers: &[(String, String)]) -> Resu
 pub fn header(name: &str, secrets: &[&str], headers: &[(String, String)]) -> Result<usize, Refusal> {
     usable("header", secrets)?;
     let value = one(&Request::post(headers, b""), name)?;
-    equal(value.as_bytes(), secrets).ok_or_else(|| Refusal::Word { what: "header's value" })
+    equal(value.as_bytes(), secrets).ok_or(Refusal::Word { what: "header's value" })
 }
 
 fn usable(scheme: &str, secrets: &[&str]) -> Result<(), Refusal> {

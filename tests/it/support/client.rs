@@ -109,7 +109,6 @@ asks! {
     webhook_deliveries(DeliveryQuery) -> DeliveryPage;
     webhook_delivery(String) -> DeliveryDetail;
     webhook_redeliver(WebhookRedeliver) -> Redelivered;
-    webhook_switch(WebhookSwitch) -> Webhook;
     connection_add(ConnectionAdd) -> Connection;
     connection_list(()) -> Vec<Connection>;
     run_payload(PayloadQuery) -> PayloadWindow;

@@ -152,10 +152,7 @@ impl Log {
     pub async fn keep(self, notes: Notes, closing: CancellationToken) {
         let Notes(mut notes) = notes;
         let store = self.0.store.clone();
-        let mut kept = match tokio::task::spawn_blocking(move || load(&store)).await {
-            Ok(kept) => kept,
-            Err(_) => Kept::default(),
-        };
+        let mut kept = tokio::task::spawn_blocking(move || load(&store)).await.unwrap_or_default();
         let mut sweep = tokio::time::interval(SWEEP);
         let mut batch = Vec::new();
         loop {

@@ -3,6 +3,7 @@
 //! Invariant: tried only when a person looks at one delivery, over what is kept; nothing here lets anything in, and a
 //! finding names a secret's place, never its value.
 
+use aura_protocol::Value;
 use aura_protocol::rpc::Verdict;
 use aura_protocol::signature::{self, Request};
 
@@ -82,9 +83,9 @@ fn bodies(body: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
     out.push(([body, b"\n"].concat(), "with a line end behind it"));
     out.push((text.replace("\r\n", "\n").into_bytes(), "with LF in place of CRLF"));
     out.push((text.replace("\r\n", "\n").replace('\n', "\r\n").into_bytes(), "with CRLF in place of LF"));
-    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) {
-        out.push((value.to_string().into_bytes(), "as JSON without blanks"));
-        out.push((serde_json::to_vec_pretty(&value).unwrap_or_default(), "as JSON over several lines"));
+    if let Ok(value) = Value::from_json(body) {
+        out.push((value.to_json().into_bytes(), "as JSON without blanks"));
+        out.push((value.to_json_pretty().into_bytes(), "as JSON over several lines"));
     }
     out.retain(|(changed, _)| changed != body);
     out
