@@ -212,6 +212,7 @@ impl App {
             key_file: key.file,
             started: Instant::now(),
             listeners: door.listeners.clone(),
+            door: door.clone(),
             upkeep: Upkeep::default(),
             watched: watch::Sender::new(0),
             pace: crate::rpc::watch::Pace::default(),

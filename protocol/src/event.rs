@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EventId, RunId};
+use crate::ids::{DeliveryId, EventId, RunId};
 use crate::value::{BlobRef, Map, Value};
 
 /// One delivery, byte-exact. What `trigger` shows in expressions is derived from it.
@@ -28,6 +28,22 @@ pub struct Delivery {
     pub blob: Option<BlobRef>,
     /// When it was accepted.
     pub received_ms: i64,
+    /// How it came in at the door; none for what came from inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Came>,
+}
+
+/// What the log of deliveries knows of an accepted one beside the delivery itself: a few bytes of its row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Came {
+    /// Address of the sender.
+    pub from: String,
+    /// Proved with the secret before, during a rotation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub old: bool,
+    /// The delivery that was delivered again, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<DeliveryId>,
 }
 
 impl Delivery {

@@ -152,6 +152,8 @@ ids! {
     RunId = "run";
     /// An accepted event.
     EventId = "evt";
+    /// One request to an endpoint, accepted or not; that of an accepted one has the digits of its event.
+    DeliveryId = "dlv";
     /// A held event group (debounce) that waits to become a run.
     HeldId = "held";
     /// A flow that runs over a provider's past objects.
@@ -160,6 +162,33 @@ ids! {
     ConnectionId = "con";
     /// One mutating request of a client; a repeat with the same id is answered, not redone.
     RequestId = "req";
+}
+
+impl Default for DeliveryId {
+    /// Nobody's.
+    fn default() -> Self {
+        Self(Uuid::nil())
+    }
+}
+
+impl From<EventId> for DeliveryId {
+    fn from(event: EventId) -> Self {
+        Self(event.0)
+    }
+}
+
+impl DeliveryId {
+    /// Reads an id of a delivery, or of the event that it became.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn read(text: &str) -> Result<Self, IdError> {
+        let text = text.trim();
+        match text.strip_prefix("evt_") {
+            Some(_) => text.parse::<EventId>().map(Self::from),
+            None => text.parse(),
+        }
+    }
 }
 
 impl TenantId {

@@ -7,7 +7,7 @@
 
 pub mod approval;
 pub mod business;
-mod bytes;
+pub mod bytes;
 pub mod descriptor;
 pub mod error;
 pub mod event;
@@ -31,5 +31,5 @@ pub mod watch;
 pub mod wire;
 
 pub use error::{Code, WireError};
-pub use ids::{ConnectionId, EventId, FlowId, HeldId, RequestId, RunId, TenantId};
+pub use ids::{ConnectionId, DeliveryId, EventId, FlowId, HeldId, RequestId, RunId, TenantId};
 pub use value::{BlobRef, Map, Value};

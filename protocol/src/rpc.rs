@@ -11,6 +11,7 @@ mod sources;
 mod trials;
 mod versions;
 mod views;
+mod webhooks;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,11 @@ pub use versions::{
 };
 pub use views::{
     Activity, EventPage, EventQuery, FlowActivity, LastRun, RunPage, SettingRow, Settings, WebhookTest, WebhookTested,
+};
+pub use webhooks::{
+    ADDRESS_KEEP_MAX_MS, DeliveryDetail, DeliveryPage, DeliveryQuery, DeliveryRow, REDELIVER_MAX, Redelivered,
+    RedeliveredRow, Rotated, Verdict, Webhook, WebhookRedeliver, WebhookRotate, WebhookSample, WebhookSampleQuery,
+    WebhookSwitch,
 };
 
 use crate::approval::Question;
@@ -303,6 +309,20 @@ service! {
     backfill_list / BackfillList(BackfillQuery) -> Vec<BackfillInfo>: Viewer;
     /// Holds a backfill, lets it go on, or ends it.
     backfill_control / BackfillControlled(BackfillControl) -> BackfillInfo: Operator;
+    /// Deliveries to endpoints, accepted or refused, newest first, in pages.
+    webhook_deliveries / WebhookDeliveries(DeliveryQuery) -> DeliveryPage: Viewer;
+    /// One delivery as it came, and what differed.
+    webhook_delivery / WebhookDelivery(String) -> DeliveryDetail: Viewer;
+    /// Delivers again what came before: to its own endpoint, or to the one that claims it; or says what that would do.
+    webhook_redeliver / WebhookRedeliver(WebhookRedeliver) -> Redelivered: Operator;
+    /// Gives an endpoint a new secret or a new address; the one before counts for a while.
+    webhook_rotate / WebhookRotate(WebhookRotate) -> Rotated: Admin;
+    /// Closes or opens one endpoint without a new version.
+    webhook_switch / WebhookSwitch(WebhookSwitch) -> Webhook: Operator;
+    /// A realistic delivery of the provider, signed now, with its `curl`.
+    webhook_sample / WebhookSample(WebhookSampleQuery) -> WebhookSample: Operator;
+    /// Proves an endpoint's public address end to end.
+    webhook_doctor / WebhookDoctor(String) -> Vec<DoctorFinding>: Operator;
     /// Schedules with their next instants.
     schedule_list / ScheduleList(ScheduleQuery) -> Vec<ScheduleInfo>: Viewer;
     /// Lets one schedule rest, or go on.
@@ -634,33 +654,6 @@ pub struct RunDelegate {
     pub step: String,
     /// The account that is asked instead.
     pub to: String,
-}
-
-/// An endpoint of a trigger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Webhook {
-    /// Flow name.
-    pub flow: String,
-    /// Trigger id.
-    pub trigger: String,
-    /// What it listens for.
-    pub on: String,
-    /// Full URL, `…/hooks/{26 characters}`.
-    pub url: String,
-    /// Alias, if the trigger has a scheme or token.
-    pub alias: Option<String>,
-    /// Scheme, `bearer` or `none`.
-    pub auth: String,
-    /// Its secret is set.
-    pub secret_set: bool,
-    /// Takes events.
-    pub enabled: bool,
-    /// The token with which the vendor wants to sign (Notion): to be shown to it and added as the secret. Only
-    /// while no secret is set, and only to those who may set one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offered: Option<String>,
-    /// Last event, if any.
-    pub last_event: Option<EventId>,
 }
 
 /// A connection, never with a secret value.

@@ -1,10 +1,10 @@
 //! Rows that the daemon, the start-up check and tests read: their types, tables and keys.
 
 use aura_protocol::event::Delivery;
-use aura_protocol::rpc::Backfilling;
+use aura_protocol::rpc::{Backfilling, Verdict};
 use aura_protocol::run::{RunState, StepError};
 use aura_protocol::schedule::Stretches;
-use aura_protocol::{ConnectionId, EventId, FlowId, HeldId, RunId, TenantId, Value};
+use aura_protocol::{ConnectionId, DeliveryId, EventId, FlowId, HeldId, RunId, TenantId, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::table::Key;
@@ -427,6 +427,86 @@ pub struct FlowRecord {
     /// Publications, oldest first: the newest [`HISTORY_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Publication>,
+    /// What people said of single endpoints, beside what the flow says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookRecord>,
+}
+
+/// What people said of one endpoint: part of its flow's row, so that it goes and comes with the flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRecord {
+    /// Trigger id.
+    pub trigger: String,
+    /// It takes no deliveries until somebody opens it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+    /// Endpoint names before, each until then in Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<(String, i64)>,
+}
+
+/// Key of a refused delivery and of its body.
+#[must_use]
+pub fn delivery_key(tenant: TenantId, delivery: DeliveryId) -> Key {
+    Key::tenant(tenant).id(delivery.bytes())
+}
+
+/// A delivery that was refused, or came where no endpoint is (table `Deliveries`, sealed). Accepted ones have no row:
+/// what is known of them stands with their event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RefusedRow {
+    /// Its id.
+    pub id: DeliveryId,
+    /// When it came.
+    pub at_ms: i64,
+    /// The same by the wall's clock, against which proofs count.
+    pub proof_ms: i64,
+    /// The flow whose endpoint it came to, if one has the address.
+    pub flow: Option<FlowId>,
+    /// The flow's name then.
+    pub name: String,
+    /// Trigger id.
+    pub trigger: String,
+    /// Method.
+    pub method: String,
+    /// Path as it was asked for.
+    pub path: String,
+    /// Query without `?`.
+    #[serde(default)]
+    pub query: String,
+    /// The whole address as its sender wrote it, for proofs over it.
+    #[serde(default)]
+    pub url: String,
+    /// Headers in their order, names in lower case, without those whose reader could act as the sender.
+    pub headers: Vec<(String, String)>,
+    /// Index hashes of the values that were left out, by name: whether a secret fits can still be told.
+    #[serde(default)]
+    pub withheld: Vec<(String, [u8; 16])>,
+    /// Address of the sender.
+    pub from: String,
+    /// Status of the answer.
+    pub status: u16,
+    /// What the look at it found.
+    pub verdict: Verdict,
+    /// In one sentence.
+    pub why: String,
+    /// From the head to the answer, in microseconds.
+    pub took_us: u64,
+    /// Bytes of its body, as far as they were read.
+    pub bytes: u64,
+    /// The whole body is in table `DeliveryBodies`.
+    pub whole: bool,
+    /// The event as which it was claimed, and its run.
+    #[serde(default)]
+    pub claimed: Option<(EventId, Option<RunId>)>,
+}
+
+/// The body of a refused delivery (table `DeliveryBodies`, sealed).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedBody {
+    /// Byte for byte, from its beginning.
+    #[serde(with = "aura_protocol::bytes")]
+    pub body: Vec<u8>,
 }
 
 /// Publications of a flow that are remembered.

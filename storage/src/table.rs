@@ -58,6 +58,10 @@ pub enum Table {
     Polls = 60,
     /// Backfills: `(tenant, backfill)`.
     Backfills = 61,
+    /// Deliveries that were refused or came where no endpoint is, bounded: `(tenant, delivery)`.
+    Deliveries = 40,
+    /// Their bodies: `(tenant, delivery)`.
+    DeliveryBodies = 41,
 }
 
 impl Table {
@@ -89,6 +93,8 @@ impl Table {
         Self::Index,
         Self::Polls,
         Self::Backfills,
+        Self::Deliveries,
+        Self::DeliveryBodies,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -121,6 +127,8 @@ impl Table {
             Self::Index => "index",
             Self::Polls => "polls",
             Self::Backfills => "backfills",
+            Self::Deliveries => "deliveries",
+            Self::DeliveryBodies => "delivery_bodies",
         }
     }
 
@@ -148,7 +156,7 @@ impl Table {
             Self::Blobs | Self::BlobCounts | Self::Kv | Self::Vars | Self::Schedules => 2,
             Self::Waits => 3,
             Self::Limits | Self::Index => 4,
-            Self::Polls | Self::Backfills => 5,
+            Self::Polls | Self::Backfills | Self::Deliveries | Self::DeliveryBodies => 5,
             _ => 1,
         }
     }

@@ -54,6 +54,7 @@ mod e2e_tui;
 mod e2e_versions;
 mod e2e_waits;
 mod e2e_watch;
+mod e2e_webhooks;
 mod faults;
 mod judge;
 mod kill_loop;

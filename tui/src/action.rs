@@ -4,13 +4,14 @@
 //! an action, so a test can read it. Every question has its twin on the command line.
 
 use aura_protocol::Value;
-use aura_protocol::ids::{FlowId, RunId};
+use aura_protocol::ids::{DeliveryId, FlowId, RunId};
 use aura_protocol::rpc::{
-    EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, ScheduleQuery, ScheduleRef, VersionOf,
+    DeliveryQuery, EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, ScheduleQuery, ScheduleRef, VersionOf,
 };
 use aura_protocol::run::{Point, Resolution};
 
 use crate::cli::output::json_line;
+use crate::hooks::Whose;
 use crate::target::quoted;
 use crate::widgets::part::PartDialog;
 
@@ -29,6 +30,8 @@ pub enum Place {
     Events,
     /// Schedules of all flows.
     Schedules,
+    /// Endpoints and their deliveries.
+    Hooks,
 }
 
 /// A question to the daemon.
@@ -78,6 +81,16 @@ pub enum Request {
     RunSchedule(ScheduleRef),
     /// End a backfill.
     StopBackfill(ScheduleRef),
+    /// Read all endpoints.
+    Hooks,
+    /// Read a page of deliveries.
+    Deliveries(Whose, DeliveryQuery),
+    /// Read one delivery.
+    Delivery(DeliveryId),
+    /// Deliver once more.
+    Redeliver(DeliveryId),
+    /// Close an endpoint, or open it.
+    SwitchHook(String, String, bool),
 }
 
 impl Request {
@@ -142,6 +155,22 @@ impl Request {
             Self::PauseSchedule(it, false) => format!("schedule resume {}", words(it)),
             Self::RunSchedule(it) => format!("schedule run {}", words(it)),
             Self::StopBackfill(it) => format!("schedule stop {}", words(it)),
+            Self::Hooks => "webhook list".to_owned(),
+            Self::Deliveries(Whose::Unclaimed, query) => format!("webhook unclaimed --limit {}", query.limit),
+            Self::Deliveries(_, query) => {
+                let of = match (&query.flow, &query.trigger) {
+                    (Some(flow), Some(trigger)) => format!(" {}", quoted(&format!("{flow}/{trigger}"))),
+                    _ => String::new(),
+                };
+                let before = query.before.map_or(String::new(), |id| format!(" --before {id}"));
+                format!("webhook deliveries{of} --limit {}{before}", query.limit)
+            }
+            Self::Delivery(id) => format!("webhook delivery {id}"),
+            Self::Redeliver(id) => format!("webhook replay {id}"),
+            Self::SwitchHook(flow, trigger, closed) => {
+                let word = if *closed { "disable" } else { "enable" };
+                format!("webhook {word} {}", quoted(&format!("{flow}/{trigger}")))
+            }
             Self::Events(query) => {
                 let before = query.before.map_or(String::new(), |event| format!(" --before {event}"));
                 format!("event list --limit {}{before}", query.limit)
@@ -164,6 +193,8 @@ impl Request {
             | Self::PauseSchedule(..)
             | Self::RunSchedule(_)
             | Self::StopBackfill(_)
+            | Self::Redeliver(_)
+            | Self::SwitchHook(..)
             | Self::Start(..) => true,
             _ => false,
         }
@@ -288,6 +319,22 @@ mod tests {
             Request::RunSchedule(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
             Request::StopBackfill(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
             Request::Flows,
+            Request::Hooks,
+            Request::Deliveries(Whose::Unclaimed, DeliveryQuery { limit: 7, ..DeliveryQuery::default() }),
+            Request::Deliveries(
+                Whose::Endpoint("a".into(), "b".into()),
+                DeliveryQuery {
+                    flow: Some("a".into()),
+                    trigger: Some("b".into()),
+                    before: Some(DeliveryId::default()),
+                    limit: 7,
+                    ..DeliveryQuery::default()
+                },
+            ),
+            Request::Delivery(DeliveryId::default()),
+            Request::Redeliver(DeliveryId::default()),
+            Request::SwitchHook("a".into(), "b".into(), true),
+            Request::SwitchHook("a".into(), "b".into(), false),
             Request::Flow("a".into()),
             Request::Switch("a".into(), true),
             Request::Switch("a".into(), false),

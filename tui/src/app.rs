@@ -20,6 +20,7 @@ use crate::look::Look;
 use crate::screens::events::{self, EventsScreen};
 use crate::screens::flow::FlowScreen;
 use crate::screens::flows::Flows;
+use crate::screens::hooks::HooksScreen;
 use crate::screens::run::RunScreen;
 use crate::screens::runs::Runs;
 use crate::screens::schedules::{self, SchedulesScreen};
@@ -85,6 +86,7 @@ pub struct App {
     flow: FlowScreen,
     events: EventsScreen,
     schedules: SchedulesScreen,
+    hooks: HooksScreen,
     overlay: Option<Overlay>,
     show_log: bool,
     asked_at: Option<Instant>,
@@ -110,6 +112,7 @@ impl App {
             flow: FlowScreen::default(),
             events: EventsScreen::default(),
             schedules: SchedulesScreen::default(),
+            hooks: HooksScreen::default(),
             overlay: None,
             show_log: false,
             asked_at: None,
@@ -130,12 +133,13 @@ impl App {
             Place::Flow(_) => Context::Flow,
             Place::Events => Context::Events,
             Place::Schedules => Context::Schedules,
+            Place::Hooks => Context::Hooks,
         }
     }
 
     /// The screen before which there is none.
     fn first(&self) -> bool {
-        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Schedules)
+        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Schedules | Place::Hooks)
     }
 
     /// The filter of the list on screen.
@@ -145,6 +149,7 @@ impl App {
             Place::Flows => Some(&mut self.flows.filter),
             Place::Events => Some(&mut self.events.filter),
             Place::Schedules => Some(&mut self.schedules.filter),
+            Place::Hooks => Some(&mut self.hooks.filter),
             Place::Run(_) | Place::Flow(_) => None,
         }
     }
@@ -210,6 +215,7 @@ impl App {
                 self.store.say("");
                 self.store.catalog.stale = true;
                 self.store.catalog.open_stale = true;
+                self.store.hooks.stale = true;
                 self.dirty = true;
             }
             Event::Notice(line) => self.dirty |= self.store.tell(&line),
@@ -235,6 +241,10 @@ impl App {
             }
             _ => {}
         }
+        let hooks = self.place == Place::Hooks && self.store.link == Link::Up;
+        if hooks && self.store.hooks.stale && self.asked_at.is_none_or(|at| at.elapsed() >= FRESH) {
+            self.hooks_anew(todos);
+        }
         let shown = self.reads_the_catalog() && self.store.link == Link::Up;
         if shown && self.store.catalog.stale && self.asked_at.is_none_or(|at| at.elapsed() >= FRESH) {
             self.store.catalog.stale = false;
@@ -246,6 +256,14 @@ impl App {
     /// Whether what is on screen is asked for again when something happened.
     fn reads_the_catalog(&self) -> bool {
         matches!(self.place, Place::Flows | Place::Flow(_) | Place::Schedules)
+    }
+
+    /// Endpoints and deliveries are read again.
+    fn hooks_anew(&mut self, todos: &mut Vec<Todo>) {
+        self.store.hooks.stale = false;
+        self.asked_at = Some(Instant::now());
+        // What asks by itself again and again is nothing that a person did.
+        todos.extend(self.hooks.wants(&self.store).into_iter().map(Todo::Ask));
     }
 
     /// A command that had the terminal has ended.
@@ -277,6 +295,7 @@ impl App {
                 Place::Flows => self.flows.typed(key, &self.store),
                 Place::Events => self.events.typed(key, &self.store),
                 Place::Schedules => self.schedules.typed(key, &self.store),
+                Place::Hooks => self.hooks.typed(key, &self.store),
                 _ => self.runs.typed(key, &self.store),
             };
             return self.act(actions, todos);
@@ -303,6 +322,7 @@ impl App {
             Command::GoFlows => vec![Action::Go(Place::Flows)],
             Command::GoEvents => vec![Action::Go(Place::Events)],
             Command::GoSchedules => vec![Action::Go(Place::Schedules)],
+            Command::GoHooks => vec![Action::Go(Place::Hooks)],
             Command::ShowLog => {
                 self.show_log = !self.show_log;
                 vec![Action::Draw]
@@ -332,6 +352,7 @@ impl App {
                 Place::Flow(_) => self.flow.command(other, &self.store),
                 Place::Events => self.events.command(other, &self.store),
                 Place::Schedules => self.schedules.command(other, &self.store),
+                Place::Hooks => self.hooks.command(other, &self.store),
             },
         };
         self.act(actions, todos);
@@ -400,6 +421,9 @@ impl App {
         if let Request::Older(query) = &request {
             self.store.ask_older(query);
         }
+        if let Request::Deliveries(whose, _) = &request {
+            self.store.hooks.show(whose.clone());
+        }
         if let Some(twin) = request.twin() {
             self.store.twins.note(self.store.moment_ms(), &twin, request.decides());
         }
@@ -450,6 +474,7 @@ impl App {
             }
             Place::Events => self.ask(events::newest(), todos),
             Place::Schedules => self.store.catalog.stale = true,
+            Place::Hooks => self.hooks_anew(todos),
             Place::Runs | Place::Run(_) => {}
         }
     }
@@ -460,6 +485,8 @@ impl App {
         match &self.store.link {
             Link::Down(since, _) => Some(*since + Duration::from_secs(since.elapsed().as_secs() + 1)),
             Link::Up if self.store.catalog.stale && self.reads_the_catalog() => self.asked_at.map(|at| at + FRESH),
+            // What is refused is no news of the daemon: it is asked for.
+            Link::Up if self.place == Place::Hooks => self.asked_at.map(|at| at + FRESH),
             _ => None,
         }
     }
@@ -467,6 +494,7 @@ impl App {
     /// Time went by without an event: the banner counts, what is old is asked for again.
     pub fn tick(&mut self) -> Vec<Todo> {
         self.dirty |= matches!(self.store.link, Link::Down(..));
+        self.store.hooks.stale |= self.place == Place::Hooks;
         let mut todos = Vec::new();
         self.wants(&mut todos);
         todos
@@ -499,6 +527,7 @@ impl App {
                 Place::Flow(_) => self.flow.draw(&self.look, &self.store, buf, body),
                 Place::Events => self.events.draw(&self.look, &self.store, buf, body),
                 Place::Schedules => self.schedules.draw(&self.look, &self.store, buf, body),
+                Place::Hooks => self.hooks.draw(&self.look, &self.store, buf, body),
             }
             foot::draw(
                 &self.look,

@@ -6,8 +6,9 @@ use aura_protocol::WireError;
 use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{
-    Activity, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery, PayloadWindow, ReplayPreview, RunDetail,
-    RunPage, RunQuery, RunReplay, ScheduleInfo, StatusReply,
+    Activity, DeliveryDetail, DeliveryPage, DeliveryQuery, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery,
+    PayloadWindow, RedeliveredRow, ReplayPreview, RunDetail, RunPage, RunQuery, RunReplay, ScheduleInfo, StatusReply,
+    Webhook,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::watch::WatchReply;
@@ -15,6 +16,7 @@ use crossterm::event::KeyEvent;
 
 use crate::catalog::FlowView;
 use crate::commands::Finished;
+use crate::hooks::Whose;
 
 /// Something happened.
 #[derive(Debug)]
@@ -58,6 +60,16 @@ pub enum Reply {
     Schedule(Box<ScheduleInfo>, &'static str),
     /// A page of events, for this question.
     Events(EventQuery, EventPage),
+    /// All endpoints.
+    Hooks(Vec<Webhook>),
+    /// A page of deliveries, for this question.
+    Deliveries(Whose, DeliveryQuery, DeliveryPage),
+    /// One delivery.
+    Delivery(Box<DeliveryDetail>),
+    /// A delivery was delivered again.
+    Redelivered(Box<RedeliveredRow>),
+    /// An endpoint was closed or opened.
+    Hook(Box<Webhook>),
     /// A flow took a person's decision.
     Changed(FlowRow, &'static str),
     /// What a replay would do, and what was asked.

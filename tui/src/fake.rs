@@ -193,6 +193,27 @@ impl Handler for Fake {
     async fn webhook_test(&self, _: Actor, _: WebhookTest) -> Result<WebhookTested, WireError> {
         unscripted()
     }
+    async fn webhook_deliveries(&self, _: Actor, _: DeliveryQuery) -> Result<DeliveryPage, WireError> {
+        unscripted()
+    }
+    async fn webhook_delivery(&self, _: Actor, _: String) -> Result<DeliveryDetail, WireError> {
+        unscripted()
+    }
+    async fn webhook_redeliver(&self, _: Actor, _: WebhookRedeliver) -> Result<Redelivered, WireError> {
+        unscripted()
+    }
+    async fn webhook_rotate(&self, _: Actor, _: WebhookRotate) -> Result<Rotated, WireError> {
+        unscripted()
+    }
+    async fn webhook_switch(&self, _: Actor, _: WebhookSwitch) -> Result<Webhook, WireError> {
+        unscripted()
+    }
+    async fn webhook_sample(&self, _: Actor, _: WebhookSampleQuery) -> Result<WebhookSample, WireError> {
+        unscripted()
+    }
+    async fn webhook_doctor(&self, _: Actor, _: String) -> Result<Vec<DoctorFinding>, WireError> {
+        unscripted()
+    }
     async fn config_show(&self, _: Actor, (): ()) -> Result<Settings, WireError> {
         unscripted()
     }

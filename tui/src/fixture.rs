@@ -95,6 +95,7 @@ fn delivery(number: u8) -> Delivery {
         headers: vec![("x-shopify-topic".to_owned(), "checkouts/update".to_owned())],
         body: br#"{"id": 8801, "email": "ann@example.com", "total": 612.10}"#.to_vec(),
         blob: None,
+        came: None,
         received_ms: NOW - 2000,
     }
 }
@@ -451,6 +452,7 @@ pub fn catalog() -> Store {
             enabled: true,
             offered: None,
             last_event: Some(event(15)),
+            ..Webhook::default()
         }],
         forms: Vec::new(),
         polls: Vec::new(),
@@ -473,6 +475,7 @@ pub fn catalog() -> Store {
     store.apply(Reply::Events(EventQuery::default(), EventPage { events, next: Some(event(40)) }));
     store.apply(Reply::Schedules(schedules()));
     store.catalog.stale = false;
+    hooks(&mut store);
     store
 }
 
@@ -534,6 +537,68 @@ pub fn schedules() -> Vec<ScheduleInfo> {
             ..schedule("support-triage", "digest", "FREQ=WEEKLY;BYDAY=MO Europe/Berlin", &[])
         },
     ]
+}
+
+/// Endpoints, and what came to them.
+fn hooks(store: &mut Store) {
+    use aura_protocol::ids::DeliveryId;
+    use aura_protocol::rpc::{DeliveryDetail, DeliveryPage, DeliveryRow, Verdict};
+    let hook = |flow: &str, trigger: &str, auth: &str| Webhook {
+        flow: flow.to_owned(),
+        trigger: trigger.to_owned(),
+        on: "webhook".to_owned(),
+        url: "https://hooks.northwind.example/hooks/abcdefghjkmnpqrstvwxyz1234".to_owned(),
+        auth: auth.to_owned(),
+        secret_set: true,
+        enabled: true,
+        accepted: 1204,
+        last_ms: Some(NOW - 5_000),
+        ..Webhook::default()
+    };
+    let rows = vec![
+        hook("order-paid-fulfil", "paid", "stripe"),
+        Webhook { refused: 7, secret_until_ms: Some(NOW + 3_600_000), ..hook("refund-sync", "in", "github") },
+        Webhook { closed: true, accepted: 0, ..hook("support-triage", "mail", "bearer") },
+    ];
+    store.apply(Reply::Hooks(rows));
+    let row = |number: u8, flow: &str, status: u16, verdict: Verdict, why: &str| DeliveryRow {
+        id: DeliveryId::from(event(number)),
+        at_ms: NOW - 60_000 + i64::from(number) * 500,
+        flow: flow.to_owned(),
+        trigger: if flow.is_empty() { String::new() } else { "in".to_owned() },
+        method: "POST".to_owned(),
+        path: "/hooks/01hqz".to_owned(),
+        from: "203.0.113.7".to_owned(),
+        status: Some(status),
+        verdict,
+        why: why.to_owned(),
+        took_us: Some(u64::from(number) * 317),
+        bytes: 51,
+        event: None,
+        state: (status == 202).then_some(EventState::Started),
+        run: (status == 202).then(|| run(9)),
+    };
+    let stale = "the timestamp in `stripe-signature` is 412 s old and 300 s are allowed";
+    let deliveries = vec![
+        row(30, "order-paid-fulfil", 202, Verdict::Proved, "became a run"),
+        row(29, "refund-sync", 401, Verdict::Digest, "no signature in `x-hub-signature-256` matches"),
+        row(28, "refund-sync", 202, Verdict::ProvedBefore, "became a run"),
+        row(27, "order-paid-fulfil", 401, Verdict::Stale, stale),
+        row(26, "", 404, Verdict::NoEndpoint, "no endpoint has this address"),
+    ];
+    let open = DeliveryDetail {
+        row: deliveries.iter().nth(1).cloned().unwrap_or_default(),
+        headers: vec![("x-hub-signature-256".to_owned(), "sha256=aa00".to_owned())],
+        withheld: vec!["cookie".to_owned()],
+        body: br#"{"action":"opened","number":7}"#.to_vec(),
+        advice: Verdict::Digest.advice().to_owned(),
+        findings: vec!["it is signed with `value` of the connection old-hook".to_owned()],
+        ..DeliveryDetail::default()
+    };
+    let page = DeliveryPage { deliveries, next: None, unkept: 12 };
+    store.apply(Reply::Deliveries(Default::default(), Default::default(), page));
+    store.apply(Reply::Delivery(Box::new(open)));
+    store.hooks.stale = false;
 }
 
 /// The store with the failed refund open.

@@ -25,12 +25,14 @@ pub enum Context {
     Events,
     /// In the list of schedules.
     Schedules,
+    /// On the screen of webhooks.
+    Hooks,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events, Self::Schedules];
+    pub const ALL: [Self; 8] =
+        [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events, Self::Schedules, Self::Hooks];
 
     /// Title in help and docs.
     #[must_use]
@@ -43,6 +45,7 @@ impl Context {
             Self::Flow => "Flow",
             Self::Events => "Events",
             Self::Schedules => "Schedules",
+            Self::Hooks => "Hooks",
         }
     }
 }
@@ -103,6 +106,10 @@ pub enum Command {
     CopyUrl,
     Simulate,
     Listen,
+    GoHooks,
+    Claim,
+    Rotate,
+    Doctor,
 }
 
 /// A row of the table.
@@ -125,7 +132,7 @@ const fn bind(context: Context, keys: &'static str, command: Command, foot: &'st
 }
 
 use Command as C;
-use Context::{Events, Everywhere, Flow, Flows, Run, Runs, Schedules};
+use Context::{Events, Everywhere, Flow, Flows, Hooks, Run, Runs, Schedules};
 
 /// All keys.
 pub const TABLE: &[Bind] = &[
@@ -228,6 +235,25 @@ pub const TABLE: &[Bind] = &[
     bind(Everywhere, "2", C::GoFlows, "", "Flows"),
     bind(Everywhere, "3", C::GoEvents, "", "Events that were held, dropped or repeated"),
     bind(Everywhere, "4", C::GoSchedules, "", "Schedules: what fires next, over all flows"),
+    bind(Hooks, "enter l right", C::Enter, "open", "The endpoint's deliveries, the delivery in full, then its run"),
+    bind(Hooks, "/", C::Filter, "filter", "Filter: words, !word for without, state: flow: from: for one column"),
+    bind(Hooks, "tab", C::Pane, "pane", "Next pane: endpoints, deliveries, one delivery"),
+    bind(Hooks, "backtab", C::PaneBack, "", "Pane before"),
+    bind(Hooks, "r", C::Replay, "replay", "Deliver the selected delivery once more, after a question"),
+    bind(Hooks, "c", C::Claim, "claim", "Let an endpoint take the selected delivery, if it proves itself there"),
+    bind(
+        Hooks,
+        "R",
+        C::Rotate,
+        "rotate",
+        "Give the endpoint a new secret or address; the one before goes on for a while",
+    ),
+    bind(Hooks, "P", C::Pause, "close", "Close the endpoint, or let it take deliveries again, after a question"),
+    bind(Hooks, "d", C::Doctor, "doctor", "Prove the endpoint's public address end to end"),
+    bind(Hooks, "z", C::Zoom, "zoom", "Show only this pane, or all"),
+    bind(Hooks, "y", C::CopyUrl, "copy URL", "Copy the endpoint's URL"),
+    bind(Hooks, "Y", C::Copy, "", "Copy the delivery's id"),
+    bind(Everywhere, "5", C::GoHooks, "", "Webhooks: endpoints and what came to them"),
     bind(Everywhere, "j down", C::Down, "", "Down"),
     bind(Everywhere, "k up", C::Up, "", "Up"),
     bind(Everywhere, "ctrl-d pgdn", C::HalfDown, "", "Half a page down"),

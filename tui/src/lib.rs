@@ -12,6 +12,7 @@ mod commands;
 mod event;
 mod events;
 mod glyphs;
+mod hooks;
 mod journal;
 mod keymap;
 mod link;

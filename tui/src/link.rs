@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aura_protocol::ids::RunId;
 use aura_protocol::rpc::{
     AuraClient, Call, FlowEnable, FlowPause, FlowRun, RunCancel, RunPage, RunPause, RunQuery, RunRef, RunReplay,
-    RunResolve, SchedulePause,
+    RunResolve, SchedulePause, WebhookRedeliver, WebhookSwitch,
 };
 use aura_protocol::watch::{BYTES_MAX, Subscription, WAIT_MS_MAX, WatchReply, WatchRequest};
 use aura_protocol::{Code, WireError};
@@ -314,6 +314,29 @@ impl Link {
             Request::StopBackfill(schedule) => {
                 let answer = rpc.schedule_stop(context, call, schedule).await;
                 self.handed(answer).await?.map(|row| Reply::Schedule(Box::new(row), "makes up for nothing any more"))
+            }
+            Request::Hooks => {
+                let answer = rpc.webhook_list(context, call, ()).await;
+                self.handed(answer).await?.map(Reply::Hooks)
+            }
+            Request::Deliveries(whose, query) => {
+                let answer = rpc.webhook_deliveries(context, call, query.clone()).await;
+                self.handed(answer).await?.map(|page| Reply::Deliveries(whose, query, page))
+            }
+            Request::Delivery(id) => {
+                let answer = rpc.webhook_delivery(context, call, id.to_string()).await;
+                self.handed(answer).await?.map(|detail| Reply::Delivery(Box::new(detail)))
+            }
+            Request::Redeliver(id) => {
+                let request = WebhookRedeliver { ids: vec![id.to_string()], ..WebhookRedeliver::default() };
+                let answer = rpc.webhook_redeliver(context, call, request).await;
+                let row = self.handed(answer).await?.and_then(|answer| answer.rows.into_iter().next());
+                row.map(|row| Reply::Redelivered(Box::new(row)))
+            }
+            Request::SwitchHook(flow, trigger, closed) => {
+                let request = WebhookSwitch { flow, trigger: Some(trigger), closed };
+                let answer = rpc.webhook_switch(context, call, request).await;
+                self.handed(answer).await?.map(|hook| Reply::Hook(Box::new(hook)))
             }
             Request::Find(part) => {
                 let answer = rpc.run_show(context, call, RunRef(part)).await;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::catalog::Catalog;
 use crate::event::Reply;
 use crate::events::Events;
+use crate::hooks::Hooks;
 use crate::schedules::Schedules;
 use crate::times;
 use crate::twins::Twins;
@@ -105,6 +106,8 @@ pub struct Store {
     pub events: Events,
     /// Schedules.
     pub schedules: Schedules,
+    /// Endpoints and their deliveries.
+    pub hooks: Hooks,
     /// What was done, as commands.
     pub twins: Twins,
 }
@@ -132,6 +135,7 @@ impl Default for Store {
             catalog: Catalog::default(),
             events: Events::default(),
             schedules: Schedules::default(),
+            hooks: Hooks::default(),
             twins: Twins::default(),
         }
     }
@@ -202,6 +206,31 @@ impl Store {
                 self.say(format!("{}/{} {what}", row.flow, row.trigger));
                 self.schedules.put(*row);
                 self.catalog.stale = true;
+                true
+            }
+            Reply::Hooks(rows) => {
+                self.hooks.take(rows);
+                true
+            }
+            Reply::Deliveries(whose, query, page) => {
+                self.hooks.page(&whose, page, query.before.is_none());
+                true
+            }
+            Reply::Delivery(detail) => {
+                self.hooks.open = Some(*detail);
+                true
+            }
+            Reply::Redelivered(row) => {
+                self.twins.settle(row.refused.then_some(row.said.as_str()));
+                self.say(format!("{} to {}/{}: {}", row.delivery.short(), row.flow, row.trigger, row.said));
+                self.hooks.stale = true;
+                true
+            }
+            Reply::Hook(hook) => {
+                self.twins.settle(None);
+                let said = if hook.closed { "is closed: senders hear 404" } else { "takes deliveries" };
+                self.say(format!("{}/{} {said}", hook.flow, hook.trigger));
+                self.hooks.stale = true;
                 true
             }
             Reply::Changed(row, what) => {
@@ -341,6 +370,7 @@ impl Store {
             }
         }
         self.catalog.stale |= shown && fresh;
+        self.hooks.stale |= shown && fresh;
         shown
     }
 

@@ -21,7 +21,7 @@ pub const SECRET: &str = "secret";
 /// Largest field of a connection, in bytes.
 const FIELD_MAX: usize = 16 * 1024;
 /// Longest time for which a replaced secret goes on counting: 7 days.
-const KEEP_MAX_MS: u64 = 7 * 86_400_000;
+pub const KEEP_MAX_MS: u64 = 7 * 86_400_000;
 /// Largest settings of a connection (names and values, without its secrets): lists carry them.
 const SETTINGS_MAX: usize = 1024;
 

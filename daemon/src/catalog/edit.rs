@@ -107,6 +107,7 @@ impl Catalog {
                 endpoints: Vec::new(),
                 changed_ms: 0,
                 history: Vec::new(),
+                hooks: Vec::new(),
             },
             |entry| entry.record.clone(),
         );
@@ -258,7 +259,7 @@ impl Catalog {
 }
 
 /// 26 random characters: 128 bits nobody can guess.
-fn endpoint() -> Result<String, WireError> {
+pub(super) fn endpoint() -> Result<String, WireError> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| WireError::internal(format!("no randomness: {error}")))?;
     Ok(aura_protocol::ids::crockford(u128::from_be_bytes(bytes)).to_ascii_lowercase())

@@ -10,6 +10,7 @@ pub mod definition;
 pub mod edit;
 pub mod forms;
 pub mod history;
+pub mod hooks;
 pub mod routes;
 pub mod signing;
 pub mod together;
@@ -218,6 +219,12 @@ impl Catalog {
         &self.0.sink
     }
 
+    /// Where everything is stored.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     /// The connectors of this build.
     #[must_use]
     pub fn registry(&self) -> &Registry {
@@ -359,6 +366,11 @@ impl State {
             found.map(|(field, _)| format!("{}.{field}", record.name)).collect::<Vec<_>>()
         };
         self.connections.values().flat_map(of).collect()
+    }
+
+    /// All connections and named secrets.
+    pub fn connections(&self) -> impl Iterator<Item = &Arc<ConnectionRecord>> {
+        self.connections.values()
     }
 
     /// Names of the variables that are set.

@@ -5,9 +5,12 @@
 //! readable aliases exist only for triggers that a signature or a token protects.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aura_integrations::connector::UNSIGNED;
+use aura_integrations::http::in_network;
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::{Auth, Flow, Trigger};
 use aura_protocol::intake::Takes;
@@ -24,6 +27,8 @@ use crate::engine::{Inside, Published};
 
 /// Offered tokens in one list: more would not fit a frame.
 const OFFERS_SHOWN: usize = 64;
+/// Endpoints in one list whose rotations are shown, for the same reason.
+const ROTATIONS_SHOWN: usize = 64;
 
 /// How a delivery proves itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +37,10 @@ pub enum Proof {
     Open,
     /// `Authorization: Bearer` with the value of a named secret.
     Bearer(Secret),
+    /// `Authorization: Basic` with this user and the value of a named secret.
+    Basic(String, Secret),
+    /// A header, in lower case, with the value of a named secret.
+    Header(String, Secret),
     /// A signature scheme.
     Signed {
         /// How.
@@ -86,6 +95,8 @@ impl Proof {
             return match &trigger.auth {
                 Some(Auth::None) => Some(Self::Open),
                 Some(Auth::Bearer(secret)) => Some(Self::Bearer(named(secret))),
+                Some(Auth::Basic { user, secret }) => Some(Self::Basic(user.clone(), named(secret))),
+                Some(Auth::Header { name, secret }) => Some(Self::Header(name.to_ascii_lowercase(), named(secret))),
                 Some(Auth::Scheme { scheme, secret }) => {
                     Some(Self::Signed { scheme: Signing::named(scheme), secret: named(secret) })
                 }
@@ -109,10 +120,14 @@ impl Proof {
         })
     }
 
-    fn secret(&self) -> Option<&Secret> {
+    /// Where the secret stands that proves; none: nobody checks.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Secret> {
         match self {
             Self::Open => None,
-            Self::Bearer(secret) | Self::Signed { secret, .. } => Some(secret),
+            Self::Bearer(secret) | Self::Basic(_, secret) | Self::Header(_, secret) | Self::Signed { secret, .. } => {
+                Some(secret)
+            }
         }
     }
 
@@ -137,12 +152,23 @@ impl Proof {
         })
     }
 
-    /// `none`, `bearer` or the scheme.
+    /// The header whose value is the secret itself: it is never stored.
+    #[must_use]
+    pub fn private_header(&self) -> Option<&str> {
+        match self {
+            Self::Header(name, _) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// `none`, `bearer`, `basic`, `header` or the scheme.
     #[must_use]
     pub fn word(&self) -> &str {
         match self {
             Self::Open => "none",
             Self::Bearer(_) => "bearer",
+            Self::Basic(..) => "basic",
+            Self::Header(..) => "header",
             Self::Signed { scheme, .. } => scheme.name(),
         }
     }
@@ -176,10 +202,29 @@ pub struct Target {
     pub takes: Takes,
     /// Its deliveries may come as `multipart/form-data`, and become JSON.
     pub multipart: bool,
+    /// Addresses and networks that may send; empty: anybody.
+    pub allow: Vec<String>,
     /// Endpoint name.
     pub endpoint: String,
+    /// It alone takes nothing until somebody opens it.
+    pub closed: bool,
+    /// Endpoint names before this one, each until then.
+    pub before: Vec<(String, i64)>,
+    /// What came here since the start.
+    pub seen: Arc<Seen>,
     last: Arc<Mutex<Option<EventId>>>,
     offered: Arc<Mutex<Option<String>>>,
+}
+
+/// What came to an endpoint since the start, over all versions of its flow.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Accepted deliveries.
+    pub accepted: AtomicU64,
+    /// Refused ones.
+    pub refused: AtomicU64,
+    /// When the last one came, in Unix milliseconds; 0: none did.
+    pub last_ms: AtomicI64,
 }
 
 impl Target {
@@ -198,7 +243,11 @@ impl Target {
             matches: matches.unwrap_or_default(),
             takes: takes_of(trigger, multipart),
             multipart,
+            allow: trigger.allow.clone(),
             endpoint: String::new(),
+            closed: false,
+            before: Vec::new(),
+            seen: Arc::default(),
             last: Arc::default(),
             offered: Arc::default(),
         }
@@ -218,6 +267,28 @@ impl Target {
             paused: false,
         };
         Some(Self::new(published, index, trigger, proof, registry))
+    }
+
+    /// Whether it takes deliveries now.
+    #[must_use]
+    pub fn open(&self) -> bool {
+        self.published.enabled && !self.closed
+    }
+
+    /// Whether a sender of this address may send.
+    #[must_use]
+    pub fn allows(&self, from: Option<IpAddr>) -> bool {
+        self.allow.is_empty()
+            || from.is_some_and(|from| {
+                let from = from.to_canonical();
+                self.allow.iter().any(|entry| entry.parse() == Ok(from) || in_network(entry, from))
+            })
+    }
+
+    /// `FLOW/TRIGGER`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.published.name, self.trigger_id)
     }
 
     /// Remembers the newest event, for lists.
@@ -260,6 +331,8 @@ pub struct Routes {
     endpoints: HashMap<String, Arc<Target>>,
     /// Pages that people fill in.
     forms: Forms,
+    /// Endpoint names that were rotated, each until then.
+    before: HashMap<String, (Arc<Target>, i64)>,
     /// By `flow`, then in order of triggers.
     flows: HashMap<String, Vec<Arc<Target>>>,
     /// Flows that take an event of `emit` steps, by its name.
@@ -283,16 +356,27 @@ impl Routes {
                 let Some(proof) = Proof::of(definition, registry) else { continue };
                 let endpoint = entry.record.endpoints.iter().find(|(id, _)| *id == definition.id);
                 let Some((_, endpoint)) = endpoint else { continue };
-                let old = before.endpoints.get(endpoint);
+                // Under its name of before if it was rotated just now.
+                let names = entry.record.hooks.iter().filter(|said| said.trigger == definition.id);
+                let mut names = names.flat_map(|said| &said.before).map(|(name, _)| name).rev();
+                let old = before.endpoints.get(endpoint).or_else(|| names.find_map(|name| before.endpoints.get(name)));
                 let last = old.map(|target| Arc::clone(&target.last)).unwrap_or_default();
                 let offered = old.map(|target| Arc::clone(&target.offered)).unwrap_or_default();
+                let seen = old.map(|target| Arc::clone(&target.seen)).unwrap_or_default();
+                let said = entry.record.hooks.iter().find(|said| said.trigger == definition.id);
                 let target = Arc::new(Target {
                     endpoint: endpoint.clone(),
+                    closed: said.is_some_and(|said| said.closed),
+                    before: said.map(|said| said.before.clone()).unwrap_or_default(),
                     last,
                     offered,
+                    seen,
                     ..Target::new(published.clone(), trigger, definition, proof, registry)
                 });
                 routes.flows.entry(published.name.clone()).or_default().push(Arc::clone(&target));
+                for (name, until_ms) in &target.before {
+                    routes.before.insert(name.clone(), (Arc::clone(&target), *until_ms));
+                }
                 routes.endpoints.insert(endpoint.clone(), target);
             }
         }
@@ -337,8 +421,23 @@ impl Routes {
 
     /// By endpoint name; case does not matter, as in every id.
     #[must_use]
-    pub fn endpoint(&self, name: &str) -> Option<&Arc<Target>> {
-        self.endpoints.get(name).or_else(|| self.endpoints.get(&name.to_ascii_lowercase()))
+    pub fn endpoint(&self, name: &str, now_ms: i64) -> Option<&Arc<Target>> {
+        let of = |name: &str| {
+            let before = || self.before.get(name).filter(|(_, until_ms)| *until_ms > now_ms).map(|(target, _)| target);
+            self.endpoints.get(name).or_else(before)
+        };
+        of(name).or_else(|| of(&name.to_ascii_lowercase()))
+    }
+
+    /// The endpoint whose rotated address this was, if its time is over.
+    #[must_use]
+    pub fn over(&self, name: &str) -> Option<&Arc<Target>> {
+        self.before.get(&name.to_ascii_lowercase()).map(|(target, _)| target)
+    }
+
+    /// All endpoints.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.endpoints.values()
     }
 
     /// By `/webhooks/{provider}/{flow}`: of several triggers of one provider the first that takes this event.
@@ -391,29 +490,71 @@ impl Catalog {
         let mut targets: Vec<&Arc<Target>> = state.routes.endpoints.values().collect();
         targets.sort_by(|a, b| (&a.published.name, a.trigger).cmp(&(&b.published.name, b.trigger)));
         let base = base.trim_end_matches('/');
-        let mut offers = 0..OFFERS_SHOWN;
+        let (mut offers, mut rotations) = (0..OFFERS_SHOWN, 0..ROTATIONS_SHOWN);
+        let now_ms = self.0.clock.now_ms();
         let rows = targets.into_iter().map(|target| {
-            let named = format!("/hooks/default/{}/{}", target.published.name, target.trigger_id);
-            let alias = match &target.proof {
-                Proof::Open => None,
-                _ => Some(target.provider_alias().unwrap_or(named)),
-            };
+            let hook = target.shown(&state, base, now_ms);
+            let rotated = hook.secret_until_ms.is_some() || hook.address_until_ms.is_some();
+            let shown = rotated && rotations.next().is_some();
             Webhook {
-                flow: target.published.name.clone(),
-                trigger: target.trigger_id.clone(),
-                on: target.published.flow.triggers.get(target.trigger).map(|t| t.on.clone()).unwrap_or_default(),
-                url: format!("{base}/hooks/{}", target.endpoint),
-                alias: alias.map(|path| format!("{base}{path}")),
-                auth: target.proof.word().to_owned(),
-                secret_set: target.proof.missing_secret(&state).is_none(),
-                enabled: target.published.enabled,
-                offered: target.offered(&state).filter(|_| offers.next().is_some()),
-                last_event: *target.last.lock().unwrap_or_else(PoisonError::into_inner),
+                offered: hook.offered.filter(|_| offers.next().is_some()),
+                secret_until_ms: hook.secret_until_ms.filter(|_| shown),
+                address_until_ms: hook.address_until_ms.filter(|_| shown),
+                ..hook
             }
         });
         rows.collect()
     }
+}
 
+/// The only one of them, or how many: all would not fit a list.
+fn few(all: &[String]) -> Vec<String> {
+    match all {
+        [] | [_] => all.to_vec(),
+        more => vec![format!("{} networks", more.len())],
+    }
+}
+
+impl Target {
+    /// As lists show it; `base` is how providers reach the door, without a slash at its end.
+    #[must_use]
+    pub fn shown(&self, state: &State, base: &str, now_ms: i64) -> Webhook {
+        let target = self;
+        let named = format!("/hooks/default/{}/{}", target.published.name, target.trigger_id);
+        let alias = match &target.proof {
+            Proof::Open => None,
+            _ => Some(target.provider_alias().unwrap_or(named)),
+        };
+        let until = |list: &mut dyn Iterator<Item = i64>| list.filter(|until_ms| *until_ms > now_ms).max();
+        let secret = target.proof.secret().and_then(|secret| {
+            let record = state.connection(&secret.connection)?;
+            let before = record.previous.iter().filter(|old| old.field == secret.field);
+            until(&mut before.map(|old| old.until_ms))
+        });
+        let last_ms = target.seen.last_ms.load(Relaxed);
+        Webhook {
+            flow: target.published.name.clone(),
+            trigger: target.trigger_id.clone(),
+            on: target.published.flow.triggers.get(target.trigger).map(|t| t.on.clone()).unwrap_or_default(),
+            url: format!("{base}/hooks/{}", target.endpoint),
+            alias: alias.map(|path| format!("{base}{path}")),
+            auth: target.proof.word().to_owned(),
+            secret_set: target.proof.missing_secret(state).is_none(),
+            enabled: target.published.enabled,
+            offered: target.offered(state),
+            last_event: *target.last.lock().unwrap_or_else(PoisonError::into_inner),
+            closed: target.closed,
+            allow: few(&target.allow),
+            secret_until_ms: secret,
+            address_until_ms: until(&mut target.before.iter().map(|(_, until_ms)| *until_ms)),
+            accepted: target.seen.accepted.load(Relaxed),
+            refused: target.seen.refused.load(Relaxed),
+            last_ms: (last_ms > 0).then_some(last_ms),
+        }
+    }
+}
+
+impl Catalog {
     /// The published triggers of enabled flows that take deliveries without proof, as `flow/trigger`.
     #[must_use]
     pub fn open_triggers(&self) -> Vec<String> {

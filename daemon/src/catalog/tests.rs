@@ -55,6 +55,14 @@ fn the_longest_lists_fit_one_frame() {
         // At most OFFERS_SHOWN of all have one.
         offered: None,
         last_event: Some(EventId::now()),
+        closed: true,
+        allow: vec![long(43)],
+        // At most ROTATIONS_SHOWN of all have them.
+        secret_until_ms: None,
+        address_until_ms: None,
+        accepted: u64::MAX,
+        refused: u64::MAX,
+        last_ms: Some(i64::MAX),
     };
     fits(&webhook, ENDPOINTS_MAX);
     let pairs = vec![("x".repeat(8), "x".repeat(120)); 8];
@@ -77,6 +85,7 @@ fn a_row_is_bounded_whatever_its_flow_says() {
         format!("aura: 1\nflow: f\ntitle: {title}\ntriggers:\n{triggers}steps:\n  - id: a\n    set: {{ b: 1 }}\n");
     let record = FlowRecord {
         history: Vec::new(),
+        hooks: Vec::new(),
         id: FlowId::now(),
         flow: "f".to_owned(),
         enabled: true,

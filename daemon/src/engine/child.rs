@@ -77,6 +77,7 @@ impl Driver {
             headers,
             body: given.to_json().into_bytes(),
             blob: None,
+            came: None,
             received_ms: moment.now_ms,
         };
         let called = Input::Called {

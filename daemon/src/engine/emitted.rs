@@ -146,6 +146,7 @@ impl Driver {
             headers,
             body,
             blob: None,
+            came: None,
             received_ms: moment.now_ms,
         }
     }

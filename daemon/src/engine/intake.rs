@@ -270,7 +270,7 @@ impl Driver {
         let mut policies = Policies { wanted: true, ..Policies::default() };
         // By default, and when the owner's key fails, the sender's own id tells repeats.
         policies.dedupe = intake.delivery_id.as_deref().map(|id| (hash("dedupe", id), DEDUPE_WINDOW));
-        if let Some((template, window)) = &trigger.dedupe {
+        if let Some((template, window)) = trigger.dedupe.as_ref().filter(|_| !intake.anew) {
             match key(template, "dedupe") {
                 Ok(key) => policies.dedupe = Some((hash("dedupe", &key), *window)),
                 Err(error) => policies.refused = Some(*error),
@@ -425,6 +425,7 @@ impl Driver {
             headers: vec![("content-type".to_owned(), "application/json".to_owned()), ("by".to_owned(), by.to_owned())],
             body: input.to_json().into_bytes(),
             blob: None,
+            came: None,
             received_ms: moment.now_ms,
         };
         let creation = Creation::by_hand(tenant, flow, plan, delivery, input, run);

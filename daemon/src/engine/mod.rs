@@ -163,6 +163,8 @@ pub struct Intake {
     pub shown: Value,
     /// The sender's own id of this delivery (scheme's header, or `Idempotency-Key`), for dedupe by default.
     pub delivery_id: Option<String>,
+    /// Somebody delivers it again: what the trigger says of repeats does not count, only `delivery_id` does.
+    pub anew: bool,
     /// The row of the inbox that brought it; it goes with what becomes of the event.
     pub note: Option<Key>,
 }

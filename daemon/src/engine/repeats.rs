@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use aura_protocol::event::{Delivery, EventRow, EventState};
+use aura_protocol::event::{Came, Delivery, EventRow, EventState};
 use aura_protocol::{EventId, RunId};
 
 /// Most repeats kept.
@@ -23,6 +23,7 @@ struct Repeat {
     trigger: String,
     method: String,
     received_ms: i64,
+    came: Option<Came>,
 }
 
 /// The newest repeats, the one noted last at the end.
@@ -32,9 +33,10 @@ pub struct Repeats(Mutex<VecDeque<Repeat>>);
 impl Repeats {
     /// Remembers a delivery that repeated `first`.
     pub fn note(&self, flow: &str, delivery: &Delivery, first: EventId, run: Option<RunId>) {
-        let Delivery { event, trigger, method, received_ms, .. } = delivery;
+        let Delivery { event, trigger, method, received_ms, came, .. } = delivery;
         let (flow, trigger, method) = (flow.to_owned(), trigger.clone(), method.clone());
-        let repeat = Repeat { event: *event, first, run, flow, trigger, method, received_ms: *received_ms };
+        let repeat =
+            Repeat { event: *event, first, run, flow, trigger, method, received_ms: *received_ms, came: came.clone() };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.pop_front();
@@ -70,6 +72,7 @@ fn row(repeat: &Repeat) -> EventRow {
             headers: Vec::new(),
             body: Vec::new(),
             blob: None,
+            came: repeat.came.clone(),
             received_ms: repeat.received_ms,
         },
     }
@@ -93,6 +96,7 @@ mod tests {
                 headers: vec![("secret".to_owned(), "x".to_owned())],
                 body: b"y".to_vec(),
                 blob: None,
+                came: None,
                 received_ms: 1,
             };
             repeats.note("f", &delivery, first, None);

@@ -211,8 +211,16 @@ impl Driver {
             return permit.submit(txn).committed().await.map(drop).map_err(|error| error.to_string());
         };
         let shown = delivery.to_trigger();
-        let intake =
-            Intake { tenant, flow, trigger, delivery: *delivery, shown, delivery_id: None, note: Some(key.clone()) };
+        let intake = Intake {
+            tenant,
+            flow,
+            trigger,
+            delivery: *delivery,
+            shown,
+            delivery_id: None,
+            anew: false,
+            note: Some(key.clone()),
+        };
         match self.accept(intake, permit, place).await {
             Ok(_) => Ok(()),
             Err(Refusal::Store(why)) => Err(why),

@@ -103,8 +103,16 @@ impl Rig {
         let published = Published { paused: was_paused, ..self.catalog.published(TENANT, flow).unwrap() };
         let delivery = delivery();
         let shown = delivery.to_trigger();
-        let intake =
-            Intake { tenant: TENANT, flow: published, trigger: 0, delivery, shown, delivery_id: None, note: None };
+        let intake = Intake {
+            tenant: TENANT,
+            flow: published,
+            trigger: 0,
+            delivery,
+            shown,
+            delivery_id: None,
+            anew: false,
+            note: None,
+        };
         engine.accept(intake, engine.asks()).await.unwrap()
     }
 }
@@ -118,6 +126,7 @@ fn delivery() -> Delivery {
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: b"{}".to_vec(),
         blob: None,
+        came: None,
         received_ms: 1_800_000_000_000,
     }
 }

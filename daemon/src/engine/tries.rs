@@ -40,6 +40,7 @@ impl Engine {
                 headers: vec![("content-type".to_owned(), "application/json".to_owned()), ("by".to_owned(), by)],
                 body: input.to_json().into_bytes(),
                 blob: None,
+                came: None,
                 received_ms: moment.now_ms,
             };
             let creation = Creation::by_hand(tenant, flow, plan, delivery, input, run);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use aura_integrations::redact::{HIDDEN, Sink};
 use aura_protocol::Code;
 use aura_protocol::event::{Ack, EventState};
+use aura_protocol::rpc::Verdict;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -28,6 +29,9 @@ pub enum Refused {
     /// A handshake without the agreed word: 403.
     #[error("the handshake does not carry the word that was agreed")]
     Denied,
+    /// The trigger says which networks may send, and this is none of them: 403.
+    #[error("this endpoint takes deliveries of certain networks only")]
+    NotAllowed,
     /// Signature or token missing or wrong, or no secret set: 401.
     #[error("the delivery is not signed as this endpoint requires")]
     Unproved,
@@ -85,13 +89,15 @@ pub enum Refused {
 }
 
 impl Refused {
-    fn status(&self) -> StatusCode {
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::OtherEvent(_) => StatusCode::NOT_FOUND,
             Self::Over | Self::Decided => StatusCode::GONE,
             Self::NotYet | Self::Changed => StatusCode::CONFLICT,
             Self::Unproved => StatusCode::UNAUTHORIZED,
-            Self::Denied | Self::MayNot(_) => StatusCode::FORBIDDEN,
+            Self::Denied | Self::NotAllowed | Self::MayNot(_) => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -107,7 +113,7 @@ impl Refused {
         match self {
             Self::NotFound | Self::OtherEvent(_) => Code::NotFound,
             Self::Over | Self::Decided | Self::NotYet | Self::Changed => Code::Conflict,
-            Self::Unproved | Self::Denied | Self::MayNot(_) => Code::Forbidden,
+            Self::Unproved | Self::Denied | Self::NotAllowed | Self::MayNot(_) => Code::Forbidden,
             Self::Malformed(_) | Self::TooLarge(_) | Self::Encoded(_) | Self::Slow => Code::Invalid,
             Self::Busy(_)
             | Self::Held(_)
@@ -126,6 +132,27 @@ impl Refused {
             Self::Quota => Some(jittered(60)),
             Self::Ending => Some(2),
             _ => None,
+        }
+    }
+}
+
+impl Refused {
+    /// The part that decided, for the log of deliveries.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::NotFound | Self::Over | Self::Decided | Self::NotYet | Self::Changed => Verdict::Disabled,
+            Self::Denied | Self::MayNot(_) => Verdict::HandshakeDenied,
+            Self::NotAllowed => Verdict::NotAllowed,
+            Self::Unproved => Verdict::Digest,
+            Self::Malformed(_) => Verdict::Body,
+            Self::OtherEvent(_) => Verdict::OtherEvent,
+            Self::TooLarge(_) => Verdict::TooLarge,
+            Self::Encoded(_) => Verdict::Packing,
+            Self::Slow => Verdict::Slow,
+            Self::Share(_) | Self::Busy(_) | Self::Held(_) | Self::Ending => Verdict::Busy,
+            Self::NoRoom | Self::Quota => Verdict::NoRoom,
+            Self::Store => Verdict::Store,
         }
     }
 }

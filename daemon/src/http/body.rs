@@ -80,3 +80,26 @@ pub async fn waste(body: &mut Body) {
         }
     }
 }
+
+/// The beginning of a body that is refused in any case, at most `most` bytes of it; and whether that is all.
+pub async fn some(body: &mut Body, most: usize, limits: &Limits, place: &mut Place) -> (Vec<u8>, bool) {
+    let until = Instant::now() + limits.body_total.min(WASTE_TIME);
+    let mut bytes = Vec::new();
+    loop {
+        match next(body, until.min(Instant::now() + limits.body_idle)).await {
+            Ok(Some(chunk)) => {
+                let room = most - bytes.len();
+                let taken = chunk.len().min(room);
+                if !place.grow(bytes.len() + taken) {
+                    return (bytes, false);
+                }
+                bytes.extend_from_slice(chunk.get(..taken).unwrap_or_default());
+                if chunk.len() > room {
+                    return (bytes, false);
+                }
+            }
+            Ok(None) => return (bytes, true),
+            Err(_) => return (bytes, false),
+        }
+    }
+}

@@ -6,10 +6,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aura_protocol::event::Delivery;
+use aura_protocol::event::{Came, Delivery};
 use aura_protocol::flow::Reply;
+use aura_protocol::rpc::Verdict;
 use aura_protocol::{EventId, TenantId, Value, signature};
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -19,11 +20,12 @@ use axum::http::{HeaderMap, Method, Uri, request};
 use axum::response::{IntoResponse, Response};
 
 use crate::catalog::routes::{Proof, Target};
-use crate::engine::{Asking, Flows, Intake};
+use crate::engine::{Answer, Asking, Flows, Intake};
 use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
-use crate::http::meet::{Met, Proved, meet, scheme, success};
+use crate::http::meet::{Met, Proved, Turned, meet, scheme, sender, success};
 use crate::http::peer::Peer;
+use crate::http::refuse::Found;
 use crate::http::{Door, body, greet};
 
 /// How long an overload's refusal is held back.
@@ -34,8 +36,12 @@ pub(super) type Route<T> = Result<Path<T>, PathRejection>;
 /// `POST /hooks/{endpoint}`.
 pub async fn endpoint(State(door): State<Door>, path: Route<String>, request: Request) -> Response {
     let state = door.catalog.now();
-    let target = path.ok().and_then(|Path(name)| state.routes().endpoint(&name).cloned());
-    take(door, target, request).await
+    let found = path.ok().map_or(Found::Nowhere, |Path(name)| {
+        let routes = state.routes();
+        let over = || routes.over(&name).map_or(Found::Nowhere, |target| Found::Over(Arc::clone(target)));
+        routes.endpoint(&name, door.clock.now_ms()).map_or_else(over, |target| Found::At(Arc::clone(target)))
+    });
+    take(door, found, request).await
 }
 
 /// `POST /hooks/{tenant}/{flow}/{trigger}`.
@@ -43,7 +49,7 @@ pub async fn named(State(door): State<Door>, path: Route<(String, String, String
     let state = door.catalog.now();
     let target =
         path.ok().and_then(|Path((tenant, flow, trigger))| state.routes().named(&tenant, &flow, &trigger).cloned());
-    take(door, target, request).await
+    take(door, target.map_or(Found::Nowhere, Found::At), request).await
 }
 
 /// `POST /webhooks/{provider}/{flow}`.
@@ -53,19 +59,45 @@ pub async fn provider(State(door): State<Door>, path: Route<(String, String)>, r
         let takes = |target: &Target| other_event(target, request.headers()).is_none();
         path.ok().and_then(|Path((provider, flow))| state.routes().provider(&provider, &flow, takes).cloned())
     };
-    take(door, target, request).await
+    take(door, target.map_or(Found::Nowhere, Found::At), request).await
 }
 
-async fn take(door: Door, target: Option<Arc<Target>>, request: Request) -> Response {
-    let asking = door.engine.asks();
-    let outcome = match target {
-        Some(target) if request.method() == Method::POST && target.published.enabled => {
-            deliver(&door, target, request, asking).await
+/// Any other path.
+pub async fn nowhere(State(door): State<Door>, request: Request) -> Response {
+    take(door, Found::Nowhere, request).await
+}
+
+async fn take(door: Door, found: Found, request: Request) -> Response {
+    let (asking, began) = (door.engine.asks(), Instant::now());
+    let outcome = match found {
+        Found::At(target) if request.method() == Method::POST && target.open() => {
+            deliver(&door, target, request, asking, began).await
         }
-        Some(target) if request.method() == Method::GET && target.published.enabled => {
-            asked(&door, &target, request.uri())
+        Found::At(target) if target.open() => {
+            let (head, _) = request.into_parts();
+            let answer = match head.method {
+                Method::GET => asked(&door, &target, &head.uri),
+                _ => Err(Refused::NotFound),
+            };
+            match &answer {
+                Ok(_) => door.log_greeted(&target, &head, Vec::new(), began),
+                Err(refused) => {
+                    let turned = match refused {
+                        Refused::NotFound => {
+                            let why = format!("it came by {}, and deliveries come by POST", head.method);
+                            Turned { verdict: Verdict::Method, why, ..Refused::NotFound.into() }
+                        }
+                        other => other.clone().into(),
+                    };
+                    door.log_refused(&target, &head, turned, began);
+                }
+            }
+            answer
         }
-        _ => Err(Refused::NotFound),
+        found => {
+            door.nowhere(found, request, began).await;
+            Err(Refused::NotFound)
+        }
     };
     if let Err(Refused::Busy(_)) = outcome {
         // Nothing of it is held any more but its connection. Refused at once, senders would come back at once, and
@@ -84,24 +116,63 @@ pub(super) fn asked(door: &Door, target: &Target, uri: &Uri) -> Result<Response,
     greet::answer(target, &door.catalog.now(), &known).unwrap_or(Err(Refused::NotFound))
 }
 
-async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Asking) -> Result<Response, Refused> {
+async fn deliver(
+    door: &Door,
+    target: Arc<Target>,
+    request: Request,
+    asking: Asking,
+    began: Instant,
+) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let met = meet(door, &target, &head, body, &mut |_| {}).await.map_err(|(refused, why)| {
-        match &refused {
-            Refused::Unproved => door.say_unproved(&target, &why),
-            Refused::OtherEvent(text) => tracing::warn!(
-                flow = target.published.name,
-                trigger = target.trigger_id,
-                "a proved delivery of another event was refused: {text}"
-            ),
-            _ => {}
+    let met = match meet(door, &target, &head, body, &mut |_| {}).await {
+        Ok(met) => met,
+        Err(turned) => {
+            match &turned.refused {
+                Refused::Unproved => door.say_unproved(&target, &turned.why),
+                Refused::OtherEvent(text) => tracing::warn!(
+                    flow = target.published.name,
+                    trigger = target.trigger_id,
+                    "a proved delivery of another event was refused: {text}"
+                ),
+                _ => {}
+            }
+            let refused = turned.refused.clone();
+            door.log_refused(&target, &head, turned, began);
+            return Err(refused);
         }
-        refused
-    })?;
-    let Proved { headers, body, json, id, places } = match met {
-        Met::Greeted(answer) => return Ok(answer),
+    };
+    let proved = match met {
+        Met::Greeted(answer, body) => {
+            door.log_greeted(&target, &head, body, began);
+            return Ok(answer);
+        }
         Met::Event(proved) => proved,
     };
+    match accept(door, &target, &head, proved, asking).await {
+        Ok((answer, event)) => {
+            target.saw(answer.ack.event_id);
+            target.seen.accepted.fetch_add(1, Ordering::Relaxed);
+            target.seen.last_ms.store(door.clock.now_ms(), Ordering::Relaxed);
+            let response = accepted(answer, success(&target));
+            door.log.answered(event, response.status().as_u16(), began.elapsed());
+            Ok(response)
+        }
+        Err(refused) => {
+            door.log_refused(&target, &head, refused.clone().into(), began);
+            Err(refused)
+        }
+    }
+}
+
+/// Hands a proved delivery to the engine; gives its own event beside the answer, which of a repeat names the first one.
+async fn accept(
+    door: &Door,
+    target: &Target,
+    head: &request::Parts,
+    proved: Proved,
+    asking: Asking,
+) -> Result<(Answer, EventId), Refused> {
+    let Proved { headers, body, json, id, verdict, places } = proved;
     let now_ms = door.clock.now_ms();
     // Published meanwhile: the version of now counts, if it still has this trigger.
     let published = door.catalog.published(TenantId::DEFAULT, target.flow).ok_or(Refused::NotFound)?;
@@ -112,7 +183,7 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
         .position(|trigger| trigger.id == target.trigger_id)
         .filter(|_| published.enabled)
         .ok_or(Refused::NotFound)?;
-    let delivery_id = match scheme(&target) {
+    let delivery_id = match scheme(target) {
         Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
         None => {
             let key = text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512);
@@ -125,25 +196,26 @@ async fn deliver(door: &Door, target: Arc<Target>, request: Request, asking: Ask
         true => Some(door.waiting.enter(target.flow, body.len()).ok_or(Refused::Busy(2))?),
         false => None,
     };
+    let from = sender(door, head).map(|from| from.to_string()).unwrap_or_default();
     let event = EventId::now();
     let delivery = Delivery {
         event,
         trigger: target.trigger_id.clone(),
         method: head.method.as_str().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: stored(headers),
+        headers: stored(headers, target.proof.private_header()),
         body,
         blob: None,
         received_ms: now_ms,
+        came: Some(Came { from, old: verdict == Verdict::ProvedBefore, again: None }),
     };
     let shown = delivery.to_trigger_with(json);
     let tenant = TenantId::DEFAULT;
-    let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, note: None };
+    let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, anew: false, note: None };
     // The engine goes on with what it began even if this sender hangs up.
     let answer = door.engine.accept(intake, asking).await?;
     drop((places, waits));
-    target.saw(answer.ack.event_id);
-    Ok(accepted(answer, success(&target)))
+    Ok((answer, event))
 }
 
 /// Lets a request in and reads its body; its places are held until they are dropped.
@@ -230,7 +302,7 @@ pub(super) fn check_head(head: &request::Parts, target: &Target) -> Result<bool,
             Proof::Signed { scheme, .. } => Some(scheme.own_headers()),
             _ => None,
         };
-        let matched = target.matches.iter().map(|(name, _)| name.as_str());
+        let matched = target.matches.iter().map(|(name, _)| name.as_str()).chain(target.proof.private_header());
         check_single(&head.headers, matched.chain(own.into_iter().flatten()))?;
     }
     check_coding(&head.headers, target.takes.gzip)
@@ -262,9 +334,14 @@ pub(super) fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refu
     }
 }
 
-/// The headers that are stored with a delivery.
-pub(super) fn stored(headers: Vec<(String, String)>) -> Vec<(String, String)> {
-    headers.into_iter().filter(|(name, _)| !PRIVATE.contains(&name.as_str())).collect()
+/// The headers that are stored with a delivery; `own` is one more that is not.
+pub(crate) fn stored(headers: Vec<(String, String)>, own: Option<&str>) -> Vec<(String, String)> {
+    headers.into_iter().filter(|(name, _)| !is_private(name, own)).collect()
+}
+
+/// Whether a header is never stored, by its name in lower case.
+pub(crate) fn is_private(name: &str, own: Option<&str>) -> bool {
+    PRIVATE.contains(&name) || own == Some(name)
 }
 
 pub(super) fn all_headers(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -279,7 +356,7 @@ fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// The header and value that this trigger wants and the delivery does not have.
-pub(super) fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option<(&'a str, &'a str)> {
+pub(crate) fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option<(&'a str, &'a str)> {
     let wrong = target.matches.iter().find(|(name, wanted)| {
         !headers.get(name).is_some_and(|have| have.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
     });
@@ -287,7 +364,7 @@ pub(super) fn other_event<'a>(target: &'a Target, headers: &HeaderMap) -> Option
 }
 
 /// JSON must be JSON and is given back, text must be text; a form is a form; other types pass as they are.
-pub(super) fn check_body(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refused> {
+pub(crate) fn check_body(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refused> {
     let kind = text_of(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let json = kind == "application/json" || kind.ends_with("+json") || kind.is_empty();
@@ -376,7 +453,7 @@ mod tests {
         let kept = ["content-type", "stripe-signature", "x-goog-channel-id", "x-shopify-topic"];
         let mut all = names(&kept);
         all.extend(names(PRIVATE));
-        assert_eq!(stored(all), names(&kept));
+        assert_eq!(stored(all, None), names(&kept));
         assert!(PRIVATE.is_sorted() && PRIVATE.iter().all(|name| name.to_ascii_lowercase() == **name));
     }
 }

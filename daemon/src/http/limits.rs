@@ -26,7 +26,7 @@ pub struct OfSource {
     network: Option<u64>,
 }
 
-fn network(address: IpAddr) -> u64 {
+pub(super) fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(four) => u64::from(u32::from(four) >> 8),
         // The upper half of an IPv6 address never looks like the small numbers of IPv4 networks in practice

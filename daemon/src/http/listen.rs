@@ -20,7 +20,7 @@ use crate::catalog::routes::Target;
 use crate::http::Door;
 use crate::http::answer::{self, Refused};
 use crate::http::intake::{Route, all_headers, asked, stored};
-use crate::http::meet::{Met, Proved, meet, success};
+use crate::http::meet::{Met, Proved, Turned, meet, success};
 
 /// Listeners at the same time.
 pub const LISTENERS_MAX: usize = 16;
@@ -229,12 +229,15 @@ async fn heard(door: &Door, listener: &Listener, request: Request) -> Result<Res
         at_ms: door.clock.now_ms(),
         method: head.method.as_str().to_owned(),
         query: clean(head.uri.query().unwrap_or_default()),
-        headers: stored(all_headers(&head.headers)).into_iter().map(|(name, value)| (name, clean(&value))).collect(),
+        headers: stored(all_headers(&head.headers), listener.target.proof.private_header())
+            .into_iter()
+            .map(|(name, value)| (name, clean(&value)))
+            .collect(),
         ..HeardEvent::default()
     };
     let looked = look(door, listener, &head, body, &mut event).await;
     match &looked {
-        Err((_, why)) => event.refused = Some(clean(why)),
+        Err(turned) => event.refused = Some(clean(&turned.why)),
         // A visit by GET that is no handshake is nobody's event.
         Ok(_) => event.body = clean(&event.body),
     }
@@ -244,7 +247,7 @@ async fn heard(door: &Door, listener: &Listener, request: Request) -> Result<Res
     if head.method == Method::POST || event.refused.is_none() {
         listener.hears(event);
     }
-    looked.map_err(|(refused, _)| refused)
+    looked.map_err(|turned| turned.refused)
 }
 
 /// What would become of it.
@@ -254,17 +257,17 @@ async fn look(
     head: &request::Parts,
     body: axum::body::Body,
     event: &mut HeardEvent,
-) -> Result<Response, (Refused, String)> {
+) -> Result<Response, Turned> {
     let target = &listener.target;
     if head.method == Method::GET {
-        let answer =
-            asked(door, target, &head.uri).map_err(|refused| (refused, "deliveries come by POST".to_owned()))?;
+        let answer = asked(door, target, &head.uri)
+            .map_err(|refused| Turned { why: "deliveries come by POST".to_owned(), ..refused.into() })?;
         greeted(event);
         return Ok(answer);
     }
     let Proved { headers, body, json, places, .. } =
         match meet(door, target, head, body, &mut |body| show(event, body)).await? {
-            Met::Greeted(answer) => {
+            Met::Greeted(answer, _) => {
                 greeted(event);
                 return Ok(answer);
             }
@@ -275,9 +278,10 @@ async fn look(
         trigger: target.trigger_id.clone(),
         method: head.method.as_str().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: stored(headers),
+        headers: stored(headers, target.proof.private_header()),
         body,
         blob: None,
+        came: None,
         received_ms: event.at_ms,
     };
     let shown = delivery.to_trigger_with(json);

@@ -17,10 +17,13 @@ pub mod intake;
 pub mod io;
 pub mod limits;
 pub mod listen;
+pub mod log;
 pub mod meet;
 mod multipart;
 pub mod peer;
+pub mod probe;
 pub mod proof;
+pub mod refuse;
 pub mod strict;
 pub mod unpack;
 
@@ -48,6 +51,7 @@ use crate::http::counters::Counters;
 use crate::http::form::FormRate;
 use crate::http::limits::{InFlight, Rate, Sources, Waiting};
 use crate::http::listen::Listeners;
+use crate::http::log::Log;
 use crate::http::peer::Proxies;
 use crate::tasks::Tasks;
 
@@ -128,6 +132,10 @@ pub struct Shared {
     pub forms: FormRate,
     /// How providers reach the door; empty if nobody said.
     pub public_url: String,
+    /// The log of deliveries.
+    pub log: Log,
+    /// Probes of the doctor on their way.
+    pub probes: probe::Probes,
     /// Who listens for test events.
     pub listeners: Listeners,
     /// Counts for `/metrics`.
@@ -159,6 +167,8 @@ impl Door {
         let clients = Sources::new(limits.per_source_max, true);
         let (rate, counters) = (Rate::new(limits.per_second), Counters::default());
         let Outside { public_url, proxies } = outside;
+        let (log, notes) = Log::new(catalog.store().clone(), clock.clone());
+        tasks.spawn(log.clone().keep(notes, tasks.closing.clone()));
         Self(Arc::new(Shared {
             catalog,
             engine,
@@ -172,6 +182,8 @@ impl Door {
             rate,
             forms: FormRate::default(),
             public_url,
+            log,
+            probes: probe::Probes::default(),
             listeners: Listeners::default(),
             counters,
             unproved,
@@ -183,6 +195,7 @@ impl Door {
         Router::new()
             .route("/hooks/{endpoint}", any(intake::endpoint))
             .route("/hooks/test/{token}", any(listen::endpoint))
+            .route("/hooks/probe/{nonce}", any(probe::endpoint))
             .route("/hooks/{tenant}/{flow}/{trigger}", any(intake::named))
             .route("/webhooks/{provider}/{flow}", any(intake::provider))
             .route("/c/{code}", any(callback::callback))
@@ -191,7 +204,7 @@ impl Door {
             .route("/f/{endpoint}/thanks", any(form::thanks))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
-            .fallback(|| async { answer::Refused::NotFound.into_response() })
+            .fallback(intake::nowhere)
             .method_not_allowed_fallback(|| async { answer::Refused::NotFound.into_response() })
             .with_state(self.clone())
     }

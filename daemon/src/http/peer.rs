@@ -26,6 +26,12 @@ impl Proxies {
         Self(list.to_vec())
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether an address is one of them.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {

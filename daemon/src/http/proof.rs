@@ -2,36 +2,55 @@
 //!
 //! A secret that vanished after publishing refuses like a wrong signature: the trigger is never left open.
 
-use aura_protocol::signature::{self, Request};
+use aura_protocol::rpc::Verdict;
+use aura_protocol::signature::{self, Refusal, Request};
 
 use crate::catalog::State;
 use crate::catalog::routes::{Proof, Target};
 
-/// Checks a delivery against its trigger.
+/// Why a delivery is not proved: the part for the log of deliveries, and a sentence. The sender hears one sentence for
+/// all reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproved {
+    /// The part that differed.
+    pub verdict: Verdict,
+    /// In one sentence.
+    pub why: String,
+}
+
+impl From<Refusal> for Unproved {
+    fn from(refusal: Refusal) -> Self {
+        Self { verdict: refusal.verdict(), why: refusal.to_string() }
+    }
+}
+
+/// Checks a delivery against its trigger, and says which secret it was.
 ///
 /// # Errors
-/// Why it is refused, for the log; the sender hears one sentence for all reasons.
-pub fn check(target: &Target, state: &State, request: &Request<'_>, now_ms: i64) -> Result<(), String> {
+/// Why it is refused.
+pub fn check(target: &Target, state: &State, request: &Request<'_>, now_ms: i64) -> Result<Verdict, Unproved> {
     if let Some(missing) = target.proof.missing_secret(state) {
-        return Err(format!("no secret configured, every delivery is refused: {missing}"));
+        let why = format!("no secret configured, every delivery is refused: {missing}");
+        return Err(Unproved { verdict: Verdict::NoSecret, why });
     }
-    match &target.proof {
-        Proof::Open => Ok(()),
-        Proof::Bearer(secret) => {
-            let values = secret.values(state, now_ms);
-            let texts: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
-            signature::bearer(&texts, request.headers).map_err(|refusal| refusal.to_string())
+    let Some(secret) = target.proof.secret() else { return Ok(Verdict::Open) };
+    let values = secret.values(state, now_ms);
+    let texts: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
+    let matched = match &target.proof {
+        Proof::Open => return Ok(Verdict::Open),
+        Proof::Bearer(_) => signature::bearer(&texts, request.headers),
+        Proof::Basic(user, _) => signature::basic(user, &texts, request.headers),
+        Proof::Header(name, _) => signature::header(name, &texts, request.headers),
+        Proof::Signed { scheme, .. } => {
+            let matched = scheme.with(|known| signature::matched(known, &texts, request, now_ms, None));
+            let Some(matched) = matched else {
+                let why = format!("this build does not know the signature scheme {}", scheme.name());
+                return Err(Unproved { verdict: Verdict::BadSecret, why });
+            };
+            matched
         }
-        Proof::Signed { scheme, secret } => {
-            let values = secret.values(state, now_ms);
-            let texts: Vec<&str> = values.iter().map(|value| value.as_str()).collect();
-            let verdict = scheme.with(|known| signature::verify(known, &texts, request, now_ms, None));
-            match verdict {
-                Some(verdict) => verdict.map_err(|refusal| refusal.to_string()),
-                None => Err(format!("this build does not know the signature scheme {}", scheme.name())),
-            }
-        }
-    }
+    };
+    Ok(if matched? == 0 { Verdict::Proved } else { Verdict::ProvedBefore })
 }
 
 #[cfg(test)]
@@ -76,16 +95,17 @@ steps:
             let headers = signature::sign(scheme, secret, b"{}", 0, "d");
             check(&target, &catalog.now(), &Request::post(&headers, b"{}"), 0)
         };
-        assert_eq!(prove("hush"), Ok(()));
+        assert_eq!(prove("hush"), Ok(Verdict::Proved));
         // A new token alone does not take the signing secret away.
         assert_eq!(set(&[("access_token", "u")]).await.secrets, ["access_token", "webhook_secret"]);
-        assert_eq!(prove("hush"), Ok(()));
+        assert_eq!(prove("hush"), Ok(Verdict::Proved));
         assert!(prove("rush").is_err());
         set(&[("webhook_secret", "")]).await;
         for secret in ["hush", ""] {
-            let why = prove(secret).unwrap_err();
+            let refused = prove(secret).unwrap_err();
+            assert_eq!(refused.verdict, Verdict::NoSecret);
             assert_eq!(
-                why,
+                refused.why,
                 "no secret configured, every delivery is refused: the connection shop has no `webhook_secret`"
             );
         }

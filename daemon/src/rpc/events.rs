@@ -122,6 +122,7 @@ mod tests {
             headers: Vec::new(),
             body: vec![b'x'; 5_000],
             blob: None,
+            came: None,
             received_ms: 0,
         };
         let (flow, trigger, reason) = ("f".to_owned(), "t".to_owned(), String::new());

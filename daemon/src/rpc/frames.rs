@@ -208,6 +208,7 @@ mod tests {
             headers: vec![("x-a".to_owned(), body.to_owned())],
             body: body.as_bytes().to_vec(),
             blob: None,
+            came: None,
             received_ms: 7,
         };
         let got = left(&delivery(&format!("it is {SECRET}, really")));

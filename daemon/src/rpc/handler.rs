@@ -9,13 +9,15 @@ use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::rpc::{
     Activity, Actor, BackfillAsk, BackfillControl, BackfillInfo, BackfillPlan, BackfillQuery, Binned, Call, Connection,
-    ConnectionAdd, DoctorFinding, DoctorRequest, EventPage, EventQuery, FlowApply, FlowDetail, FlowEnable, FlowFiles,
-    FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested, FlowText, FlowTried, FlowTry, FlowVersion,
-    FlowVersionOf, FormInfo, Handler, Heard, HeardQuery, HelloReply, HelloRequest, Listening, PayloadQuery,
-    PayloadWindow, PlannedFlow, PollChange, PollInfo, PollQuery, Removed, Replayed, Role, RunCancel, RunDelegate,
-    RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay,
-    RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause,
-    ScheduleQuery, ScheduleRef, Settings, StatusReply, Webhook, WebhookTest, WebhookTested,
+    ConnectionAdd, DeliveryDetail, DeliveryPage, DeliveryQuery, DoctorFinding, DoctorRequest, EventPage, EventQuery,
+    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested,
+    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, FormInfo, Handler, Heard, HeardQuery, HelloReply,
+    HelloRequest, Listening, PayloadQuery, PayloadWindow, PlannedFlow, PollChange, PollInfo, PollQuery, Redelivered,
+    Removed, Replayed, Role, Rotated, RunCancel, RunDelegate, RunDelete, RunDetail, RunForceFinish, RunMigrate,
+    RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve, RunSignal, RunVote, RunsDeleted,
+    ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef, Settings,
+    StatusReply, Webhook, WebhookRedeliver, WebhookRotate, WebhookSample, WebhookSampleQuery, WebhookSwitch,
+    WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -26,8 +28,8 @@ use aura_protocol::{Code, EventId, TenantId, WireError};
 use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
-    Service, activity, bin, deletion, events, export, flows, listens, replays, runs, sample, schedules, sources,
-    status, trials, tries, versions, watch,
+    Service, activity, bin, deletion, deliveries, events, export, flows, hook_doctor, hooks, listens, redeliver,
+    replays, runs, sample, schedules, sources, status, trials, tries, versions, watch,
 };
 use crate::upkeep::{self, backup, compact, usage};
 
@@ -224,6 +226,27 @@ impl Handler for Session {
     }
     async fn webhook_test(&self, _: Actor, request: WebhookTest) -> Result<WebhookTested, WireError> {
         sample::test(&self.service, request).await
+    }
+    async fn webhook_deliveries(&self, actor: Actor, query: DeliveryQuery) -> Result<DeliveryPage, WireError> {
+        deliveries::list(&self.service, &actor, query).await
+    }
+    async fn webhook_delivery(&self, actor: Actor, id: String) -> Result<DeliveryDetail, WireError> {
+        deliveries::show(&self.service, &actor, id).await
+    }
+    async fn webhook_redeliver(&self, actor: Actor, request: WebhookRedeliver) -> Result<Redelivered, WireError> {
+        redeliver::redeliver(&self.service, actor, request).await
+    }
+    async fn webhook_rotate(&self, actor: Actor, request: WebhookRotate) -> Result<Rotated, WireError> {
+        hooks::rotate(&self.service, actor, request).await
+    }
+    async fn webhook_switch(&self, actor: Actor, request: WebhookSwitch) -> Result<Webhook, WireError> {
+        hooks::switch(&self.service, actor, request).await
+    }
+    async fn webhook_sample(&self, _: Actor, query: WebhookSampleQuery) -> Result<WebhookSample, WireError> {
+        sample::of_provider(&self.service, &query)
+    }
+    async fn webhook_doctor(&self, _: Actor, name: String) -> Result<Vec<DoctorFinding>, WireError> {
+        hook_doctor::look(&self.service, &name).await
     }
     async fn schedule_list(&self, actor: Actor, query: ScheduleQuery) -> Result<Vec<ScheduleInfo>, WireError> {
         self.service.read(move |shared| schedules::list(shared, actor.tenant, &query)).await

@@ -7,14 +7,18 @@ pub mod activity;
 pub mod bin;
 pub mod cut;
 pub mod deletion;
+pub mod deliveries;
 pub mod events;
 pub mod export;
 pub mod eyes;
 pub mod flows;
 pub mod frames;
 pub mod handler;
+pub mod hook_doctor;
+pub mod hooks;
 pub mod listens;
 pub mod peer;
+pub mod redeliver;
 pub mod refs;
 pub mod replays;
 pub mod runs;
@@ -44,6 +48,7 @@ use crate::accounts::Accounts;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::http::Door;
 use crate::http::listen::Listeners;
 use crate::room::Room;
 use crate::tasks::Tasks;
@@ -87,6 +92,8 @@ pub struct Shared {
     pub quota: u64,
     /// Who listens for test events.
     pub listeners: Listeners,
+    /// The door, for what is delivered again.
+    pub door: Door,
     /// Long work on the store.
     pub upkeep: Upkeep,
     /// Number of `watch` calls so far.

@@ -9,6 +9,8 @@ use aura_protocol::rpc::{WebhookTest, WebhookTested};
 use aura_protocol::signature;
 use aura_protocol::text::display;
 use aura_protocol::{Code, EventId, WireError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -18,6 +20,9 @@ use tokio::net::TcpStream;
 use crate::catalog::State;
 use crate::catalog::routes::{Proof, Target};
 use crate::rpc::Service;
+
+mod provider;
+pub use provider::of_provider;
 
 /// The door may take this long, a flow's own reply included.
 const WITHIN: Duration = Duration::from_secs(35);
@@ -93,6 +98,15 @@ fn proof(
         Proof::Bearer(secret) => {
             let value = secret.value(state).ok_or_else(missing)?;
             Ok(vec![("authorization".to_owned(), format!("Bearer {}", value.as_str()))])
+        }
+        Proof::Basic(user, secret) => {
+            let value = secret.value(state).ok_or_else(missing)?;
+            let coded = STANDARD.encode(format!("{user}:{}", value.as_str()));
+            Ok(vec![("authorization".to_owned(), format!("Basic {coded}"))])
+        }
+        Proof::Header(name, secret) => {
+            let value = secret.value(state).ok_or_else(missing)?;
+            Ok(vec![(name.clone(), value.as_str().to_owned())])
         }
         Proof::Signed { scheme, secret } => {
             let value = secret.value(state).ok_or_else(missing)?;

@@ -92,6 +92,7 @@ fn by_hand(input: &Value, moment: &Moment) -> Delivery {
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: input.to_json().into_bytes(),
         blob: None,
+        came: None,
         received_ms: moment.now_ms,
     }
 }
@@ -143,6 +144,7 @@ fn delivery(flow: &Flow, event: &CaseEvent, moment: &Moment) -> Result<Delivery,
         headers,
         body,
         blob: None,
+        came: None,
         received_ms: moment.now_ms,
     })
 }

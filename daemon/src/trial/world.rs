@@ -244,7 +244,7 @@ impl<'a> World<'a> {
                 let headers: Vec<(String, String)> =
                     headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), text(value))).collect();
                 let bytes = if body.is_null() { Vec::new() } else { text(body).into_bytes() };
-                let response = HttpResponse { status: *status, headers, body: bytes };
+                let response = HttpResponse { status: *status, headers, body: bytes, certificate: None };
                 match classify(&response) {
                     Some((error, reach)) => (CallOutcome::Failed(error, reach), false),
                     None if self.kind(path) == "http" => {

@@ -167,7 +167,12 @@ mod tests {
         let long = "ö".repeat(3000);
         let Some(Value::Str(text)) = detail(long.as_bytes()) else { panic!("text expected") };
         assert_eq!(text.len(), 4096);
-        let response = HttpResponse { status: 503, headers: pairs(&[("retry-after", "2")]), body: b"busy".to_vec() };
+        let response = HttpResponse {
+            status: 503,
+            headers: pairs(&[("retry-after", "2")]),
+            body: b"busy".to_vec(),
+            certificate: None,
+        };
         let (error, reach) = classify(&response).unwrap();
         assert_eq!(error.message, "the answer has status 503");
         assert_eq!((error.code.as_deref(), error.retry_after_ms, reach), (Some("503"), Some(2000), Reach::Unknown));

@@ -81,6 +81,8 @@ pub struct HttpResponse {
     pub headers: Vec<(String, String)>,
     /// Body, decompressed.
     pub body: Vec<u8>,
+    /// The certificate of the other end in DER, where the connection is encrypted.
+    pub certificate: Option<Vec<u8>>,
 }
 
 impl HttpResponse {
@@ -271,6 +273,7 @@ fn build(inner: &Inner, tls: bool) -> Result<Client, String> {
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
+        .tls_info(true)
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE)
@@ -294,6 +297,8 @@ async fn exchange(builder: reqwest::RequestBuilder) -> Result<HttpResponse, Lost
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
+    let info = answer.extensions().get::<reqwest::tls::TlsInfo>();
+    let certificate = info.and_then(|info| info.peer_certificate()).map(<[u8]>::to_vec);
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(Lost::Failed)? {
         if body.len() + chunk.len() > BODY_MAX {
@@ -301,7 +306,7 @@ async fn exchange(builder: reqwest::RequestBuilder) -> Result<HttpResponse, Lost
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(HttpResponse { status: answer.status().as_u16(), headers, body })
+    Ok(HttpResponse { status: answer.status().as_u16(), headers, body, certificate })
 }
 
 fn headers(pairs: &[(String, String)]) -> Result<HeaderMap, String> {

@@ -64,7 +64,7 @@ mod tests {
                 ..HttpRequest::default()
             };
             let headers = vec![("location".to_owned(), place.to_owned())];
-            let response = HttpResponse { status: 302, headers, body: Vec::new() };
+            let response = HttpResponse { status: 302, headers, ..HttpResponse::default() };
             let next = next(&request, &response).unwrap();
             let got = next.as_ref().map(|next| (next.url.as_str(), next.headers.len())).map_err(String::as_str);
             assert_eq!(got, expected, "{from} -> {place}");
@@ -77,7 +77,8 @@ mod tests {
         check("https://a.example/x", "http://a.example/x", Err("from https to something else"));
         check("https://a.example/x", "http://[", Err("it names no address"));
         for status in [200, 300, 304, 305, 404] {
-            let response = HttpResponse { status, headers: vec![("location".into(), "/".into())], body: Vec::new() };
+            let response =
+                HttpResponse { status, headers: vec![("location".into(), "/".into())], ..HttpResponse::default() };
             assert!(next(&HttpRequest::default(), &response).is_none(), "{status}");
         }
     }

@@ -58,7 +58,7 @@ fn an_answer_stays_json_also_where_the_secret_is_a_number() {
     let known = sink(&["123456789012", "tok-123456"]);
     let answer = |body: &str| {
         let headers = vec![("x-echo".to_owned(), "is tok-123456".to_owned())];
-        let mut response = HttpResponse { status: 200, headers, body: body.as_bytes().to_vec() };
+        let mut response = HttpResponse { status: 200, headers, body: body.as_bytes().to_vec(), certificate: None };
         known.answer(&mut response);
         assert_eq!(response.headers[0].1, "is [secret]");
         String::from_utf8(response.body).unwrap()

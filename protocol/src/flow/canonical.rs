@@ -164,6 +164,12 @@ fn trigger(trigger: &Trigger) -> Value {
         Auth::None => Value::from("none"),
         Auth::Bearer(secret) => Value::object([("bearer", secret.as_str())]),
         Auth::Scheme { scheme, secret } => Value::object([("scheme", scheme.as_str()), ("secret", secret.as_str())]),
+        Auth::Basic { user, secret } => {
+            Value::object([("basic", Value::object([("user", user.as_str()), ("secret", secret.as_str())]))])
+        }
+        Auth::Header { name, secret } => {
+            Value::object([("header", Value::object([("name", name.as_str()), ("secret", secret.as_str())]))])
+        }
         Auth::Hmac(hmac) => Value::object([("hmac", self::hmac(hmac))]),
     });
     let reply = match trigger.reply {
@@ -178,6 +184,11 @@ fn trigger(trigger: &Trigger) -> Value {
         .some("connection", trigger.connection.as_deref())
         .map("with", &trigger.with)
         .some("auth", auth)
+        .some(
+            "allow",
+            (!trigger.allow.is_empty())
+                .then(|| Value::List(trigger.allow.iter().map(|it| Value::from(it.as_str())).collect())),
+        )
         .some(
             "dedupe",
             trigger.dedupe.as_ref().map(|dedupe| {

@@ -24,7 +24,7 @@ pub const FLOW: &[&str] = &[
 ];
 /// Of a trigger.
 pub const TRIGGER: &[&str] =
-    &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "batch", "throttle", "filter", "reply"];
+    &["id", "on", "connection", "with", "auth", "allow", "dedupe", "debounce", "batch", "throttle", "filter", "reply"];
 /// The kinds of steps; a step has exactly one of them as a key.
 pub const KINDS: &[&str] = &[
     "uses", "http", "set", "code", "branch", "map", "loop", "try", "sleep", "wait", "approval", "call", "emit", "kv",
@@ -63,7 +63,11 @@ pub const MODIFIERS: &[&str] = &[
 /// The kinds of triggers, besides `connector.event`.
 pub const TRIGGER_KINDS: &[&str] = &["webhook", "manual", "schedule", "form", "poll", "called", "event", "flow_failed"];
 /// Of `auth`.
-pub const AUTH: &[&str] = &["scheme", "secret", "bearer", "hmac"];
+pub const AUTH: &[&str] = &["scheme", "secret", "bearer", "basic", "header", "hmac"];
+/// Of `auth.basic`.
+pub const BASIC: &[&str] = &["user", "secret"];
+/// Of `auth.header`.
+pub const AUTH_HEADER: &[&str] = &["name", "secret"];
 /// Of `auth.hmac`.
 pub const HMAC: &[&str] =
     &["secret", "header", "prefix", "encoding", "algorithm", "timestamp", "tolerance", "signed", "id"];

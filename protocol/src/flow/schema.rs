@@ -129,7 +129,9 @@ struct TriggerFile {
     /// Settings of the trigger kind.
     with: Option<Object>,
     /// How deliveries prove themselves (webhook triggers).
-    auth: Option<AuthFile>,
+    auth: Option<auth::AuthFile>,
+    /// Addresses and networks that may send, as in `203.0.113.0/24`; without it anybody may.
+    allow: Option<Vec<String>>,
     /// Equal keys inside the window are one event.
     dedupe: Option<DedupeFile>,
     /// Wait for quiet; then one run with the last event.
@@ -142,78 +144,6 @@ struct TriggerFile {
     filter: Option<Condition>,
     /// What the sender hears.
     reply: Option<ReplyFile>,
-}
-
-/// How a delivery proves itself.
-#[derive(JsonSchema)]
-#[schemars(rename = "Auth", untagged)]
-enum AuthFile {
-    /// Nobody checks.
-    None(NoneWord),
-    /// `Authorization: Bearer …` with the value of a secret.
-    Bearer(BearerFile),
-    /// A signature.
-    Scheme(SchemeFile),
-    /// The HMAC of a sender that no scheme names.
-    Hmac(HmacFile),
-}
-
-/// Nobody checks; must be written out.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "snake_case")]
-enum NoneWord {
-    /// Nobody checks.
-    None,
-}
-
-/// A bearer secret.
-#[derive(JsonSchema)]
-#[schemars(rename = "Bearer", deny_unknown_fields)]
-struct BearerFile {
-    /// Name of the secret, never its value.
-    bearer: String,
-}
-
-/// A sender that no scheme names.
-#[derive(JsonSchema)]
-#[schemars(rename = "HmacAuth", deny_unknown_fields)]
-struct HmacFile {
-    /// How it signs.
-    hmac: HmacWayFile,
-}
-
-/// How a sender signs.
-#[derive(JsonSchema)]
-#[schemars(rename = "Hmac", deny_unknown_fields)]
-struct HmacWayFile {
-    /// Name of the secret, never its value.
-    secret: String,
-    /// The header that holds the signature.
-    header: String,
-    /// What stands before the signature, as in `sha256=`.
-    prefix: Option<String>,
-    /// `hex` (default) or `base64`.
-    encoding: Option<String>,
-    /// `sha256` (default), `sha512` or `sha1`.
-    algorithm: Option<String>,
-    /// The header that holds the time, in Unix seconds or milliseconds.
-    timestamp: Option<String>,
-    /// How far that time may be from ours; 5m.
-    tolerance: Option<Duration>,
-    /// What is signed: `{body}`, or `{timestamp}.{body}` where there is a timestamp.
-    signed: Option<String>,
-    /// The header that holds the id of a delivery.
-    id: Option<String>,
-}
-
-/// A signature scheme and the secret that signs.
-#[derive(JsonSchema)]
-#[schemars(rename = "Scheme", deny_unknown_fields)]
-struct SchemeFile {
-    /// As in `stripe`, `github` or `shopify_webhook`; `docs/connectors.md` lists all.
-    scheme: String,
-    /// Name of the secret, never its value.
-    secret: String,
 }
 
 /// Equal keys inside the window are one event.
@@ -767,6 +697,7 @@ struct RetryFile {
     max_elapsed: Option<Duration>,
 }
 
+mod auth;
 mod limits;
 mod rules;
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub fn modifiers() -> impl Iterator<Item = &'static str> {
 pub const TRIGGERS: &[&str] = &["webhook", "manual", "schedule", "form", "poll", "called", "event", "flow_failed"];
 /// Keys of triggers.
 pub const TRIGGER_KEYS: &[&str] =
-    &["id", "on", "connection", "with", "auth", "dedupe", "debounce", "batch", "throttle", "filter", "reply"];
+    &["id", "on", "connection", "with", "auth", "allow", "dedupe", "debounce", "batch", "throttle", "filter", "reply"];
 /// Keys of the flow.
 pub const FLOW_KEYS: &[&str] = &[
     "aura",

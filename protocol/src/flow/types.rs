@@ -125,6 +125,8 @@ pub struct Trigger {
     pub with: Map,
     /// How deliveries prove themselves.
     pub auth: Option<Auth>,
+    /// Addresses and networks that may send; empty: anybody.
+    pub allow: Vec<String>,
     /// Equal keys inside the window are one event.
     pub dedupe: Option<Dedupe>,
     /// Wait for quiet; then one run with the last event.
@@ -146,6 +148,20 @@ pub enum Auth {
     None,
     /// `Authorization: Bearer …` with the value of this secret.
     Bearer(String),
+    /// `Authorization: Basic …` with this user and the value of this secret as password.
+    Basic {
+        /// The user.
+        user: String,
+        /// Name of the secret that is the password.
+        secret: String,
+    },
+    /// A header with the value of this secret.
+    Header {
+        /// Name of the header.
+        name: String,
+        /// Name of the secret that is its value.
+        secret: String,
+    },
     /// A signature scheme and the name of its secret.
     Scheme {
         /// One of [`crate::signature::SCHEMES`].
@@ -163,7 +179,10 @@ impl Auth {
     pub fn secret(&self) -> Option<&str> {
         match self {
             Self::None => None,
-            Self::Bearer(secret) | Self::Scheme { secret, .. } => Some(secret),
+            Self::Bearer(secret)
+            | Self::Basic { secret, .. }
+            | Self::Header { secret, .. }
+            | Self::Scheme { secret, .. } => Some(secret),
             Self::Hmac(hmac) => Some(&hmac.secret),
         }
     }

@@ -25,7 +25,7 @@ pub use generic::{Generic, GenericError};
 pub use greeting::{Handshake, Unsigned, handshake, unsigned};
 pub use schemes::{SCHEMES, SHOPIFY_QUERY};
 pub use sign::{sign, sign_request};
-pub use verify::{Refusal, bearer, verify};
+pub use verify::{Refusal, basic, bearer, header, matched, verify};
 
 /// One way in which a vendor signs its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

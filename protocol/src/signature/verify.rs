@@ -8,8 +8,11 @@ use std::borrow::Cow;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use base64::Engine as _;
+
 use super::key::{Keyed, Signed};
 use super::{Family, Layout, Part, Request, Scheme, Unit, Window, query};
+use crate::rpc::Verdict;
 
 /// Signatures tried per delivery; a header with more is refused.
 const SIGNATURES_MAX: usize = 16;
@@ -88,6 +91,30 @@ pub enum Refusal {
     /// The token is another one.
     #[error("the bearer token is not the one configured for this trigger")]
     Token,
+    /// A user, password or header value is another one.
+    #[error("the {what} is not the one configured for this trigger")]
+    Word {
+        /// What.
+        what: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The part that differed, as the log of deliveries names it.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::NoSecret { .. } => Verdict::NoSecret,
+            Self::BadSecret { .. } => Verdict::BadSecret,
+            Self::Missing { .. } => Verdict::HeaderMissing,
+            Self::Twice { .. } => Verdict::HeaderTwice,
+            Self::Malformed { .. } => Verdict::HeaderForm,
+            Self::TooOld { .. } => Verdict::Stale,
+            Self::TooNew { .. } => Verdict::Ahead,
+            Self::Mismatch { .. } | Self::AddressMismatch { .. } => Verdict::Digest,
+            Self::Token | Self::Word { .. } => Verdict::Token,
+        }
+    }
 }
 
 /// Checks a delivery: Ok only if one of the secrets signed exactly this request.
@@ -104,9 +131,23 @@ pub fn verify(
     now_ms: i64,
     tolerance: Option<u64>,
 ) -> Result<(), Refusal> {
+    matched(scheme, secrets, request, now_ms, tolerance).map(drop)
+}
+
+/// As [`verify`]; gives which of the secrets it was.
+///
+/// # Errors
+/// As [`verify`].
+pub fn matched(
+    scheme: &Scheme<'_>,
+    secrets: &[&str],
+    request: &Request<'_>,
+    now_ms: i64,
+    tolerance: Option<u64>,
+) -> Result<usize, Refusal> {
     let keys = keys(scheme, secrets)?;
     if scheme.layout == Layout::Query {
-        return query::verify(scheme, keys, request, now_ms, tolerance);
+        return query::verify(scheme, keys, request, now_ms, tolerance).map(|()| 0);
     }
     let family = family(scheme, request).ok_or_else(|| missing(first_signature_header(scheme)))?;
     let claim = claim(scheme, family, request)?;
@@ -114,10 +155,10 @@ pub fn verify(
         let (header, time) = claim.time.ok_or_else(|| missing(family.signature))?;
         in_window(header, time, now_ms, window, tolerance)?;
     }
-    for mut key in keys {
+    for (number, mut key) in keys.into_iter().enumerate() {
         feed(scheme, &mut key, claim.time.map_or("", |(_, time)| time), claim.id, request);
         if key.proves(&claim.signatures) {
-            return Ok(());
+            return Ok(number);
         }
     }
     let header = family.signature.to_owned();
@@ -132,11 +173,9 @@ pub fn verify(
 ///
 /// # Errors
 /// The header is missing, doubled or of another form, a secret is empty, or the token differs.
-pub fn bearer(secrets: &[&str], headers: &[(String, String)]) -> Result<(), Refusal> {
+pub fn bearer(secrets: &[&str], headers: &[(String, String)]) -> Result<usize, Refusal> {
     const HEADER: &str = "authorization";
-    if secrets.is_empty() || secrets.iter().any(|secret| secret.is_empty()) {
-        return Err(Refusal::NoSecret { scheme: "bearer".to_owned() });
-    }
+    usable("bearer", secrets)?;
     let value = one(&Request::post(headers, b""), HEADER)?;
     let token = match value.split_at_checked(7) {
         Some((word, token)) if word.eq_ignore_ascii_case("bearer ") => token.trim_start_matches(' '),
@@ -145,10 +184,58 @@ pub fn bearer(secrets: &[&str], headers: &[(String, String)]) -> Result<(), Refu
             return Err(Refusal::Malformed { header: HEADER.to_owned(), problem });
         }
     };
-    // Digests have one length, so the time does not tell the token's length either.
-    let given = Sha256::digest(token.as_bytes());
-    let fits = |secret: &&str| bool::from(given.ct_eq(&Sha256::digest(secret.as_bytes())));
-    if secrets.iter().filter(|secret| fits(secret)).count() > 0 { Ok(()) } else { Err(Refusal::Token) }
+    equal(token.as_bytes(), secrets).ok_or(Refusal::Token)
+}
+
+/// Checks `Authorization: Basic …` against a user and passwords, in constant time.
+///
+/// # Errors
+/// As [`bearer`].
+pub fn basic(user: &str, secrets: &[&str], headers: &[(String, String)]) -> Result<usize, Refusal> {
+    const HEADER: &str = "authorization";
+    usable("basic", secrets)?;
+    let value = one(&Request::post(headers, b""), HEADER)?;
+    let malformed = || {
+        let problem = "is not of the form `Basic <base64 of user:password>`";
+        Refusal::Malformed { header: HEADER.to_owned(), problem }
+    };
+    let (word, coded) = value.split_at_checked(6).ok_or_else(malformed)?;
+    if !word.eq_ignore_ascii_case("basic ") {
+        return Err(malformed());
+    }
+    let given = base64::engine::general_purpose::STANDARD.decode(coded.trim()).map_err(|_| malformed())?;
+    let wanted: Vec<String> = secrets.iter().map(|secret| format!("{user}:{secret}")).collect();
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    equal(&given, &wanted).ok_or(Refusal::Word { what: "user or password" })
+}
+
+/// Checks a header whose value is the secret, in constant time.
+///
+/// # Errors
+/// As [`bearer`].
+pub fn header(name: &str, secrets: &[&str], headers: &[(String, String)]) -> Result<usize, Refusal> {
+    usable("header", secrets)?;
+    let value = one(&Request::post(headers, b""), name)?;
+    equal(value.as_bytes(), secrets).ok_or(Refusal::Word { what: "header's value" })
+}
+
+fn usable(scheme: &str, secrets: &[&str]) -> Result<(), Refusal> {
+    if secrets.is_empty() || secrets.iter().any(|secret| secret.is_empty()) {
+        return Err(Refusal::NoSecret { scheme: scheme.to_owned() });
+    }
+    Ok(())
+}
+
+/// Which of the wanted texts it is. Digests have one length, so the time tells neither length nor place.
+fn equal(given: &[u8], wanted: &[&str]) -> Option<usize> {
+    let given = Sha256::digest(given);
+    let mut found = None;
+    for (number, wanted) in wanted.iter().enumerate().rev() {
+        if bool::from(given.ct_eq(&Sha256::digest(wanted.as_bytes()))) {
+            found = Some(number);
+        }
+    }
+    found
 }
 
 /// The family whose signature header is there.

@@ -180,6 +180,7 @@ fn waiting() -> (Arc<Plan>, RunState) {
         headers: Vec::new(),
         body: body().into_bytes(),
         blob: None,
+        came: None,
         received_ms: 0,
     };
     let started = RunStarted {

@@ -218,6 +218,7 @@ pub fn delivery(bytes: &[u8]) {
         body: body.to_vec(),
         received_ms: 1_790_000_000_000,
         blob: None,
+        came: None,
     };
     let shown = delivery.to_trigger();
     assert!(shown.get("body").is_some() && shown.get("query").is_some());
@@ -245,7 +246,7 @@ pub fn secrets(bytes: &[u8]) {
     }
     assert!(!SINK.finds(&clean), "a second pass finds more");
     let headers = vec![("x".to_owned(), String::from_utf8_lossy(bytes).into_owned())];
-    let mut answer = HttpResponse { status: 200, headers, body: bytes.to_vec() };
+    let mut answer = HttpResponse { status: 200, headers, body: bytes.to_vec(), certificate: None };
     SINK.answer(&mut answer);
     assert!(!SINK.finds(&answer.body) && answer.headers.iter().all(|(_, value)| !SINK.finds(value.as_bytes())));
     if let Ok(value) = Value::from_json(&answer.body) {

@@ -36,6 +36,7 @@ fn sound() -> Evidence {
         headers: Vec::new(),
         body: br#"{"n":1}"#.to_vec(),
         blob: None,
+        came: None,
         received_ms: 5,
     };
     let started = RunStarted {

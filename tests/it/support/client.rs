@@ -112,6 +112,9 @@ asks! {
     run_cancel(RunCancel) -> RunHead;
     watch(WatchRequest) -> WatchReply;
     webhook_list(()) -> Vec<Webhook>;
+    webhook_deliveries(DeliveryQuery) -> DeliveryPage;
+    webhook_delivery(String) -> DeliveryDetail;
+    webhook_redeliver(WebhookRedeliver) -> Redelivered;
     connection_add(ConnectionAdd) -> Connection;
     connection_list(()) -> Vec<Connection>;
     run_payload(PayloadQuery) -> PayloadWindow;

@@ -5,7 +5,7 @@
 
 pub mod bin;
 pub mod check;
-mod edit;
+pub(super) mod edit;
 mod junit;
 pub(crate) mod listen;
 pub(crate) mod simulate;

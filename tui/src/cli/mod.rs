@@ -34,7 +34,7 @@ mod upgrade;
 mod upkeep;
 mod var;
 mod vote;
-mod webhook;
+pub mod webhook;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

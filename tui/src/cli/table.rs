@@ -19,6 +19,8 @@ pub struct Row {
 /// Commands that take the whole terminal: they ask, open an editor or never end.
 const WHOLE: &[&str] = &[
     "flow edit",
+    "webhook rotate",
+    "webhook deliveries --follow",
     "flow listen",
     "flow try",
     "connection add",

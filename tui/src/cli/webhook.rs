@@ -2,6 +2,11 @@
 //!
 //! Invariant: nothing here prints a secret; a `curl` line names the header that the caller has to fill.
 
+mod again;
+mod create;
+pub mod deliveries;
+mod doctor;
+mod rotate;
 mod test;
 
 use aura_protocol::rpc::Webhook;
@@ -13,6 +18,7 @@ use serde::Serialize;
 use super::output::Output;
 use super::{Ended, files};
 use crate::client::Session;
+use crate::times;
 
 /// What can be asked.
 #[derive(Subcommand, Debug)]
@@ -20,6 +26,11 @@ pub enum Command {
     /// All endpoints in a table
     #[command(after_help = "Example: aura webhook list")]
     List,
+    /// Make a new flow with one endpoint, and show its address
+    #[command(
+        after_help = "Example: aura webhook create orders --auth stripe --secret stripe-hook\n         aura webhook create try-it --open"
+    )]
+    Create(create::Args),
     /// Endpoints with their URL and a ready curl line
     #[command(after_help = "Example: aura webhook show recover-abandoned-cart")]
     Show {
@@ -28,9 +39,56 @@ pub enum Command {
     },
     /// Send a signed sample delivery through the door and print the answer
     #[command(
-        after_help = "Example: aura webhook test order-paid/paid --body @order.json   # exit code 1 unless taken"
+        after_help = "Example: aura webhook test order-paid/paid --body @order.json   # exit code 1 unless taken\n         aura webhook test order-paid/paid --provider-sample   # a signed curl line; sends nothing"
     )]
     Test(test::Args),
+    /// What came to endpoints, accepted or refused, newest first
+    #[command(after_help = "Examples:
+  aura webhook deliveries order-paid --failed
+  aura webhook deliveries --follow                    # as they come
+  aura webhook deliveries --filter 'since=1h error~digest'")]
+    Deliveries(deliveries::Args),
+    /// One delivery as it came, what differed and what to do
+    #[command(
+        after_help = "Example: aura webhook delivery dlv_01KAM6Z7Q2M1GC2R8T4W9X5Y3Z\n         aura webhook delivery evt_01KAM6Z7Q2M1GC2R8T4W9X5Y3Z --raw > request.http"
+    )]
+    Delivery(deliveries::One),
+    /// What came where nothing takes it, kept for a day: unknown addresses, disabled flows, closed endpoints
+    #[command(after_help = "Example: aura webhook unclaimed")]
+    Unclaimed(deliveries::Unclaimed),
+    /// Let an endpoint take a delivery as if it had come there; it must prove itself
+    #[command(after_help = "Example: aura webhook claim dlv_01KAM6Z7Q2M1GC2R8T4W9X5Y3Z order-paid/paid")]
+    Claim(again::Claim),
+    /// Deliver again: one, several, or all that fit
+    #[command(after_help = "Examples:
+  aura webhook replay dlv_01KAM6Z7Q2M1GC2R8T4W9X5Y3Z --dry-run
+  aura webhook replay evt_01KAM6Z7Q2M1GC2R8T4W9X5Y3Z --edit             # another body
+  aura webhook replay --filter 'since=2h' --failed --flow order-paid    # after the secret was mended")]
+    Replay(again::Replay),
+    /// Give an endpoint a new secret or a new address; the one before goes on for a while
+    #[command(after_help = "Examples:
+  aura webhook rotate order-paid/paid --secret @new.txt --keep 24h
+  aura webhook rotate order-paid/paid --generate new-secret.txt
+  aura webhook rotate order-paid/paid --address --keep 7d")]
+    Rotate(rotate::Args),
+    /// Open a closed endpoint
+    #[command(after_help = "Example: aura webhook enable order-paid/paid")]
+    Enable {
+        /// The flow, or FLOW/TRIGGER
+        flow: String,
+    },
+    /// Close one endpoint without a new version; what comes is kept for a claim
+    #[command(after_help = "Example: aura webhook disable order-paid/paid")]
+    Disable {
+        /// The flow, or FLOW/TRIGGER
+        flow: String,
+    },
+    /// Prove an endpoint's public address end to end: name, TLS, proxy, body, clock
+    #[command(after_help = "Example: aura webhook doctor order-paid/paid   # exit code 1 if a check fails")]
+    Doctor {
+        /// The flow, or FLOW/TRIGGER
+        flow: String,
+    },
     /// Check signatures of a case file; needs no daemon
     #[command(after_help = "Example: aura webhook verify --cases signatures.json   # one JSON line per case")]
     Verify {
@@ -57,11 +115,12 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
             let rows: Vec<Vec<String>> = hooks
                 .into_iter()
                 .map(|hook| {
-                    let state = if hook.enabled { "on" } else { "off" };
-                    vec![hook.flow, hook.trigger, hook.on, hook.auth, state.to_owned(), hook.url]
+                    let counts = format!("{}/{}", hook.accepted, hook.refused);
+                    let state = state(&hook).to_owned();
+                    vec![hook.flow, hook.trigger, hook.on, hook.auth, state, counts, hook.url]
                 })
                 .collect();
-            out.table(&["FLOW", "TRIGGER", "ON", "AUTH", "STATE", "URL"], &rows)?;
+            out.table(&["FLOW", "TRIGGER", "ON", "AUTH", "STATE", "OK/REFUSED", "URL"], &rows)?;
             Ok(0)
         }
         Command::Show { flow } => {
@@ -85,6 +144,16 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
             Ok(0)
         }
         Command::Test(args) => test::test(args, session, out).await,
+        Command::Create(args) => create::create(args, session, out).await,
+        Command::Deliveries(args) => deliveries::deliveries(args, session, out).await,
+        Command::Delivery(args) => deliveries::one(args, session, out).await,
+        Command::Unclaimed(args) => deliveries::unclaimed(args, session, out).await,
+        Command::Claim(args) => again::claim(args, session, out).await,
+        Command::Replay(args) => again::replay(args, session, out).await,
+        Command::Rotate(args) => rotate::rotate(args, session, out).await,
+        Command::Enable { flow } => rotate::switch(&flow, false, session, out).await,
+        Command::Disable { flow } => rotate::switch(&flow, true, session, out).await,
+        Command::Doctor { flow } => doctor::doctor(&flow, session, out).await,
         Command::Verify { cases } => verify(&cases, out),
     }
 }
@@ -94,6 +163,16 @@ struct Shown<'a> {
     #[serde(flatten)]
     hook: &'a Webhook,
     curl: String,
+}
+
+/// `on`, `off` (the flow) or `closed` (the endpoint alone).
+#[must_use]
+pub fn state(hook: &Webhook) -> &'static str {
+    match (hook.closed, hook.enabled) {
+        (true, _) => "closed",
+        (false, true) => "on",
+        (false, false) => "off",
+    }
 }
 
 async fn list(session: &mut Session) -> Result<Vec<Webhook>, WireError> {
@@ -109,7 +188,11 @@ fn none(flow: Option<&str>) -> String {
 }
 
 fn show(hook: &Webhook, out: &mut Output) -> Result<(), WireError> {
-    let state = if hook.enabled { "takes events" } else { "disabled" };
+    let state = match state(hook) {
+        "on" => "takes events",
+        "closed" => "closed",
+        _ => "disabled",
+    };
     let secret = match (hook.auth.as_str(), hook.secret_set) {
         ("none", _) => "anybody who knows the URL may send",
         (_, true) => "secret set",
@@ -122,6 +205,15 @@ fn show(hook: &Webhook, out: &mut Output) -> Result<(), WireError> {
         out.line(&display(&format!("  alias  {alias}")))?;
     }
     out.line(&display(&format!("  auth   {} ({secret})", hook.auth)))?;
+    if !hook.allow.is_empty() {
+        out.line(&display(&format!("  allow  {}", hook.allow.join(", "))))?;
+    }
+    if let Some(until) = hook.secret_until_ms {
+        out.line(&format!("  old    the secret before goes on until {}", times::full(until, &out.zone)))?;
+    }
+    if let Some(until) = hook.address_until_ms {
+        out.line(&format!("  old    the address before goes on until {}", times::full(until, &out.zone)))?;
+    }
     if let Some(token) = &hook.offered {
         let what = "its sender wants to sign with this token: show it to the sender, then add it as the secret";
         out.line(&display(&format!("  token  {token} ({what})")))?;
@@ -134,6 +226,7 @@ fn show(hook: &Webhook, out: &mut Output) -> Result<(), WireError> {
 fn curl(hook: &Webhook) -> String {
     let proof = match hook.auth.as_str() {
         "none" => "",
+        "basic" => " -u \"$USER:$PASSWORD\"",
         "bearer" => " -H \"Authorization: Bearer $TOKEN\"",
         "shopify_webhook" => " -H \"X-Shopify-Hmac-Sha256: $SIGNATURE\"",
         "stripe" => " -H \"Stripe-Signature: $SIGNATURE\"",
@@ -179,8 +272,7 @@ mod checks {
             auth: "none".into(),
             secret_set: false,
             enabled: true,
-            offered: None,
-            last_event: None,
+            ..Webhook::default()
         };
         assert!(curl(&hook).starts_with("curl -i -X POST 'http://h/%27; rm -rf /%27' -H"), "{}", curl(&hook));
     }

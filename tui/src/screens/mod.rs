@@ -6,6 +6,7 @@
 pub mod events;
 pub mod flow;
 pub mod flows;
+pub mod hooks;
 pub mod run;
 pub mod runs;
 pub mod schedules;
@@ -13,7 +14,7 @@ pub mod schedules;
 /// The screens' names in a title, with the one that is shown in brackets.
 #[must_use]
 pub fn tabs(shown: &str) -> String {
-    let names = [("1", "runs"), ("2", "flows"), ("3", "events"), ("4", "due")];
+    let names = [("1", "runs"), ("2", "flows"), ("3", "events"), ("4", "due"), ("5", "hooks")];
     let tab = |(key, name): &(&str, &str)| {
         if *name == shown { format!("[{key} {name}]") } else { format!("{key} {name}") }
     };

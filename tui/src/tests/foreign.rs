@@ -105,6 +105,18 @@ fn frames() -> Vec<Vec<u8>> {
     let page = aura_protocol::rpc::EventPage { events: vec![event], next: None };
     app.handle(Event::Link(Box::new(Reply::Events(Default::default(), page))));
     app.handle(Event::Link(Box::new(Reply::Flow(Box::new(view)))));
+    let known = fixture::catalog().hooks;
+    let mut rows = known.rows;
+    (rows[0].flow, rows[0].trigger, rows[0].url, rows[0].auth) = (EVIL.into(), EVIL.into(), EVIL.into(), EVIL.into());
+    let mut detail = known.open.unwrap_or_default();
+    (detail.row.why, detail.row.from, detail.row.path, detail.row.flow) =
+        (EVIL.into(), EVIL.into(), EVIL.into(), EVIL.into());
+    (detail.headers, detail.withheld) = (vec![(EVIL.into(), EVIL.into())], vec![EVIL.into()]);
+    (detail.body, detail.query, detail.findings) = (EVIL.as_bytes().to_vec(), EVIL.into(), vec![EVIL.into()]);
+    let page = aura_protocol::rpc::DeliveryPage { deliveries: vec![detail.row.clone()], ..Default::default() };
+    app.handle(Event::Link(Box::new(Reply::Hooks(rows))));
+    app.handle(Event::Link(Box::new(Reply::Deliveries(Default::default(), Default::default(), page))));
+    app.handle(Event::Link(Box::new(Reply::Delivery(Box::new(detail)))));
     let said = crate::commands::Finished { line: EVIL.into(), code: None, output: EVIL.into() };
     app.context_name = Some(EVIL.into());
     for size in [(80, 24), (200, 60)] {
@@ -112,7 +124,10 @@ fn frames() -> Vec<Vec<u8>> {
             canvas.forget();
             frames.extend(canvas.frame(size, |buf, area| app.draw(buf, area)).unwrap());
         };
-        for keys in ["2", "j j j j", "enter", "tab z", "z", "r", "esc", "3", "tab", "z", "z tab", "@", ":", "esc"] {
+        for keys in [
+            "2", "j j j j", "enter", "tab z", "z", "r", "esc", "3", "tab", "z", "z tab", "5", "j j", "k k tab", "tab",
+            "z", "z", "@", ":", "esc",
+        ] {
             press(&mut app, keys);
             shoot(&mut app);
         }

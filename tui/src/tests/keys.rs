@@ -36,12 +36,12 @@ fn the_filter_is_shown_survives_leaving_and_esc_clears_it() {
     press(&mut app, "/");
     write(&mut app, "refund !s:failed");
     press(&mut app, "enter");
-    let shown = text(&mut app, 80, 24);
+    let shown = text(&mut app, 90, 24);
     assert!(shown.contains("filter: refund !s:failed") && shown.contains("2 of 11"), "{shown}");
     press(&mut app, "enter q");
-    assert!(text(&mut app, 80, 24).contains("2 of 11"));
+    assert!(text(&mut app, 90, 24).contains("2 of 11"));
     press(&mut app, "esc");
-    assert!(text(&mut app, 80, 24).contains("11 shown"));
+    assert!(text(&mut app, 90, 24).contains("11 shown"));
 }
 
 #[test]

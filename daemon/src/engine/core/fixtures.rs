@@ -14,6 +14,7 @@ pub fn started(trigger: &str, input: Value) -> RunStarted {
         headers: Vec::new(),
         body: b"{}".to_vec(),
         blob: None,
+        came: None,
         received_ms: 0,
     };
     RunStarted {

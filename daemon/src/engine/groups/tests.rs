@@ -20,6 +20,7 @@ fn event(number: usize, at: i64, bytes: usize) -> Delivery {
         body: vec![b'1'; bytes],
         blob: None,
         received_ms: at,
+        came: None,
     }
 }
 

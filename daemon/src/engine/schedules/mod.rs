@@ -542,6 +542,7 @@ fn delivery(event: EventId, trigger: &str, tick: &Tick, moment: &Moment) -> Deli
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: tick.body(),
         blob: None,
+        came: None,
         received_ms: moment.now_ms,
     }
 }

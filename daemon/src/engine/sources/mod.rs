@@ -147,6 +147,7 @@ impl Driver {
                 body: object.body.clone(),
                 blob: None,
                 received_ms: moment.now_ms,
+                came: None,
             };
             let key = Key::tenant(tenant).id(listener.flow.bytes()).id(event.bytes());
             let row = InboxRow::Event { flow: listener.flow, delivery: Box::new(delivery) };

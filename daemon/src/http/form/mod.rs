@@ -175,11 +175,20 @@ async fn submitted(door: &Door, target: &FormTarget, request: Request) -> Result
         body: values.to_json().into_bytes(),
         blob: None,
         received_ms: door.clock.now_ms(),
+        came: None,
     };
     let shown = delivery.to_trigger();
     let delivery_id = Some(token::repeat(given, &values));
-    let intake =
-        Intake { tenant: TenantId::DEFAULT, flow: published, trigger, delivery, shown, delivery_id, note: None };
+    let intake = Intake {
+        tenant: TenantId::DEFAULT,
+        flow: published,
+        trigger,
+        delivery,
+        shown,
+        delivery_id,
+        note: None,
+        anew: false,
+    };
     let taken = match door.engine.accept(intake, asking).await {
         Ok(taken) => taken,
         // What was typed stays on the page.

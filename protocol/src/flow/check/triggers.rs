@@ -10,6 +10,8 @@ use crate::value::Value;
 
 /// A dedupe key counts at least this long (design §11): providers send again for up to three days.
 const DEDUPE_FLOOR: Span = Span::from_secs(72 * 3600);
+/// Networks of one trigger.
+const ALLOW_MAX: usize = 64;
 /// A sender is never kept waiting longer.
 const REPLY_MAX: Span = Span::from_secs(25);
 
@@ -35,6 +37,7 @@ impl Checks<'_> {
                 _ => {}
             }
             self.policies(trigger, &path);
+            self.allowed(trigger, &path.field("allow"));
         }
         if let Some(limits) = &flow.concurrency
             && limits.limit == 0
@@ -72,6 +75,22 @@ impl Checks<'_> {
                 self.warn(&auth, "anybody who knows the address can start runs", hint);
             }
             Some(Auth::Bearer(secret)) => self.secret_name(secret, &auth.field("bearer")),
+            Some(Auth::Basic { user, secret }) => {
+                let auth = auth.field("basic");
+                if user.is_empty() || user.len() > 128 || user.contains(':') || user.chars().any(char::is_control) {
+                    let hint = "write the user's name as the sender was given it, 1 to 128 characters";
+                    self.error(&auth.field("user"), "a user has no `:` and no control characters", hint);
+                }
+                self.secret_name(secret, &auth.field("secret"));
+            }
+            Some(Auth::Header { name, secret }) => {
+                let auth = auth.field("header");
+                if !is_header(name) {
+                    let hint = "write it as in `X-Hook-Key`";
+                    self.error(&auth.field("name"), "this is not the name of a header that can hold a secret", hint);
+                }
+                self.secret_name(secret, &auth.field("secret"));
+            }
             Some(Auth::Scheme { scheme, secret }) => {
                 if crate::signature::scheme(scheme).is_none() {
                     let message = format!("`{}` is no signature scheme", crate::text::display(scheme));
@@ -93,6 +112,20 @@ impl Checks<'_> {
         }
     }
 
+    /// Networks that may send.
+    fn allowed(&mut self, trigger: &Trigger, path: &Path) {
+        if trigger.allow.len() > ALLOW_MAX {
+            let hint = "join them to larger networks";
+            self.error(path, format!("a trigger allows at most {ALLOW_MAX} networks"), hint);
+        }
+        for (number, network) in trigger.allow.iter().enumerate().take(ALLOW_MAX) {
+            if !is_network(network) {
+                let message = format!("`{}` is no address and no network", crate::text::display(network));
+                self.error(&path.item(number), message, "write it as in 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32");
+            }
+        }
+    }
+
     fn secret_name(&mut self, name: &str, path: &Path) {
         if !is_name(name) {
             let hint = "write the name under which the secret was added, never its value";
@@ -105,6 +138,7 @@ impl Checks<'_> {
         let written = [
             ("auth", trigger.auth.is_some()),
             ("connection", trigger.connection.is_some()),
+            ("allow", !trigger.allow.is_empty()),
             ("dedupe", trigger.dedupe.is_some()),
             ("debounce", trigger.debounce.is_some()),
             ("batch", trigger.batch.is_some()),
@@ -123,6 +157,7 @@ impl Checks<'_> {
         let written = [
             ("auth", trigger.auth.is_some()),
             ("connection", trigger.connection.is_some()),
+            ("allow", !trigger.allow.is_empty()),
             ("reply", trigger.reply != Reply::Ack),
         ];
         for (key, _) in written.iter().filter(|(_, written)| *written) {
@@ -289,6 +324,25 @@ impl Checks<'_> {
             _ => {}
         }
     }
+}
+
+/// Whether a header may hold a secret: a name, and none that means something else to HTTP.
+fn is_header(name: &str) -> bool {
+    const TAKEN: [&str; 7] =
+        ["host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "expect"];
+    let letters = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    (1..=64).contains(&name.len())
+        && name.bytes().all(letters)
+        && !TAKEN.iter().any(|taken| name.eq_ignore_ascii_case(taken))
+}
+
+/// `203.0.113.7`, `203.0.113.0/24`, `2001:db8::/32`.
+fn is_network(text: &str) -> bool {
+    use std::net::IpAddr;
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let most = if address.is_ipv4() { 32_u8 } else { 128 };
+    bits.is_none_or(|bits| bits.bytes().all(|c| c.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|it| it <= most))
 }
 
 /// Whether a text can name a connection or a secret.

@@ -29,6 +29,7 @@ impl Reader {
             batch: self.given(&fields, "batch", Self::batch),
             throttle: self.given(&fields, "throttle", Self::throttle),
             filter: self.given(&fields, "filter", Self::condition),
+            allow: self.list_of(&fields, "allow", Self::text),
             reply: self
                 .given(&fields, "reply", |reader, tree, path| reader.reply(tree, path, patience))
                 .unwrap_or_default(),
@@ -47,23 +48,39 @@ impl Reader {
             return None;
         }
         let fields = self.fields(tree, path, "`auth`", keys::AUTH)?;
-        for (key, others) in [("bearer", &["scheme", "secret", "hmac"]), ("hmac", &["scheme", "secret", "bearer"])] {
+        const WAYS: [&str; 4] = ["bearer", "basic", "header", "hmac"];
+        for key in WAYS {
             if !fields.has(key) {
                 continue;
             }
-            if let Some(entry) = fields.written(others).first() {
+            let others: Vec<&str> = keys::AUTH.iter().copied().filter(|other| *other != key).collect();
+            if let Some(entry) = fields.written(&others).first() {
                 let message = format!("`{}` does not go with `{key}`", entry.key);
-                let hint = "write either a scheme with its secret, or `bearer`, or `hmac`";
+                let hint = "write either a scheme with its secret, or `bearer`, `basic`, `header` or `hmac`";
                 self.fail(entry.mark, &path.field(&entry.key), message, hint);
             }
             return match key {
                 "bearer" => self.given(&fields, key, Self::text).map(Auth::Bearer),
+                "basic" => self.given(&fields, key, Self::basic),
+                "header" => self.given(&fields, key, Self::auth_header),
                 _ => self.given(&fields, key, Self::hmac).map(|hmac| Auth::Hmac(Box::new(hmac))),
             };
         }
         let scheme = self.needed(&fields, "scheme", Self::text);
         let secret = self.needed(&fields, "secret", Self::text);
         Some(Auth::Scheme { scheme, secret })
+    }
+
+    fn basic(&mut self, tree: &Tree, path: &Path) -> Option<Auth> {
+        let fields = self.fields(tree, path, "`basic`", keys::BASIC)?;
+        let (user, secret) = (self.needed(&fields, "user", Self::text), self.needed(&fields, "secret", Self::text));
+        Some(Auth::Basic { user, secret })
+    }
+
+    fn auth_header(&mut self, tree: &Tree, path: &Path) -> Option<Auth> {
+        let fields = self.fields(tree, path, "`header`", keys::AUTH_HEADER)?;
+        let (name, secret) = (self.needed(&fields, "name", Self::text), self.needed(&fields, "secret", Self::text));
+        Some(Auth::Header { name, secret })
     }
 
     fn hmac(&mut self, tree: &Tree, path: &Path) -> Option<Hmac> {

@@ -55,6 +55,10 @@ fn the_schema_has_the_keys_that_the_reader_takes_and_no_others() {
         (Some("Rules"), keys::RULES),
         (Some("RulesRow"), keys::RULES_ROW),
         (Some("Bearer"), &["bearer"]),
+        (Some("BasicAuth"), &["basic"]),
+        (Some("Basic"), keys::BASIC),
+        (Some("HeaderAuth"), &["header"]),
+        (Some("Header"), keys::AUTH_HEADER),
         (Some("Scheme"), &["scheme", "secret"]),
         (Some("HmacAuth"), &["hmac"]),
     ];

@@ -155,7 +155,7 @@ fn without_told(text: &str) -> String {
     rest.to_owned()
 }
 
-fn run_editor(path: &Path) -> Result<(), WireError> {
+pub(in crate::cli) fn run_editor(path: &Path) -> Result<(), WireError> {
     let set = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
     let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| "vi".to_owned());
     // As git does: the variable may hold arguments, so a shell reads it; the path stays one word.

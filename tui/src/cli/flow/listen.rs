@@ -161,6 +161,7 @@ pub(crate) fn sample(event: &HeardEvent, trigger: &str) -> Result<String, WireEr
         headers: Vec::new(),
         body: Vec::new(),
         blob: None,
+        came: None,
         received_ms: event.at_ms,
     };
     let query = delivery.to_trigger().get("query").cloned().unwrap_or_default();

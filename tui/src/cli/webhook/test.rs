@@ -1,10 +1,10 @@
 //! `aura webhook test`: a sample delivery through the door, signed as its sender would, and what was answered.
 
-use aura_protocol::rpc::{WebhookTest, WebhookTested};
+use aura_protocol::rpc::{WebhookSampleQuery, WebhookTest, WebhookTested};
 use aura_protocol::text::{display, display_lines};
 use aura_protocol::{Value, WireError};
 
-use super::super::output::Output;
+use super::super::output::{Output, note};
 use super::super::{Ended, files};
 use crate::client::Session;
 
@@ -19,6 +19,9 @@ pub struct Args {
     /// Content type of the body
     #[arg(long, value_name = "TYPE", default_value = "application/json")]
     content_type: String,
+    /// Send nothing: print what the provider really sends, signed now, as a curl line
+    #[arg(long, conflicts_with = "body")]
+    provider_sample: bool,
 }
 
 /// Sends it. Exit code 1 unless the door took it.
@@ -30,6 +33,9 @@ pub async fn test(args: Args, session: &mut Session, out: &mut Output) -> Ended 
         Some((flow, trigger)) => (flow.to_owned(), Some(trigger.to_owned())),
         None => (args.flow.clone(), None),
     };
+    if args.provider_sample {
+        return provider_sample(WebhookSampleQuery { flow, trigger }, session, out).await;
+    }
     let body = match args.body.as_deref() {
         None => None,
         Some("-") => Some(files::text("-")?.into_bytes()),
@@ -52,6 +58,23 @@ pub async fn test(args: Args, session: &mut Session, out: &mut Output) -> Ended 
         show(&tested, out)?;
     }
     Ok(u8::from(!(200..300).contains(&tested.status)))
+}
+
+async fn provider_sample(query: WebhookSampleQuery, session: &mut Session, out: &mut Output) -> Ended {
+    let sample = session
+        .call(|rpc, context, call| {
+            let query = query.clone();
+            async move { rpc.webhook_sample(context, call, query).await }
+        })
+        .await?;
+    if out.json {
+        return out.value(&sample).map(|()| 0);
+    }
+    out.line(&display(&sample.curl))?;
+    if let Some(seconds) = sample.valid_s {
+        note(&format!("its signature is taken for {seconds} s"));
+    }
+    Ok(0)
 }
 
 fn show(tested: &WebhookTested, out: &mut Output) -> Result<(), WireError> {

@@ -1,0 +1,126 @@
+//! One delivery by its id, wherever it stands.
+//!
+//! Invariant: found are the bytes as they came; a body that is not kept whole says so.
+
+use aura_protocol::event::{Delivery, EventRow, EventState};
+use aura_protocol::rpc::DeliveryRow;
+use aura_protocol::run::RunHead;
+use aura_protocol::{DeliveryId, EventId, RunId, WireError};
+use aura_storage::rows::{RefusedRow, delivery_key, run_key};
+use aura_storage::{Key, Table};
+
+use super::read::{body_of, started, whole};
+use super::{TENANT, accepted, refused};
+use crate::catalog::unreadable;
+use crate::rpc::Shared;
+
+/// Runs looked at for the one that an event began.
+const LOOKED_AT: usize = 50_000;
+/// Runs read at a time.
+const WINDOW: usize = 200;
+
+/// A delivery with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its row.
+    pub row: DeliveryRow,
+    /// Query without `?`.
+    pub query: String,
+    /// The whole address as its sender wrote it; empty for an accepted one.
+    pub url: String,
+    /// Headers that are kept.
+    pub headers: Vec<(String, String)>,
+    /// Names of others with the index hashes of their values.
+    pub withheld: Vec<(String, [u8; 16])>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// All of it.
+    pub whole: bool,
+    /// When it came, by the wall's clock.
+    pub proof_ms: i64,
+    /// It was accepted, so it was proved.
+    pub proved: bool,
+    /// Its row in the log, if it was refused.
+    pub refused: Option<RefusedRow>,
+}
+
+impl Kept {
+    fn of(shared: &Shared, flow: &str, delivery: Delivery, became: (EventState, Option<RunId>, String)) -> Self {
+        let row = accepted(shared, &shared.catalog.now(), flow, &delivery, became);
+        let Delivery { query, headers, body, .. } = whole(shared, delivery);
+        Self {
+            proof_ms: row.at_ms,
+            url: String::new(),
+            withheld: Vec::new(),
+            whole: true,
+            proved: true,
+            refused: None,
+            row,
+            query,
+            headers,
+            body,
+        }
+    }
+}
+
+/// The delivery of an id.
+///
+/// # Errors
+/// There is none, or the store cannot be read.
+pub fn find(shared: &Shared, id: DeliveryId) -> Result<Kept, WireError> {
+    let stored: Option<RefusedRow> =
+        shared.store.get(TENANT, Table::Deliveries, &delivery_key(TENANT, id)).map_err(|error| unreadable(&error))?;
+    if let Some(stored) = stored {
+        return Ok(Kept {
+            row: refused(&stored),
+            query: stored.query.clone(),
+            url: stored.url.clone(),
+            headers: stored.headers.clone(),
+            withheld: stored.withheld.clone(),
+            body: body_of(shared, id),
+            whole: stored.whole,
+            proof_ms: stored.proof_ms,
+            proved: false,
+            refused: Some(stored),
+        });
+    }
+    let event = EventId(id.0);
+    let key = Key::tenant(TENANT).id(id.bytes());
+    let row: Option<EventRow> = shared.store.get(TENANT, Table::Events, &key).map_err(|error| unreadable(&error))?;
+    let repeat = || shared.engine.repeats().rows().into_iter().find(|row| row.event == event);
+    if let Some(row) = row.or_else(repeat) {
+        let repeated = row.state == EventState::Duplicate;
+        let kept = Kept::of(shared, &row.flow, row.delivery, (row.state, row.run, row.reason));
+        return Ok(Kept { whole: !repeated, ..kept });
+    }
+    if let Some(head) = run_of(shared, event)?
+        && let Some(started) = started(shared, head.run)?
+    {
+        let why = format!("became {}", head.run);
+        return Ok(Kept::of(shared, &head.flow, started.event.clone(), (EventState::Started, Some(head.run), why)));
+    }
+    Err(WireError::not_found(format!("there is no delivery {id}"))
+        .hint("`aura webhook deliveries` and `aura webhook unclaimed` list what is kept"))
+}
+
+/// The run that an event began: it was created soon after the event came.
+fn run_of(shared: &Shared, event: EventId) -> Result<Option<RunHead>, WireError> {
+    let mut from = run_key(TENANT, RunId::from_bytes(event.bytes()));
+    // Ids of the same millisecond are in no order.
+    from.0.truncate(16 + 6);
+    let to = Key::tenant(TENANT).after_prefix();
+    for _ in 0..LOOKED_AT / WINDOW {
+        let rows: Vec<(Key, RunHead)> =
+            shared.store.scan(TENANT, Table::Runs, &from, &to, WINDOW, false).map_err(|error| unreadable(&error))?;
+        let (more, last) = (rows.len() == WINDOW, rows.last().map(|(key, _)| key.next()));
+        // A replay has the event of the run that it goes on from.
+        if let Some((_, head)) = rows.into_iter().find(|(_, head)| head.event == event && head.origin.is_none()) {
+            return Ok(Some(head));
+        }
+        match last {
+            Some(next) if more => from = next,
+            _ => break,
+        }
+    }
+    Ok(None)
+}
