@@ -587,7 +587,7 @@ fn hooks(store: &mut Store) {
         row(26, "", 404, Verdict::NoEndpoint, "no endpoint has this address"),
     ];
     let open = DeliveryDetail {
-        row: deliveries.iter().nth(1).cloned().unwrap_or_default(),
+        row: deliveries.get(1).cloned().unwrap_or_default(),
         headers: vec![("x-hub-signature-256".to_owned(), "sha256=aa00".to_owned())],
         withheld: vec!["cookie".to_owned()],
         body: br#"{"action":"opened","number":7}"#.to_vec(),

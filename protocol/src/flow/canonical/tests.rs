@@ -210,13 +210,15 @@ fn a_trigger() -> impl Strategy<Value = Trigger> {
     let reply = prop_oneof![Just(Reply::Ack), span().prop_map(|wait| Reply::Respond { wait })];
     let first = ("\\PC{0,6}", "[a-z.]{0,6}", maybe("[a-z]{1,4}"), object());
     let policies = (maybe(dedupe), maybe(debounce), maybe(batch), maybe(throttle));
-    (first, maybe(auth), policies, maybe(condition()), reply).prop_map(
-        |((id, on, connection, with), auth, (dedupe, debounce, batch, throttle), filter, reply)| Trigger {
+    let who = (maybe(auth), prop::collection::vec("[0-9./]{1,9}", 0..3));
+    (first, who, policies, maybe(condition()), reply).prop_map(
+        |((id, on, connection, with), (auth, allow), (dedupe, debounce, batch, throttle), filter, reply)| Trigger {
             id,
             on,
             connection,
             with,
             auth,
+            allow,
             dedupe,
             debounce,
             batch,
