@@ -16,6 +16,7 @@ pub mod filter;
 pub mod flow;
 pub mod ids;
 pub mod intake;
+pub mod outgoing;
 pub mod rpc;
 pub mod run;
 pub mod schedule;
@@ -29,5 +30,5 @@ pub mod watch;
 pub mod wire;
 
 pub use error::{Code, WireError};
-pub use ids::{ConnectionId, EventId, FlowId, HeldId, RequestId, RunId, TenantId};
+pub use ids::{ConnectionId, EventId, FlowId, HeldId, MessageId, RequestId, RunId, SubscriptionId, TenantId};
 pub use value::{BlobRef, Map, Value};

@@ -54,6 +54,16 @@ pub enum Table {
     Limits = 32,
     /// Runs by what they are found by: `(tenant, index hash of the value, run)`. Plain.
     Index = 33,
+    /// Subscriptions of people outside: `(tenant, subscription)`.
+    Subscriptions = 50,
+    /// How each of them fares: `(tenant, subscription)`. Plain.
+    SubscriptionHealth = 51,
+    /// Messages to them, each once: `(tenant, message)`.
+    Messages = 52,
+    /// What became of a message for a subscription: `(tenant, subscription, message)`.
+    Sendings = 53,
+    /// Sendings that wait: `(tenant, subscription, due ms, message)`. Plain.
+    SendingsDue = 54,
 }
 
 impl Table {
@@ -83,6 +93,11 @@ impl Table {
         Self::Waits,
         Self::Limits,
         Self::Index,
+        Self::Subscriptions,
+        Self::SubscriptionHealth,
+        Self::Messages,
+        Self::Sendings,
+        Self::SendingsDue,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -113,6 +128,11 @@ impl Table {
             Self::Waits => "waits",
             Self::Limits => "limits",
             Self::Index => "index",
+            Self::Subscriptions => "subscriptions",
+            Self::SubscriptionHealth => "subscription_health",
+            Self::Messages => "messages",
+            Self::Sendings => "sendings",
+            Self::SendingsDue => "sendings_due",
         }
     }
 
@@ -130,6 +150,8 @@ impl Table {
                 | Self::BlobCounts
                 | Self::Limits
                 | Self::Index
+                | Self::SubscriptionHealth
+                | Self::SendingsDue
         )
     }
 
@@ -140,6 +162,7 @@ impl Table {
             Self::Blobs | Self::BlobCounts | Self::Kv | Self::Vars | Self::Schedules => 2,
             Self::Waits => 3,
             Self::Limits | Self::Index => 4,
+            Self::Subscriptions | Self::SubscriptionHealth | Self::Messages | Self::Sendings | Self::SendingsDue => 5,
             _ => 1,
         }
     }

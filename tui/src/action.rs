@@ -4,7 +4,7 @@
 //! an action, so a test can read it. Every question has its twin on the command line.
 
 use aura_protocol::Value;
-use aura_protocol::ids::{FlowId, RunId};
+use aura_protocol::ids::{FlowId, MessageId, RunId};
 use aura_protocol::rpc::{EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, VersionOf};
 use aura_protocol::run::{Point, Resolution};
 
@@ -25,6 +25,8 @@ pub enum Place {
     Flow(FlowId),
     /// Events that were held, dropped or repeated.
     Events,
+    /// Who is sent which events.
+    Subscriptions,
 }
 
 /// A question to the daemon.
@@ -66,6 +68,16 @@ pub enum Request {
     Start(String, Value),
     /// Read a page of events.
     Events(EventQuery),
+    /// Read all subscriptions.
+    Subscriptions,
+    /// Read what was sent to one.
+    Sendings(String),
+    /// Have a subscription sent to, or not.
+    SwitchSubscription(String, bool),
+    /// Send a message again.
+    Resend(String, MessageId),
+    /// Give a sending up.
+    GiveUp(String, MessageId),
 }
 
 impl Request {
@@ -125,6 +137,14 @@ impl Request {
             Self::Publish(name) => format!("flow publish {}", quoted(name)),
             Self::Start(name, Value::Null) => format!("flow run {}", quoted(name)),
             Self::Start(name, input) => format!("flow run {} --input {}", quoted(name), json(input)),
+            Self::Subscriptions => "subscription list".to_owned(),
+            Self::Sendings(name) => {
+                format!("subscription sendings {} --limit {}", quoted(name), crate::subscriptions::SENDINGS)
+            }
+            Self::SwitchSubscription(name, true) => format!("subscription enable {}", quoted(name)),
+            Self::SwitchSubscription(name, false) => format!("subscription disable {}", quoted(name)),
+            Self::Resend(name, message) => format!("subscription resend {} {message}", quoted(name)),
+            Self::GiveUp(name, message) => format!("subscription give-up {} {message}", quoted(name)),
             Self::Events(query) => {
                 let before = query.before.map_or(String::new(), |event| format!(" --before {event}"));
                 format!("event list --limit {}{before}", query.limit)
@@ -144,6 +164,9 @@ impl Request {
             | Self::Vote(_)
             | Self::Switch(..)
             | Self::Publish(_)
+            | Self::SwitchSubscription(..)
+            | Self::Resend(..)
+            | Self::GiveUp(..)
             | Self::Start(..) => true,
             _ => false,
         }
@@ -257,6 +280,12 @@ mod tests {
                 reuse_keys: true,
                 preview: true,
             })),
+            Request::Subscriptions,
+            Request::Sendings("a".into()),
+            Request::SwitchSubscription("a".into(), true),
+            Request::SwitchSubscription("a".into(), false),
+            Request::Resend("a".into(), MessageId::from_parts(1, &[1; 10])),
+            Request::GiveUp("a".into(), MessageId::from_parts(1, &[1; 10])),
             Request::Flows,
             Request::Flow("a".into()),
             Request::Switch("a".into(), true),

@@ -22,6 +22,7 @@ use crate::screens::flow::FlowScreen;
 use crate::screens::flows::Flows;
 use crate::screens::run::RunScreen;
 use crate::screens::runs::Runs;
+use crate::screens::subscriptions::SubscriptionsScreen;
 use crate::store::{Link, Store};
 use crate::term::clipboard;
 use crate::theme::Tone;
@@ -83,6 +84,7 @@ pub struct App {
     flows: Flows,
     flow: FlowScreen,
     events: EventsScreen,
+    subscriptions: SubscriptionsScreen,
     overlay: Option<Overlay>,
     show_log: bool,
     asked_at: Option<Instant>,
@@ -107,6 +109,7 @@ impl App {
             flows: Flows::default(),
             flow: FlowScreen::default(),
             events: EventsScreen::default(),
+            subscriptions: SubscriptionsScreen::default(),
             overlay: None,
             show_log: false,
             asked_at: None,
@@ -126,12 +129,13 @@ impl App {
             Place::Flows => Context::Flows,
             Place::Flow(_) => Context::Flow,
             Place::Events => Context::Events,
+            Place::Subscriptions => Context::Subscriptions,
         }
     }
 
     /// The screen before which there is none.
     fn first(&self) -> bool {
-        matches!(self.place, Place::Runs | Place::Flows | Place::Events)
+        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Subscriptions)
     }
 
     /// The filter of the list on screen.
@@ -140,6 +144,7 @@ impl App {
             Place::Runs => Some(&mut self.runs.filter),
             Place::Flows => Some(&mut self.flows.filter),
             Place::Events => Some(&mut self.events.filter),
+            Place::Subscriptions => Some(&mut self.subscriptions.filter),
             Place::Run(_) | Place::Flow(_) => None,
         }
     }
@@ -228,6 +233,15 @@ impl App {
                     self.ask(Request::Flow(name), todos);
                 }
             }
+            Place::Subscriptions if self.store.link == Link::Up => {
+                // Nobody is told of every sending, so whoever looks asks again.
+                let again = self.asked_at.is_none_or(|at| at.elapsed() >= FRESH);
+                if again {
+                    self.asked_at = Some(Instant::now());
+                }
+                let wanted = self.subscriptions.wants(&self.store, again);
+                todos.extend(wanted.into_iter().map(Todo::Ask));
+            }
             _ => {}
         }
         let shown = matches!(self.place, Place::Flows | Place::Flow(_)) && self.store.link == Link::Up;
@@ -259,6 +273,7 @@ impl App {
                 Place::Flows => Context::Flows,
                 Place::Flow(_) => Context::Flow,
                 Place::Events => Context::Events,
+                Place::Subscriptions => Context::Subscriptions,
             };
             let around = Around { store: &self.store, keys: &self.keys, context };
             if let Then::Close(actions) = overlay.key(key, &around) {
@@ -272,6 +287,7 @@ impl App {
             let actions = match self.place {
                 Place::Flows => self.flows.typed(key, &self.store),
                 Place::Events => self.events.typed(key, &self.store),
+                Place::Subscriptions => self.subscriptions.typed(key, &self.store),
                 _ => self.runs.typed(key, &self.store),
             };
             return self.act(actions, todos);
@@ -297,6 +313,7 @@ impl App {
             Command::GoRuns => vec![Action::Go(Place::Runs)],
             Command::GoFlows => vec![Action::Go(Place::Flows)],
             Command::GoEvents => vec![Action::Go(Place::Events)],
+            Command::GoSubscriptions => vec![Action::Go(Place::Subscriptions)],
             Command::ShowLog => {
                 self.show_log = !self.show_log;
                 vec![Action::Draw]
@@ -325,6 +342,7 @@ impl App {
                 Place::Flows => self.flows.command(other, &self.store),
                 Place::Flow(_) => self.flow.command(other, &self.store),
                 Place::Events => self.events.command(other, &self.store),
+                Place::Subscriptions => self.subscriptions.command(other, &self.store),
             },
         };
         self.act(actions, todos);
@@ -442,6 +460,12 @@ impl App {
                 }
             }
             Place::Events => self.ask(events::newest(), todos),
+            Place::Subscriptions => {
+                self.asked_at = Some(Instant::now());
+                for request in self.subscriptions.wants(&self.store, true) {
+                    self.ask(request, todos);
+                }
+            }
             Place::Runs | Place::Run(_) => {}
         }
     }
@@ -454,6 +478,7 @@ impl App {
             Link::Up if self.store.catalog.stale && matches!(self.place, Place::Flows | Place::Flow(_)) => {
                 self.asked_at.map(|at| at + FRESH)
             }
+            Link::Up if self.place == Place::Subscriptions => self.asked_at.map(|at| at + FRESH),
             _ => None,
         }
     }
@@ -492,6 +517,7 @@ impl App {
                 Place::Flows => self.flows.draw(&self.look, &self.store, buf, body),
                 Place::Flow(_) => self.flow.draw(&self.look, &self.store, buf, body),
                 Place::Events => self.events.draw(&self.look, &self.store, buf, body),
+                Place::Subscriptions => self.subscriptions.draw(&self.look, &self.store, buf, body),
             }
             foot::draw(
                 &self.look,

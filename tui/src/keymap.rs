@@ -23,11 +23,14 @@ pub enum Context {
     Flow,
     /// In the list of events.
     Events,
+    /// In the list of subscriptions.
+    Subscriptions,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events];
+    pub const ALL: [Self; 7] =
+        [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events, Self::Subscriptions];
 
     /// Title in help and docs.
     #[must_use]
@@ -39,6 +42,7 @@ impl Context {
             Self::Flows => "Flows",
             Self::Flow => "Flow",
             Self::Events => "Events",
+            Self::Subscriptions => "Subscriptions",
         }
     }
 }
@@ -87,6 +91,11 @@ pub enum Command {
     GoRuns,
     GoFlows,
     GoEvents,
+    GoSubscriptions,
+    SendTest,
+    Rotate,
+    Recover,
+    GiveUp,
     ShowLog,
     Edit,
     Switch,
@@ -119,7 +128,7 @@ const fn bind(context: Context, keys: &'static str, command: Command, foot: &'st
 }
 
 use Command as C;
-use Context::{Events, Everywhere, Flow, Flows, Run, Runs};
+use Context::{Events, Everywhere, Flow, Flows, Run, Runs, Subscriptions};
 
 /// All keys.
 pub const TABLE: &[Bind] = &[
@@ -196,9 +205,22 @@ pub const TABLE: &[Bind] = &[
     bind(Events, "tab", C::Pane, "pane", "The list, or what was delivered"),
     bind(Events, "z", C::Zoom, "zoom", "Show only this pane, or both"),
     bind(Events, "y", C::Copy, "copy id", "Copy the event's id"),
+    bind(Subscriptions, "enter l right", C::Enter, "open", "The sendings of the selected one; there, the attempts"),
+    bind(Subscriptions, "/", C::Filter, "filter", "Filter: words, !word for without, state: customer: type: for one"),
+    bind(Subscriptions, "t", C::SendTest, "test", "Send a test event, and show what came back"),
+    bind(Subscriptions, "s", C::Switch, "on/off", "Send to it, or stop, after a question"),
+    bind(Subscriptions, "r", C::Replay, "again", "Send the selected message again, after a question"),
+    bind(Subscriptions, "F", C::Recover, "recover", "Send again what failed since a time"),
+    bind(Subscriptions, "R", C::Rotate, "rotate", "Make a new secret; the one before signs beside it for a while"),
+    bind(Subscriptions, "x", C::GiveUp, "", "Give the selected message up, after a question"),
+    bind(Subscriptions, "tab", C::Pane, "pane", "The list, or what was sent"),
+    bind(Subscriptions, "backtab", C::PaneBack, "", "Pane before"),
+    bind(Subscriptions, "z", C::Zoom, "zoom", "Show only this pane, or both"),
+    bind(Subscriptions, "y", C::Copy, "", "Copy the name, or the message's id"),
     bind(Everywhere, "1", C::GoRuns, "", "Runs"),
     bind(Everywhere, "2", C::GoFlows, "", "Flows"),
     bind(Everywhere, "3", C::GoEvents, "", "Events that were held, dropped or repeated"),
+    bind(Everywhere, "5", C::GoSubscriptions, "", "Subscriptions: who is sent which events, and what became of them"),
     bind(Everywhere, "j down", C::Down, "", "Down"),
     bind(Everywhere, "k up", C::Up, "", "Up"),
     bind(Everywhere, "ctrl-d pgdn", C::HalfDown, "", "Half a page down"),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::catalog::Catalog;
 use crate::event::Reply;
 use crate::events::Events;
+use crate::subscriptions::Subscriptions;
 use crate::times;
 use crate::twins::Twins;
 
@@ -102,6 +103,8 @@ pub struct Store {
     pub catalog: Catalog,
     /// Held, dropped and repeated events.
     pub events: Events,
+    /// Who is sent which events.
+    pub subscriptions: Subscriptions,
     /// What was done, as commands.
     pub twins: Twins,
 }
@@ -128,6 +131,7 @@ impl Default for Store {
             older: BTreeMap::new(),
             catalog: Catalog::default(),
             events: Events::default(),
+            subscriptions: Subscriptions::default(),
             twins: Twins::default(),
         }
     }
@@ -187,6 +191,19 @@ impl Store {
             }
             Reply::Events(query, page) => {
                 self.events.take(page, query.before.is_none());
+                true
+            }
+            Reply::Subscriptions(rows) => self.subscriptions.take(rows),
+            Reply::Sendings(of, page) => self.subscriptions.sent(of, page),
+            Reply::Subscribed(row, what) => {
+                self.twins.settle(None);
+                self.say(format!("{} {what}", row.name));
+                self.subscriptions.put(*row);
+                true
+            }
+            Reply::Sent(what) => {
+                self.twins.settle(None);
+                self.say(what);
                 true
             }
             Reply::Changed(row, what) => {

@@ -419,3 +419,23 @@ fn what_goes_on_is_not_run_again() {
     assert_eq!(asked(press(&mut app, "r")), []);
     assert!(text(&mut app, 80, 24).contains("only what has ended is run again"));
 }
+
+#[test]
+fn subscriptions_are_asked_for_again_and_nothing_is_done_without_a_question() {
+    let mut app = app(fixture::catalog());
+    let asked = press(&mut app, "5");
+    assert!(asked.contains(&Todo::Ask(Request::Subscriptions)), "{asked:?}");
+    assert!(asked.contains(&Todo::Ask(Request::Sendings("acme-orders".into()))), "{asked:?}");
+    // Another one is selected: its sendings are read.
+    assert_eq!(press(&mut app, "j"), [Todo::Ask(Request::Sendings("erp".into()))]);
+    press(&mut app, "k");
+    assert_eq!(press(&mut app, "s"), []);
+    assert_eq!(press(&mut app, "y"), [Todo::Ask(Request::SwitchSubscription("acme-orders".into(), false))]);
+    let message = fixture::sendings().sendings[2].message;
+    assert_eq!(press(&mut app, "tab j j r"), []);
+    assert_eq!(press(&mut app, "y"), [Todo::Ask(Request::Resend("acme-orders".into(), message))]);
+    assert_eq!(press(&mut app, "x"), [], "what failed cannot be given up");
+    let words = |line: &str| Todo::Run(line.split(' ').map(str::to_owned).collect());
+    assert_eq!(press(&mut app, "t"), [words("subscription test acme-orders")]);
+    assert_eq!(press(&mut app, "enter"), [words(&format!("subscription attempts acme-orders {message}"))]);
+}
