@@ -58,6 +58,16 @@ pub enum Table {
     Polls = 60,
     /// Backfills: `(tenant, backfill)`.
     Backfills = 61,
+    /// Subscriptions of people outside: `(tenant, subscription)`.
+    Subscriptions = 50,
+    /// How each of them fares: `(tenant, subscription)`. Plain.
+    SubscriptionHealth = 51,
+    /// Messages to them, each once: `(tenant, message)`.
+    Messages = 52,
+    /// What became of a message for a subscription: `(tenant, subscription, message)`.
+    Sendings = 53,
+    /// Sendings that wait: `(tenant, subscription, due ms, message)`. Plain.
+    SendingsDue = 54,
 }
 
 impl Table {
@@ -89,6 +99,11 @@ impl Table {
         Self::Index,
         Self::Polls,
         Self::Backfills,
+        Self::Subscriptions,
+        Self::SubscriptionHealth,
+        Self::Messages,
+        Self::Sendings,
+        Self::SendingsDue,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -121,6 +136,11 @@ impl Table {
             Self::Index => "index",
             Self::Polls => "polls",
             Self::Backfills => "backfills",
+            Self::Subscriptions => "subscriptions",
+            Self::SubscriptionHealth => "subscription_health",
+            Self::Messages => "messages",
+            Self::Sendings => "sendings",
+            Self::SendingsDue => "sendings_due",
         }
     }
 
@@ -138,6 +158,8 @@ impl Table {
                 | Self::BlobCounts
                 | Self::Limits
                 | Self::Index
+                | Self::SubscriptionHealth
+                | Self::SendingsDue
         )
     }
 
@@ -149,6 +171,7 @@ impl Table {
             Self::Waits => 3,
             Self::Limits | Self::Index => 4,
             Self::Polls | Self::Backfills => 5,
+            Self::Subscriptions | Self::SubscriptionHealth | Self::Messages | Self::Sendings | Self::SendingsDue => 6,
             _ => 1,
         }
     }

@@ -4,7 +4,7 @@
 //! an action, so a test can read it. Every question has its twin on the command line.
 
 use aura_protocol::Value;
-use aura_protocol::ids::{FlowId, RunId};
+use aura_protocol::ids::{FlowId, MessageId, RunId};
 use aura_protocol::rpc::{
     EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, ScheduleQuery, ScheduleRef, VersionOf,
 };
@@ -29,6 +29,8 @@ pub enum Place {
     Events,
     /// Schedules of all flows.
     Schedules,
+    /// Who is sent which events.
+    Subscriptions,
 }
 
 /// A question to the daemon.
@@ -78,6 +80,16 @@ pub enum Request {
     RunSchedule(ScheduleRef),
     /// End a backfill.
     StopBackfill(ScheduleRef),
+    /// Read all subscriptions.
+    Subscriptions,
+    /// Read what was sent to one.
+    Sendings(String),
+    /// Have a subscription sent to, or not.
+    SwitchSubscription(String, bool),
+    /// Send a message again.
+    Resend(String, MessageId),
+    /// Give a sending up.
+    GiveUp(String, MessageId),
 }
 
 impl Request {
@@ -142,6 +154,14 @@ impl Request {
             Self::PauseSchedule(it, false) => format!("schedule resume {}", words(it)),
             Self::RunSchedule(it) => format!("schedule run {}", words(it)),
             Self::StopBackfill(it) => format!("schedule stop {}", words(it)),
+            Self::Subscriptions => "subscription list".to_owned(),
+            Self::Sendings(name) => {
+                format!("subscription sendings {} --limit {}", quoted(name), crate::subscriptions::SENDINGS)
+            }
+            Self::SwitchSubscription(name, true) => format!("subscription enable {}", quoted(name)),
+            Self::SwitchSubscription(name, false) => format!("subscription disable {}", quoted(name)),
+            Self::Resend(name, message) => format!("subscription resend {} {message}", quoted(name)),
+            Self::GiveUp(name, message) => format!("subscription give-up {} {message}", quoted(name)),
             Self::Events(query) => {
                 let before = query.before.map_or(String::new(), |event| format!(" --before {event}"));
                 format!("event list --limit {}{before}", query.limit)
@@ -164,6 +184,9 @@ impl Request {
             | Self::PauseSchedule(..)
             | Self::RunSchedule(_)
             | Self::StopBackfill(_)
+            | Self::SwitchSubscription(..)
+            | Self::Resend(..)
+            | Self::GiveUp(..)
             | Self::Start(..) => true,
             _ => false,
         }
@@ -287,6 +310,12 @@ mod tests {
             Request::PauseSchedule(ScheduleRef { flow: "a".into(), trigger: None }, false),
             Request::RunSchedule(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
             Request::StopBackfill(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
+            Request::Subscriptions,
+            Request::Sendings("a".into()),
+            Request::SwitchSubscription("a".into(), true),
+            Request::SwitchSubscription("a".into(), false),
+            Request::Resend("a".into(), MessageId::from_parts(1, &[1; 10])),
+            Request::GiveUp("a".into(), MessageId::from_parts(1, &[1; 10])),
             Request::Flows,
             Request::Flow("a".into()),
             Request::Switch("a".into(), true),

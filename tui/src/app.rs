@@ -23,6 +23,7 @@ use crate::screens::flows::Flows;
 use crate::screens::run::RunScreen;
 use crate::screens::runs::Runs;
 use crate::screens::schedules::{self, SchedulesScreen};
+use crate::screens::subscriptions::SubscriptionsScreen;
 use crate::store::{Link, Store};
 use crate::term::clipboard;
 use crate::theme::Tone;
@@ -85,6 +86,7 @@ pub struct App {
     flow: FlowScreen,
     events: EventsScreen,
     schedules: SchedulesScreen,
+    subscriptions: SubscriptionsScreen,
     overlay: Option<Overlay>,
     show_log: bool,
     asked_at: Option<Instant>,
@@ -110,6 +112,7 @@ impl App {
             flow: FlowScreen::default(),
             events: EventsScreen::default(),
             schedules: SchedulesScreen::default(),
+            subscriptions: SubscriptionsScreen::default(),
             overlay: None,
             show_log: false,
             asked_at: None,
@@ -130,12 +133,13 @@ impl App {
             Place::Flow(_) => Context::Flow,
             Place::Events => Context::Events,
             Place::Schedules => Context::Schedules,
+            Place::Subscriptions => Context::Subscriptions,
         }
     }
 
     /// The screen before which there is none.
     fn first(&self) -> bool {
-        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Schedules)
+        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Schedules | Place::Subscriptions)
     }
 
     /// The filter of the list on screen.
@@ -145,6 +149,7 @@ impl App {
             Place::Flows => Some(&mut self.flows.filter),
             Place::Events => Some(&mut self.events.filter),
             Place::Schedules => Some(&mut self.schedules.filter),
+            Place::Subscriptions => Some(&mut self.subscriptions.filter),
             Place::Run(_) | Place::Flow(_) => None,
         }
     }
@@ -233,6 +238,15 @@ impl App {
                     self.ask(Request::Flow(name), todos);
                 }
             }
+            Place::Subscriptions if self.store.link == Link::Up => {
+                // Nobody is told of every sending, so whoever looks asks again.
+                let again = self.asked_at.is_none_or(|at| at.elapsed() >= FRESH);
+                if again {
+                    self.asked_at = Some(Instant::now());
+                }
+                let wanted = self.subscriptions.wants(&self.store, again);
+                todos.extend(wanted.into_iter().map(Todo::Ask));
+            }
             _ => {}
         }
         let shown = self.reads_the_catalog() && self.store.link == Link::Up;
@@ -277,6 +291,7 @@ impl App {
                 Place::Flows => self.flows.typed(key, &self.store),
                 Place::Events => self.events.typed(key, &self.store),
                 Place::Schedules => self.schedules.typed(key, &self.store),
+                Place::Subscriptions => self.subscriptions.typed(key, &self.store),
                 _ => self.runs.typed(key, &self.store),
             };
             return self.act(actions, todos);
@@ -303,6 +318,7 @@ impl App {
             Command::GoFlows => vec![Action::Go(Place::Flows)],
             Command::GoEvents => vec![Action::Go(Place::Events)],
             Command::GoSchedules => vec![Action::Go(Place::Schedules)],
+            Command::GoSubscriptions => vec![Action::Go(Place::Subscriptions)],
             Command::ShowLog => {
                 self.show_log = !self.show_log;
                 vec![Action::Draw]
@@ -332,6 +348,7 @@ impl App {
                 Place::Flow(_) => self.flow.command(other, &self.store),
                 Place::Events => self.events.command(other, &self.store),
                 Place::Schedules => self.schedules.command(other, &self.store),
+                Place::Subscriptions => self.subscriptions.command(other, &self.store),
             },
         };
         self.act(actions, todos);
@@ -450,6 +467,12 @@ impl App {
             }
             Place::Events => self.ask(events::newest(), todos),
             Place::Schedules => self.store.catalog.stale = true,
+            Place::Subscriptions => {
+                self.asked_at = Some(Instant::now());
+                for request in self.subscriptions.wants(&self.store, true) {
+                    self.ask(request, todos);
+                }
+            }
             Place::Runs | Place::Run(_) => {}
         }
     }
@@ -460,6 +483,7 @@ impl App {
         match &self.store.link {
             Link::Down(since, _) => Some(*since + Duration::from_secs(since.elapsed().as_secs() + 1)),
             Link::Up if self.store.catalog.stale && self.reads_the_catalog() => self.asked_at.map(|at| at + FRESH),
+            Link::Up if self.place == Place::Subscriptions => self.asked_at.map(|at| at + FRESH),
             _ => None,
         }
     }
@@ -499,6 +523,7 @@ impl App {
                 Place::Flow(_) => self.flow.draw(&self.look, &self.store, buf, body),
                 Place::Events => self.events.draw(&self.look, &self.store, buf, body),
                 Place::Schedules => self.schedules.draw(&self.look, &self.store, buf, body),
+                Place::Subscriptions => self.subscriptions.draw(&self.look, &self.store, buf, body),
             }
             foot::draw(
                 &self.look,

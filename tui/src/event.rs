@@ -5,6 +5,7 @@
 use aura_protocol::WireError;
 use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
+use aura_protocol::outgoing::{SendingPage, Subscription};
 use aura_protocol::rpc::{
     Activity, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery, PayloadWindow, ReplayPreview, RunDetail,
     RunPage, RunQuery, RunReplay, ScheduleInfo, StatusReply,
@@ -58,6 +59,14 @@ pub enum Reply {
     Schedule(Box<ScheduleInfo>, &'static str),
     /// A page of events, for this question.
     Events(EventQuery, EventPage),
+    /// All subscriptions.
+    Subscriptions(Vec<Subscription>),
+    /// What was sent to one.
+    Sendings(String, SendingPage),
+    /// A subscription took a person's decision.
+    Subscribed(Box<Subscription>, &'static str),
+    /// A sending took a person's decision: what it is, in words.
+    Sent(String),
     /// A flow took a person's decision.
     Changed(FlowRow, &'static str),
     /// What a replay would do, and what was asked.

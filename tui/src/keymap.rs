@@ -25,12 +25,22 @@ pub enum Context {
     Events,
     /// In the list of schedules.
     Schedules,
+    /// In the list of subscriptions.
+    Subscriptions,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events, Self::Schedules];
+    pub const ALL: [Self; 8] = [
+        Self::Everywhere,
+        Self::Runs,
+        Self::Run,
+        Self::Flows,
+        Self::Flow,
+        Self::Events,
+        Self::Schedules,
+        Self::Subscriptions,
+    ];
 
     /// Title in help and docs.
     #[must_use]
@@ -43,6 +53,7 @@ impl Context {
             Self::Flow => "Flow",
             Self::Events => "Events",
             Self::Schedules => "Schedules",
+            Self::Subscriptions => "Subscriptions",
         }
     }
 }
@@ -93,6 +104,11 @@ pub enum Command {
     GoEvents,
     GoSchedules,
     Backfill,
+    GoSubscriptions,
+    SendTest,
+    Rotate,
+    Recover,
+    GiveUp,
     ShowLog,
     Edit,
     Switch,
@@ -125,7 +141,7 @@ const fn bind(context: Context, keys: &'static str, command: Command, foot: &'st
 }
 
 use Command as C;
-use Context::{Events, Everywhere, Flow, Flows, Run, Runs, Schedules};
+use Context::{Events, Everywhere, Flow, Flows, Run, Runs, Schedules, Subscriptions};
 
 /// All keys.
 pub const TABLE: &[Bind] = &[
@@ -224,10 +240,23 @@ pub const TABLE: &[Bind] = &[
         "Show only the list, or the selected one too; on a small screen one or the other",
     ),
     bind(Schedules, "y", C::Copy, "", "Copy flow and trigger"),
+    bind(Subscriptions, "enter l right", C::Enter, "open", "The sendings of the selected one; there, the attempts"),
+    bind(Subscriptions, "/", C::Filter, "filter", "Filter: words, !word for without, state: customer: type: for one"),
+    bind(Subscriptions, "t", C::SendTest, "test", "Send a test event, and show what came back"),
+    bind(Subscriptions, "s", C::Switch, "on/off", "Send to it, or stop, after a question"),
+    bind(Subscriptions, "r", C::Replay, "again", "Send the selected message again, after a question"),
+    bind(Subscriptions, "F", C::Recover, "recover", "Send again what failed since a time"),
+    bind(Subscriptions, "R", C::Rotate, "rotate", "Make a new secret; the one before signs beside it for a while"),
+    bind(Subscriptions, "x", C::GiveUp, "", "Give the selected message up, after a question"),
+    bind(Subscriptions, "tab", C::Pane, "pane", "The list, or what was sent"),
+    bind(Subscriptions, "backtab", C::PaneBack, "", "Pane before"),
+    bind(Subscriptions, "z", C::Zoom, "zoom", "Show only this pane, or both"),
+    bind(Subscriptions, "y", C::Copy, "", "Copy the name, or the message's id"),
     bind(Everywhere, "1", C::GoRuns, "", "Runs"),
     bind(Everywhere, "2", C::GoFlows, "", "Flows"),
     bind(Everywhere, "3", C::GoEvents, "", "Events that were held, dropped or repeated"),
     bind(Everywhere, "4", C::GoSchedules, "", "Schedules: what fires next, over all flows"),
+    bind(Everywhere, "5", C::GoSubscriptions, "", "Subscriptions: who is sent which events, and what became of them"),
     bind(Everywhere, "j down", C::Down, "", "Down"),
     bind(Everywhere, "k up", C::Up, "", "Up"),
     bind(Everywhere, "ctrl-d pgdn", C::HalfDown, "", "Half a page down"),

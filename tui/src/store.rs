@@ -18,6 +18,7 @@ use crate::catalog::Catalog;
 use crate::event::Reply;
 use crate::events::Events;
 use crate::schedules::Schedules;
+use crate::subscriptions::Subscriptions;
 use crate::times;
 use crate::twins::Twins;
 
@@ -105,6 +106,8 @@ pub struct Store {
     pub events: Events,
     /// Schedules.
     pub schedules: Schedules,
+    /// Who is sent which events.
+    pub subscriptions: Subscriptions,
     /// What was done, as commands.
     pub twins: Twins,
 }
@@ -132,6 +135,7 @@ impl Default for Store {
             catalog: Catalog::default(),
             events: Events::default(),
             schedules: Schedules::default(),
+            subscriptions: Subscriptions::default(),
             twins: Twins::default(),
         }
     }
@@ -202,6 +206,19 @@ impl Store {
                 self.say(format!("{}/{} {what}", row.flow, row.trigger));
                 self.schedules.put(*row);
                 self.catalog.stale = true;
+                true
+            }
+            Reply::Subscriptions(rows) => self.subscriptions.take(rows),
+            Reply::Sendings(of, page) => self.subscriptions.sent(of, page),
+            Reply::Subscribed(row, what) => {
+                self.twins.settle(None);
+                self.say(format!("{} {what}", row.name));
+                self.subscriptions.put(*row);
+                true
+            }
+            Reply::Sent(what) => {
+                self.twins.settle(None);
+                self.say(what);
                 true
             }
             Reply::Changed(row, what) => {

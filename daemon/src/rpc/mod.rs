@@ -14,6 +14,7 @@ pub mod flows;
 pub mod frames;
 pub mod handler;
 pub mod listens;
+pub mod outgoing;
 pub mod peer;
 pub mod refs;
 pub mod replays;

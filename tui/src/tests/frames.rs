@@ -119,11 +119,12 @@ fn flows_flow_and_events_at_all_sizes() {
 type Way = (&'static str, fn(&mut App));
 
 /// The newer screens.
-const SCREENS: [Way; 4] = [
+const SCREENS: [Way; 5] = [
     ("flows", |app| drop(press(app, "2 j j j j"))),
     ("flow", |app| drop(press(app, "2 j j j j enter"))),
     ("events", |app| drop(press(app, "3 j"))),
     ("schedules", |app| drop(press(app, "4"))),
+    ("subscriptions", |app| drop(press(app, "5 tab j j"))),
 ];
 
 #[test]
