@@ -185,6 +185,7 @@ impl App {
             room: room.clone(),
             hold: Hold::default(),
             runners: options.runners(),
+            outgoing: options.outgoing(),
             blobs: BlobLimits {
                 output_max: options.output_mib << 20,
                 run_max: u64::try_from(options.run_mib << 20).unwrap_or(u64::MAX),
@@ -197,6 +198,7 @@ impl App {
         let limits = Limits { turn_away: !places.held, ..Limits::of(&options) };
         let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), limits, tasks.clone(), outside);
         let bounds = options.bounds();
+        let outgoing_ms = options.outgoing().kept_ms;
         let service = Service::new(Shared {
             store,
             catalog,
@@ -229,6 +231,7 @@ impl App {
             clock: service.clock.clone(),
             usual_ms: i64::try_from(options.retention_days).unwrap_or(3_650) * 24 * 3_600_000,
             quota: bounds.quota,
+            outgoing_ms,
         };
         let (hold, closing) = (service.engine.hold().clone(), tasks.closing.clone());
         tasks.spawn(async move {

@@ -10,10 +10,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use aura_integrations::http::{EgressPolicy, is_network};
+use aura_protocol::flow::Span;
 use aura_protocol::text::display;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
+use crate::engine::outgoing::OutgoingOptions;
 use crate::paths;
 use crate::room::Bounds;
 use crate::runner::pool::{Pool, Source};
@@ -152,6 +154,19 @@ options! {
         /// Every commit also records which pages of the store are free, so that a start after a kill or power cut
         /// needs no walk through the whole file (1 to 2.6 s per GiB); costs about a third of the throughput.
         quick_restart: bool = false;
+        /// Sendings to subscriptions (outgoing webhooks) at work at the same time.
+        outgoing_max: usize = 256;
+        /// The same of one subscription.
+        outgoing_per_subscription: usize = 16;
+        /// A receiver must answer within this time.
+        outgoing_timeout_seconds: u64 = 20;
+        /// Waits between the attempts of a sending; after the last one it is given up. In the environment with commas
+        /// between them.
+        outgoing_retries: Vec<String> = ["5s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h"].map(str::to_owned).to_vec();
+        /// A subscription whose receiver failed for so long is disabled.
+        outgoing_disable_after: String = "5d".to_owned();
+        /// Days that messages and sendings are kept, also those that wait.
+        outgoing_days: u64 = 30;
         /// Hours between two scrubs, which open every stored value at low priority; 0: never.
         scrub_hours: u64 = 24;
         /// How long calls at work may take when the daemon is asked to end.
@@ -301,6 +316,9 @@ pub fn check(options: &Options) -> Result<(), Stop> {
     if let Err(why) = options.accounts.check().and_then(|()| crate::rpc::peer::check(&options.accounts)) {
         return refuse("accounts", &why);
     }
+    if let Err((name, why)) = outgoing_of(options) {
+        return refuse(name, &why);
+    }
     if options.http_rate > 1_000_000 {
         return refuse("http_rate", "must not be more than 1000000");
     }
@@ -397,6 +415,47 @@ impl Options {
         }
         EgressPolicy { allow_loopback: self.egress_private, allow_hosts }
     }
+
+    /// How outgoing webhooks are sent; [`check`] has found them sound.
+    #[must_use]
+    pub fn outgoing(&self) -> OutgoingOptions {
+        outgoing_of(self).unwrap_or_default()
+    }
+}
+
+/// How outgoing webhooks are sent; or the setting that is wrong, and how.
+fn outgoing_of(options: &Options) -> Result<OutgoingOptions, (&'static str, String)> {
+    let span = |name: &'static str, text: &str, most: Span| match text.parse::<Span>() {
+        Ok(span) if span.ms > 0 && span <= most => Ok(i64::try_from(span.ms).unwrap_or(i64::MAX)),
+        _ => Err((name, format!("has `{}`, which is no time up to {most}", display(text)))),
+    };
+    let retries = &options.outgoing_retries;
+    if retries.len() > 50 {
+        return Err(("outgoing_retries", "has more than 50 waits".to_owned()));
+    }
+    let within = |name: &'static str, value: usize, most: usize| match (1..=most).contains(&value) {
+        true => Ok(value),
+        false => Err((name, format!("must be between 1 and {most}"))),
+    };
+    if !(1..=300).contains(&options.outgoing_timeout_seconds) {
+        return Err(("outgoing_timeout_seconds", "must be between 1 and 300".to_owned()));
+    }
+    if !(1..=3650).contains(&options.outgoing_days) {
+        return Err(("outgoing_days", "must be between 1 and 3650".to_owned()));
+    }
+    let waits = retries.iter().map(|text| span("outgoing_retries", text, Span::from_secs(7 * 86_400)));
+    Ok(OutgoingOptions {
+        most: within("outgoing_max", options.outgoing_max, 4096)?,
+        each: within("outgoing_per_subscription", options.outgoing_per_subscription, 256)?,
+        timeout: std::time::Duration::from_secs(options.outgoing_timeout_seconds),
+        waits_ms: waits.collect::<Result<_, _>>()?,
+        disable_after_ms: span(
+            "outgoing_disable_after",
+            &options.outgoing_disable_after,
+            Span::from_secs(3650 * 86_400),
+        )?,
+        kept_ms: i64::try_from(options.outgoing_days).unwrap_or(30) * 86_400_000,
+    })
 }
 
 const PRIVATE_NETWORKS: &[&str] = &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];

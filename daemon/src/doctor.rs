@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use aura_protocol::TenantId;
 use aura_protocol::rpc::DoctorFinding;
+use aura_protocol::text::display;
 
 use crate::clock::Clock;
 use crate::keys;
@@ -47,7 +49,25 @@ pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     store(shared, deep, &mut out);
     at_start(shared, &mut out);
     upkeep(shared, &mut out);
+    subscriptions(shared, &mut out);
     out
+}
+
+/// Receivers of outgoing webhooks that fail.
+fn subscriptions(shared: &Shared, out: &mut Vec<DoctorFinding>) {
+    for record in shared.catalog.subscription_records() {
+        let Ok(health) = shared.engine.subscription_health(TenantId::DEFAULT, record.id) else { continue };
+        let name = display(&record.name);
+        if let Some((_, cause)) = health.disabled {
+            let message = format!("{name} was disabled: {}", cause.text());
+            let hint = format!("ask its owner, then run: aura subscription enable {name}");
+            out.push(finding("warn", "subscriptions", message, Some(&hint)));
+        } else if let Some(since) = health.failing_since_ms {
+            let message = format!("{name} fails since {}", aura_protocol::event::timestamp(since));
+            let hint = format!("see `aura subscription sendings {name}`");
+            out.push(finding("warn", "subscriptions", message, Some(&hint)));
+        }
+    }
 }
 
 fn key(file: &Path, credentials: Option<&Path>, out: &mut Vec<DoctorFinding>) {

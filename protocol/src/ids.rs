@@ -160,6 +160,10 @@ ids! {
     BackfillId = "bf";
     /// A connection to a provider.
     ConnectionId = "con";
+    /// A subscription: whom outside we send events to.
+    SubscriptionId = "sub";
+    /// A message: one event for the outside, as its `webhook-id` names it.
+    MessageId = "msg";
     /// One mutating request of a client; a repeat with the same id is answered, not redone.
     RequestId = "req";
 }

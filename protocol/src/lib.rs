@@ -17,6 +17,7 @@ pub mod flow;
 pub mod form;
 pub mod ids;
 pub mod intake;
+pub mod outgoing;
 pub mod rpc;
 pub mod run;
 pub mod schedule;
@@ -31,5 +32,7 @@ pub mod watch;
 pub mod wire;
 
 pub use error::{Code, WireError};
-pub use ids::{ConnectionId, DeliveryId, EventId, FlowId, HeldId, RequestId, RunId, TenantId};
+pub use ids::{
+    ConnectionId, DeliveryId, EventId, FlowId, HeldId, MessageId, RequestId, RunId, SubscriptionId, TenantId,
+};
 pub use value::{BlobRef, Map, Value};

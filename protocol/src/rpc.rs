@@ -48,6 +48,10 @@ use crate::error::{Code, WireError};
 use crate::event::EventRow;
 use crate::flow::Finding;
 use crate::ids::{ConnectionId, EventId, FlowId, RequestId, RunId, TenantId};
+use crate::outgoing::{
+    Resend, Resent, SendingDetail, SendingPage, SendingQuery, SendingRef, Subscription, SubscriptionEnable,
+    SubscriptionPage, SubscriptionPut, SubscriptionQuery, SubscriptionRotate, SubscriptionTest,
+};
 use crate::run::{Resolution, RunHead, RunState, Transition};
 use crate::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
 use crate::value::Value;
@@ -341,6 +345,28 @@ service! {
     connection_delete / ConnectionDelete(String) -> Removed: Admin;
     /// Takes a connection out of the bin.
     connection_restore / ConnectionRestore(String) -> Connection: Admin;
+    /// Subscriptions of people outside, never with a secret.
+    subscription_list / SubscriptionList(SubscriptionQuery) -> SubscriptionPage: Viewer;
+    /// Creates or changes a subscription.
+    subscription_put / SubscriptionChange(SubscriptionPut) -> Subscription: Admin;
+    /// Gives a subscription a new secret.
+    subscription_rotate / SubscriptionRotation(SubscriptionRotate) -> Subscription: Admin;
+    /// Lets a subscription be sent to, or not.
+    subscription_enable / SubscriptionSwitch(SubscriptionEnable) -> Subscription: Operator;
+    /// Puts a subscription into the bin.
+    subscription_delete / SubscriptionDelete(String) -> Removed: Admin;
+    /// Takes a subscription out of the bin.
+    subscription_restore / SubscriptionRestore(String) -> Subscription: Admin;
+    /// Sends a test event, once and at once.
+    subscription_test / SubscriptionTrial(SubscriptionTest) -> SendingDetail: Operator;
+    /// Sendings, newest first, in pages.
+    sending_list / SendingList(SendingQuery) -> SendingPage: Viewer;
+    /// One sending with what is sent.
+    sending_show / SendingShow(SendingRef) -> SendingDetail: Viewer;
+    /// Sends again, or says what that would send.
+    sending_resend / SendingResend(Resend) -> Resent: Operator;
+    /// Gives a sending that waits up.
+    sending_give_up / SendingGiveUp(SendingRef) -> SendingDetail: Operator;
     /// All variables.
     var_list / VarList(()) -> Vec<Variable>: Viewer;
     /// Sets a variable.

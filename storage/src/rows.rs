@@ -1,5 +1,7 @@
 //! Rows that the daemon, the start-up check and tests read: their types, tables and keys.
 
+pub mod outgoing;
+
 use aura_protocol::event::Delivery;
 use aura_protocol::rpc::{Backfilling, Verdict};
 use aura_protocol::run::{RunState, StepError};

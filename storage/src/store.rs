@@ -504,6 +504,15 @@ impl Store {
         Ok(rows.into_iter().map(|(key, _)| key).collect())
     }
 
+    /// Keys of `from..to` from the last one back, at most `limit`; values are not looked at.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn keys_back(&self, table: Table, from: &Key, to: &Key, limit: usize) -> Result<Vec<Key>, ReadError> {
+        let rows = self.0.reading(table, from, |snapshot| snapshot.range(table, from, to, limit, true))?;
+        Ok(rows.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Groups after a cursor.
     ///
     /// # Errors

@@ -62,6 +62,16 @@ pub enum Table {
     Deliveries = 40,
     /// Their bodies: `(tenant, delivery)`.
     DeliveryBodies = 41,
+    /// Subscriptions of people outside: `(tenant, subscription)`.
+    Subscriptions = 50,
+    /// How each of them fares: `(tenant, subscription)`. Plain.
+    SubscriptionHealth = 51,
+    /// Messages to them, each once: `(tenant, message)`.
+    Messages = 52,
+    /// What became of a message for a subscription: `(tenant, subscription, message)`.
+    Sendings = 53,
+    /// Sendings that wait: `(tenant, subscription, due ms, message)`. Plain.
+    SendingsDue = 54,
 }
 
 impl Table {
@@ -95,6 +105,11 @@ impl Table {
         Self::Backfills,
         Self::Deliveries,
         Self::DeliveryBodies,
+        Self::Subscriptions,
+        Self::SubscriptionHealth,
+        Self::Messages,
+        Self::Sendings,
+        Self::SendingsDue,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -129,6 +144,11 @@ impl Table {
             Self::Backfills => "backfills",
             Self::Deliveries => "deliveries",
             Self::DeliveryBodies => "delivery_bodies",
+            Self::Subscriptions => "subscriptions",
+            Self::SubscriptionHealth => "subscription_health",
+            Self::Messages => "messages",
+            Self::Sendings => "sendings",
+            Self::SendingsDue => "sendings_due",
         }
     }
 
@@ -146,6 +166,8 @@ impl Table {
                 | Self::BlobCounts
                 | Self::Limits
                 | Self::Index
+                | Self::SubscriptionHealth
+                | Self::SendingsDue
         )
     }
 
@@ -157,6 +179,7 @@ impl Table {
             Self::Waits => 3,
             Self::Limits | Self::Index => 4,
             Self::Polls | Self::Backfills | Self::Deliveries | Self::DeliveryBodies => 5,
+            Self::Subscriptions | Self::SubscriptionHealth | Self::Messages | Self::Sendings | Self::SendingsDue => 6,
             _ => 1,
         }
     }

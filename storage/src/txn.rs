@@ -92,6 +92,8 @@ pub enum TailEntry {
     Flow(TenantId, aura_protocol::FlowId),
     /// A connection changed.
     Connection(TenantId, aura_protocol::ConnectionId),
+    /// A subscription changed, was disabled, or fares otherwise than before.
+    Subscription(TenantId, aura_protocol::SubscriptionId),
 }
 
 /// A dedupe key and what it led to.

@@ -37,6 +37,7 @@ mod e2e_mail;
 mod e2e_many;
 mod e2e_operate;
 mod e2e_operations;
+mod e2e_outgoing;
 mod e2e_packed;
 mod e2e_partial;
 mod e2e_policies;

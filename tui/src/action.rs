@@ -4,7 +4,7 @@
 //! an action, so a test can read it. Every question has its twin on the command line.
 
 use aura_protocol::Value;
-use aura_protocol::ids::{DeliveryId, FlowId, RunId};
+use aura_protocol::ids::{DeliveryId, FlowId, MessageId, RunId};
 use aura_protocol::rpc::{
     DeliveryQuery, EventQuery, PayloadQuery, RunQuery, RunReplay, RunVote, ScheduleQuery, ScheduleRef, VersionOf,
 };
@@ -32,6 +32,8 @@ pub enum Place {
     Schedules,
     /// Endpoints and their deliveries.
     Hooks,
+    /// Who is sent which events.
+    Subscriptions,
 }
 
 /// A question to the daemon.
@@ -91,6 +93,16 @@ pub enum Request {
     Redeliver(DeliveryId),
     /// Close an endpoint, or open it.
     SwitchHook(String, String, bool),
+    /// Read all subscriptions.
+    Subscriptions,
+    /// Read what was sent to one.
+    Sendings(String),
+    /// Have a subscription sent to, or not.
+    SwitchSubscription(String, bool),
+    /// Send a message again.
+    Resend(String, MessageId),
+    /// Give a sending up.
+    GiveUp(String, MessageId),
 }
 
 impl Request {
@@ -171,6 +183,14 @@ impl Request {
                 let word = if *closed { "disable" } else { "enable" };
                 format!("webhook {word} {}", quoted(&format!("{flow}/{trigger}")))
             }
+            Self::Subscriptions => "subscription list".to_owned(),
+            Self::Sendings(name) => {
+                format!("subscription sendings {} --limit {}", quoted(name), crate::subscriptions::SENDINGS)
+            }
+            Self::SwitchSubscription(name, true) => format!("subscription enable {}", quoted(name)),
+            Self::SwitchSubscription(name, false) => format!("subscription disable {}", quoted(name)),
+            Self::Resend(name, message) => format!("subscription resend {} {message}", quoted(name)),
+            Self::GiveUp(name, message) => format!("subscription give-up {} {message}", quoted(name)),
             Self::Events(query) => {
                 let before = query.before.map_or(String::new(), |event| format!(" --before {event}"));
                 format!("event list --limit {}{before}", query.limit)
@@ -195,6 +215,9 @@ impl Request {
             | Self::StopBackfill(_)
             | Self::Redeliver(_)
             | Self::SwitchHook(..)
+            | Self::SwitchSubscription(..)
+            | Self::Resend(..)
+            | Self::GiveUp(..)
             | Self::Start(..) => true,
             _ => false,
         }
@@ -318,6 +341,12 @@ mod tests {
             Request::PauseSchedule(ScheduleRef { flow: "a".into(), trigger: None }, false),
             Request::RunSchedule(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
             Request::StopBackfill(ScheduleRef { flow: "a".into(), trigger: Some("t".into()) }),
+            Request::Subscriptions,
+            Request::Sendings("a".into()),
+            Request::SwitchSubscription("a".into(), true),
+            Request::SwitchSubscription("a".into(), false),
+            Request::Resend("a".into(), MessageId::from_parts(1, &[1; 10])),
+            Request::GiveUp("a".into(), MessageId::from_parts(1, &[1; 10])),
             Request::Flows,
             Request::Hooks,
             Request::Deliveries(Whose::Unclaimed, DeliveryQuery { limit: 7, ..DeliveryQuery::default() }),

@@ -24,6 +24,7 @@ use crate::screens::hooks::HooksScreen;
 use crate::screens::run::RunScreen;
 use crate::screens::runs::Runs;
 use crate::screens::schedules::{self, SchedulesScreen};
+use crate::screens::subscriptions::SubscriptionsScreen;
 use crate::store::{Link, Store};
 use crate::term::clipboard;
 use crate::theme::Tone;
@@ -87,6 +88,7 @@ pub struct App {
     events: EventsScreen,
     schedules: SchedulesScreen,
     hooks: HooksScreen,
+    subscriptions: SubscriptionsScreen,
     overlay: Option<Overlay>,
     show_log: bool,
     asked_at: Option<Instant>,
@@ -113,6 +115,7 @@ impl App {
             events: EventsScreen::default(),
             schedules: SchedulesScreen::default(),
             hooks: HooksScreen::default(),
+            subscriptions: SubscriptionsScreen::default(),
             overlay: None,
             show_log: false,
             asked_at: None,
@@ -134,12 +137,16 @@ impl App {
             Place::Events => Context::Events,
             Place::Schedules => Context::Schedules,
             Place::Hooks => Context::Hooks,
+            Place::Subscriptions => Context::Subscriptions,
         }
     }
 
     /// The screen before which there is none.
     fn first(&self) -> bool {
-        matches!(self.place, Place::Runs | Place::Flows | Place::Events | Place::Schedules | Place::Hooks)
+        matches!(
+            self.place,
+            Place::Runs | Place::Flows | Place::Events | Place::Schedules | Place::Hooks | Place::Subscriptions
+        )
     }
 
     /// The filter of the list on screen.
@@ -150,6 +157,7 @@ impl App {
             Place::Events => Some(&mut self.events.filter),
             Place::Schedules => Some(&mut self.schedules.filter),
             Place::Hooks => Some(&mut self.hooks.filter),
+            Place::Subscriptions => Some(&mut self.subscriptions.filter),
             Place::Run(_) | Place::Flow(_) => None,
         }
     }
@@ -239,6 +247,15 @@ impl App {
                     self.ask(Request::Flow(name), todos);
                 }
             }
+            Place::Subscriptions if self.store.link == Link::Up => {
+                // Nobody is told of every sending, so whoever looks asks again.
+                let again = self.asked_at.is_none_or(|at| at.elapsed() >= FRESH);
+                if again {
+                    self.asked_at = Some(Instant::now());
+                }
+                let wanted = self.subscriptions.wants(&self.store, again);
+                todos.extend(wanted.into_iter().map(Todo::Ask));
+            }
             _ => {}
         }
         let hooks = self.place == Place::Hooks && self.store.link == Link::Up;
@@ -296,6 +313,7 @@ impl App {
                 Place::Events => self.events.typed(key, &self.store),
                 Place::Schedules => self.schedules.typed(key, &self.store),
                 Place::Hooks => self.hooks.typed(key, &self.store),
+                Place::Subscriptions => self.subscriptions.typed(key, &self.store),
                 _ => self.runs.typed(key, &self.store),
             };
             return self.act(actions, todos);
@@ -323,6 +341,7 @@ impl App {
             Command::GoEvents => vec![Action::Go(Place::Events)],
             Command::GoSchedules => vec![Action::Go(Place::Schedules)],
             Command::GoHooks => vec![Action::Go(Place::Hooks)],
+            Command::GoSubscriptions => vec![Action::Go(Place::Subscriptions)],
             Command::ShowLog => {
                 self.show_log = !self.show_log;
                 vec![Action::Draw]
@@ -353,6 +372,7 @@ impl App {
                 Place::Events => self.events.command(other, &self.store),
                 Place::Schedules => self.schedules.command(other, &self.store),
                 Place::Hooks => self.hooks.command(other, &self.store),
+                Place::Subscriptions => self.subscriptions.command(other, &self.store),
             },
         };
         self.act(actions, todos);
@@ -475,6 +495,12 @@ impl App {
             Place::Events => self.ask(events::newest(), todos),
             Place::Schedules => self.store.catalog.stale = true,
             Place::Hooks => self.hooks_anew(todos),
+            Place::Subscriptions => {
+                self.asked_at = Some(Instant::now());
+                for request in self.subscriptions.wants(&self.store, true) {
+                    self.ask(request, todos);
+                }
+            }
             Place::Runs | Place::Run(_) => {}
         }
     }
@@ -487,6 +513,7 @@ impl App {
             Link::Up if self.store.catalog.stale && self.reads_the_catalog() => self.asked_at.map(|at| at + FRESH),
             // What is refused is no news of the daemon: it is asked for.
             Link::Up if self.place == Place::Hooks => self.asked_at.map(|at| at + FRESH),
+            Link::Up if self.place == Place::Subscriptions => self.asked_at.map(|at| at + FRESH),
             _ => None,
         }
     }
@@ -528,6 +555,7 @@ impl App {
                 Place::Events => self.events.draw(&self.look, &self.store, buf, body),
                 Place::Schedules => self.schedules.draw(&self.look, &self.store, buf, body),
                 Place::Hooks => self.hooks.draw(&self.look, &self.store, buf, body),
+                Place::Subscriptions => self.subscriptions.draw(&self.look, &self.store, buf, body),
             }
             foot::draw(
                 &self.look,

@@ -5,6 +5,7 @@
 use aura_protocol::WireError;
 use aura_protocol::approval::Question;
 use aura_protocol::ids::RunId;
+use aura_protocol::outgoing::{SendingPage, Subscription};
 use aura_protocol::rpc::{
     Activity, DeliveryDetail, DeliveryPage, DeliveryQuery, EventPage, EventQuery, FlowRow, HelloReply, PayloadQuery,
     PayloadWindow, RedeliveredRow, ReplayPreview, RunDetail, RunPage, RunQuery, RunReplay, ScheduleInfo, StatusReply,
@@ -70,6 +71,14 @@ pub enum Reply {
     Redelivered(Box<RedeliveredRow>),
     /// An endpoint was closed or opened.
     Hook(Box<Webhook>),
+    /// All subscriptions.
+    Subscriptions(Vec<Subscription>),
+    /// What was sent to one.
+    Sendings(String, SendingPage),
+    /// A subscription took a person's decision.
+    Subscribed(Box<Subscription>, &'static str),
+    /// A sending took a person's decision: what it is, in words.
+    Sent(String),
     /// A flow took a person's decision.
     Changed(FlowRow, &'static str),
     /// What a replay would do, and what was asked.

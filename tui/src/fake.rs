@@ -10,6 +10,10 @@ use aura_protocol::descriptor::Connector;
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
 use aura_protocol::ids::{EventId, RequestId};
+use aura_protocol::outgoing::{
+    Resend, Resent, SendingDetail, SendingPage, SendingQuery, SendingRef, Subscription, SubscriptionEnable,
+    SubscriptionPage, SubscriptionPut, SubscriptionQuery, SubscriptionRotate, SubscriptionTest,
+};
 use aura_protocol::rpc::*;
 use aura_protocol::run::{RunHead, RunState};
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -389,6 +393,39 @@ impl Handler for Fake {
         unscripted()
     }
     async fn connection_add(&self, _: Actor, _: ConnectionAdd) -> Result<Connection, WireError> {
+        unscripted()
+    }
+    async fn subscription_list(&self, _: Actor, _: SubscriptionQuery) -> Result<SubscriptionPage, WireError> {
+        unscripted()
+    }
+    async fn subscription_put(&self, _: Actor, _: SubscriptionPut) -> Result<Subscription, WireError> {
+        unscripted()
+    }
+    async fn subscription_rotate(&self, _: Actor, _: SubscriptionRotate) -> Result<Subscription, WireError> {
+        unscripted()
+    }
+    async fn subscription_enable(&self, _: Actor, _: SubscriptionEnable) -> Result<Subscription, WireError> {
+        unscripted()
+    }
+    async fn subscription_delete(&self, _: Actor, _: String) -> Result<Removed, WireError> {
+        unscripted()
+    }
+    async fn subscription_restore(&self, _: Actor, _: String) -> Result<Subscription, WireError> {
+        unscripted()
+    }
+    async fn subscription_test(&self, _: Actor, _: SubscriptionTest) -> Result<SendingDetail, WireError> {
+        unscripted()
+    }
+    async fn sending_list(&self, _: Actor, _: SendingQuery) -> Result<SendingPage, WireError> {
+        unscripted()
+    }
+    async fn sending_show(&self, _: Actor, _: SendingRef) -> Result<SendingDetail, WireError> {
+        unscripted()
+    }
+    async fn sending_resend(&self, _: Actor, _: Resend) -> Result<Resent, WireError> {
+        unscripted()
+    }
+    async fn sending_give_up(&self, _: Actor, _: SendingRef) -> Result<SendingDetail, WireError> {
         unscripted()
     }
     async fn var_list(&self, _: Actor, (): ()) -> Result<Vec<aura_protocol::variable::Variable>, WireError> {

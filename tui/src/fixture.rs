@@ -476,6 +476,8 @@ pub fn catalog() -> Store {
     store.apply(Reply::Schedules(schedules()));
     store.catalog.stale = false;
     hooks(&mut store);
+    store.apply(Reply::Subscriptions(subscriptions()));
+    store.apply(Reply::Sendings("acme-orders".to_owned(), sendings()));
     store
 }
 
@@ -599,6 +601,66 @@ fn hooks(store: &mut Store) {
     store.apply(Reply::Deliveries(Default::default(), Default::default(), page));
     store.apply(Reply::Delivery(Box::new(open)));
     store.hooks.stale = false;
+}
+
+/// Who is sent what: one that is well, one that fails, one that the daemon disabled, one that is off.
+pub fn subscriptions() -> Vec<aura_protocol::outgoing::Subscription> {
+    use aura_protocol::outgoing::{Cause, Health, Subscription};
+    let row = |number: u64, name: &str, types: &[&str], health: Health| Subscription {
+        id: aura_protocol::SubscriptionId::from_parts(number, &[0; 10]),
+        name: name.to_owned(),
+        url: format!("https://{name}.example/hooks/\u{1b}[2J"),
+        types: types.iter().map(|pattern| (*pattern).to_owned()).collect(),
+        customer: (number == 1).then(|| "acme".to_owned()),
+        note: String::new(),
+        headers: Vec::new(),
+        rate: None,
+        ordered: false,
+        enabled: health.disabled.is_none() && number != 4,
+        rotating_until_ms: None,
+        created_ms: NOW - 9_000_000,
+        changed_ms: NOW - 9_000_000,
+        health,
+    };
+    let failing = Health { waiting: 12_345, failing_since_ms: Some(NOW - 7_200_000), ..Health::default() };
+    let gone = Health { disabled: Some((NOW - 86_400_000, Cause::Gone)), waiting: 1, ..Health::default() };
+    vec![
+        row(1, "acme-orders", &["order.*"], failing),
+        row(2, "erp", &["*"], Health::default()),
+        row(3, "old-partner", &["order.paid", "order.shipped"], gone),
+        row(4, "warehouse", &["stock.*"], Health::default()),
+    ]
+}
+
+/// What was sent to the one that fails.
+pub fn sendings() -> aura_protocol::outgoing::SendingPage {
+    use aura_protocol::outgoing::{Attempt, Sending, SendingPage, SendingState};
+    let attempt = |number: u32, status: Option<u16>, error: &str| Attempt {
+        number,
+        at_ms: NOW - 60_000,
+        took_ms: 1_234,
+        status,
+        error: error.to_owned(),
+        answer: "try \u{1b}[31mlater".to_owned(),
+    };
+    let sending = |number: u8, state, next_ms, attempts: Vec<Attempt>| Sending {
+        message: aura_protocol::MessageId::from_parts(u64::from(number), &[number; 10]),
+        subscription: "acme-orders".to_owned(),
+        kind: "order.paid".to_owned(),
+        state,
+        created_ms: NOW - 3_600_000 * i64::from(number),
+        next_ms,
+        reason: if state == SendingState::Failed { "given up after 10 attempts".to_owned() } else { String::new() },
+        attempts,
+    };
+    let busy = || attempt(2, Some(503), "the answer has status 503");
+    let sendings = vec![
+        sending(1, SendingState::Waiting, Some(NOW + 300_000), vec![busy()]),
+        sending(2, SendingState::Waiting, Some(NOW), Vec::new()),
+        sending(3, SendingState::Failed, None, vec![attempt(10, None, "no answer of acme-orders.example within 20s")]),
+        sending(4, SendingState::Succeeded, None, vec![attempt(1, Some(204), "")]),
+    ];
+    SendingPage { sendings, next: None }
 }
 
 /// The store with the failed refund open.

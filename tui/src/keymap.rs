@@ -27,12 +27,23 @@ pub enum Context {
     Schedules,
     /// On the screen of webhooks.
     Hooks,
+    /// In the list of subscriptions.
+    Subscriptions,
 }
 
 impl Context {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Everywhere, Self::Runs, Self::Run, Self::Flows, Self::Flow, Self::Events, Self::Schedules, Self::Hooks];
+    pub const ALL: [Self; 9] = [
+        Self::Everywhere,
+        Self::Runs,
+        Self::Run,
+        Self::Flows,
+        Self::Flow,
+        Self::Events,
+        Self::Schedules,
+        Self::Hooks,
+        Self::Subscriptions,
+    ];
 
     /// Title in help and docs.
     #[must_use]
@@ -46,6 +57,7 @@ impl Context {
             Self::Events => "Events",
             Self::Schedules => "Schedules",
             Self::Hooks => "Hooks",
+            Self::Subscriptions => "Subscriptions",
         }
     }
 }
@@ -96,6 +108,11 @@ pub enum Command {
     GoEvents,
     GoSchedules,
     Backfill,
+    GoSubscriptions,
+    SendTest,
+    Rotate,
+    Recover,
+    GiveUp,
     ShowLog,
     Edit,
     Switch,
@@ -108,7 +125,6 @@ pub enum Command {
     Listen,
     GoHooks,
     Claim,
-    Rotate,
     Doctor,
 }
 
@@ -132,7 +148,7 @@ const fn bind(context: Context, keys: &'static str, command: Command, foot: &'st
 }
 
 use Command as C;
-use Context::{Events, Everywhere, Flow, Flows, Hooks, Run, Runs, Schedules};
+use Context::{Events, Everywhere, Flow, Flows, Hooks, Run, Runs, Schedules, Subscriptions};
 
 /// All keys.
 pub const TABLE: &[Bind] = &[
@@ -231,6 +247,18 @@ pub const TABLE: &[Bind] = &[
         "Show only the list, or the selected one too; on a small screen one or the other",
     ),
     bind(Schedules, "y", C::Copy, "", "Copy flow and trigger"),
+    bind(Subscriptions, "enter l right", C::Enter, "open", "The sendings of the selected one; there, the attempts"),
+    bind(Subscriptions, "/", C::Filter, "filter", "Filter: words, !word for without, state: customer: type: for one"),
+    bind(Subscriptions, "t", C::SendTest, "test", "Send a test event, and show what came back"),
+    bind(Subscriptions, "s", C::Switch, "on/off", "Send to it, or stop, after a question"),
+    bind(Subscriptions, "r", C::Replay, "again", "Send the selected message again, after a question"),
+    bind(Subscriptions, "F", C::Recover, "recover", "Send again what failed since a time"),
+    bind(Subscriptions, "R", C::Rotate, "rotate", "Make a new secret; the one before signs beside it for a while"),
+    bind(Subscriptions, "x", C::GiveUp, "", "Give the selected message up, after a question"),
+    bind(Subscriptions, "tab", C::Pane, "pane", "The list, or what was sent"),
+    bind(Subscriptions, "backtab", C::PaneBack, "", "Pane before"),
+    bind(Subscriptions, "z", C::Zoom, "zoom", "Show only this pane, or both"),
+    bind(Subscriptions, "y", C::Copy, "", "Copy the name, or the message's id"),
     bind(Everywhere, "1", C::GoRuns, "", "Runs"),
     bind(Everywhere, "2", C::GoFlows, "", "Flows"),
     bind(Everywhere, "3", C::GoEvents, "", "Events that were held, dropped or repeated"),
@@ -254,6 +282,7 @@ pub const TABLE: &[Bind] = &[
     bind(Hooks, "y", C::CopyUrl, "copy URL", "Copy the endpoint's URL"),
     bind(Hooks, "Y", C::Copy, "", "Copy the delivery's id"),
     bind(Everywhere, "5", C::GoHooks, "", "Webhooks: endpoints and what came to them"),
+    bind(Everywhere, "6", C::GoSubscriptions, "", "Subscriptions: who is sent which events, and what became of them"),
     bind(Everywhere, "j down", C::Down, "", "Down"),
     bind(Everywhere, "k up", C::Up, "", "Up"),
     bind(Everywhere, "ctrl-d pgdn", C::HalfDown, "", "Half a page down"),

@@ -22,6 +22,7 @@ mod screens;
 mod settings;
 mod ssh;
 mod store;
+mod subscriptions;
 mod target;
 mod term;
 mod theme;

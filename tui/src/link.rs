@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use aura_protocol::ids::RunId;
+use aura_protocol::outgoing::{
+    Resend, SendingQuery, SendingRef, Subscription as Subscriber, SubscriptionEnable, SubscriptionQuery,
+};
 use aura_protocol::rpc::{
     AuraClient, Call, FlowEnable, FlowPause, FlowRun, RunCancel, RunPage, RunPause, RunQuery, RunRef, RunReplay,
     RunResolve, SchedulePause, WebhookRedeliver, WebhookSwitch,
@@ -338,6 +341,40 @@ impl Link {
                 let answer = rpc.webhook_switch(context, call, request).await;
                 self.handed(answer).await?.map(|hook| Reply::Hook(Box::new(hook)))
             }
+            Request::Subscriptions => self.subscriptions(rpc).await?.map(Reply::Subscriptions),
+            Request::Sendings(name) => {
+                let (subscription, limit) = (Some(name.clone()), crate::subscriptions::SENDINGS);
+                let query = SendingQuery { subscription, limit, ..SendingQuery::default() };
+                let answer = rpc.sending_list(context, call, query).await;
+                self.handed(answer).await?.map(|page| Reply::Sendings(name, page))
+            }
+            Request::SwitchSubscription(name, enabled) => {
+                let answer = rpc.subscription_enable(context, call, SubscriptionEnable { name, enabled }).await;
+                let what = if enabled { "is sent to" } else { "is sent nothing; what waits stays" };
+                self.handed(answer).await?.map(|row| Reply::Subscribed(Box::new(row), what))
+            }
+            Request::Resend(subscription, message) => {
+                let ask = Resend {
+                    subscription,
+                    message: Some(message),
+                    states: Vec::new(),
+                    kind: None,
+                    since_ms: None,
+                    until_ms: None,
+                    missing: false,
+                    plan: false,
+                    after: None,
+                };
+                let answer = self.handed(rpc.sending_resend(context, call, ask).await).await?;
+                answer.map(|done| match done.sendings {
+                    0 => Reply::Sent(format!("{message} is being sent just now, or is gone")),
+                    _ => Reply::Sent(format!("{message} is on its way")),
+                })
+            }
+            Request::GiveUp(subscription, message) => {
+                let answer = rpc.sending_give_up(context, call, SendingRef { subscription, message }).await;
+                self.handed(answer).await?.map(|_| Reply::Sent(format!("{message} is given up")))
+            }
             Request::Find(part) => {
                 let answer = rpc.run_show(context, call, RunRef(part)).await;
                 self.handed(answer).await?.map(|detail| Reply::Found(detail.head.run))
@@ -388,6 +425,20 @@ impl Link {
         match reply {
             Some(reply) => self.tell(reply).await,
             None => Ok(()),
+        }
+    }
+
+    /// All subscriptions, page by page.
+    async fn subscriptions(&self, rpc: &AuraClient) -> Result<Option<Vec<Subscriber>>, Loss> {
+        let (mut rows, mut query) = (Vec::new(), SubscriptionQuery::default());
+        loop {
+            let answer = rpc.subscription_list(context(ANSWER_MAX), new_call(), query.clone()).await;
+            let Some(page) = self.handed(answer).await? else { return Ok(None) };
+            rows.extend(page.subscriptions);
+            query.after = page.next;
+            if query.after.is_none() || rows.len() >= crate::subscriptions::KEPT {
+                return Ok(Some(rows));
+            }
         }
     }
 }

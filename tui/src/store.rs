@@ -19,6 +19,7 @@ use crate::event::Reply;
 use crate::events::Events;
 use crate::hooks::Hooks;
 use crate::schedules::Schedules;
+use crate::subscriptions::Subscriptions;
 use crate::times;
 use crate::twins::Twins;
 
@@ -108,6 +109,8 @@ pub struct Store {
     pub schedules: Schedules,
     /// Endpoints and their deliveries.
     pub hooks: Hooks,
+    /// Who is sent which events.
+    pub subscriptions: Subscriptions,
     /// What was done, as commands.
     pub twins: Twins,
 }
@@ -136,6 +139,7 @@ impl Default for Store {
             events: Events::default(),
             schedules: Schedules::default(),
             hooks: Hooks::default(),
+            subscriptions: Subscriptions::default(),
             twins: Twins::default(),
         }
     }
@@ -231,6 +235,19 @@ impl Store {
                 let said = if hook.closed { "is closed: senders hear 404" } else { "takes deliveries" };
                 self.say(format!("{}/{} {said}", hook.flow, hook.trigger));
                 self.hooks.stale = true;
+                true
+            }
+            Reply::Subscriptions(rows) => self.subscriptions.take(rows),
+            Reply::Sendings(of, page) => self.subscriptions.sent(of, page),
+            Reply::Subscribed(row, what) => {
+                self.twins.settle(None);
+                self.say(format!("{} {what}", row.name));
+                self.subscriptions.put(*row);
+                true
+            }
+            Reply::Sent(what) => {
+                self.twins.settle(None);
+                self.say(what);
                 true
             }
             Reply::Changed(row, what) => {

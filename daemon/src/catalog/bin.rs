@@ -114,7 +114,8 @@ impl Catalog {
             .binned_connections
             .iter()
             .filter_map(|record| record.deleted.as_ref().map(|deleted| of("connection", &record.name, deleted)));
-        let mut all: Vec<Binned> = flows.chain(connections).collect();
+        let subscriptions = state.deleted_subscriptions().map(|(name, deleted)| of("subscription", name, deleted));
+        let mut all: Vec<Binned> = flows.chain(connections).chain(subscriptions).collect();
         all.sort_by(|a, b| (&a.kind, &a.name, a.deleted_ms).cmp(&(&b.kind, &b.name, b.deleted_ms)));
         all
     }

@@ -13,6 +13,7 @@ pub mod history;
 pub mod hooks;
 pub mod routes;
 pub mod signing;
+pub mod subscriptions;
 pub mod together;
 pub mod variables;
 
@@ -26,7 +27,8 @@ use aura_integrations::redact::{self, Sink};
 use aura_integrations::registry::Registry;
 use aura_protocol::flow::Flow;
 use aura_protocol::rpc::{FlowDetail, FlowRow};
-use aura_protocol::{Code, FlowId, TenantId, WireError};
+use aura_protocol::{Code, FlowId, SubscriptionId, TenantId, WireError};
+use aura_storage::rows::outgoing::SubscriptionRecord;
 use aura_storage::rows::{ConnectionRecord, FlowRecord, VarRow, VersionRecord};
 use aura_storage::{Key, Store, Table};
 
@@ -78,6 +80,9 @@ pub struct State {
     variables: BTreeMap<String, Arc<VarRow>>,
     binned_flows: BTreeMap<FlowId, Arc<FlowRecord>>,
     binned_connections: Vec<Arc<ConnectionRecord>>,
+    subscriptions: BTreeMap<String, Arc<SubscriptionRecord>>,
+    subscriptions_by_id: HashMap<SubscriptionId, Arc<SubscriptionRecord>>,
+    binned_subscriptions: Vec<Arc<SubscriptionRecord>>,
     routes: Arc<Routes>,
 }
 
@@ -351,10 +356,11 @@ impl State {
     /// Every secret that counts, also those of rotations.
     fn secrets(&self) -> impl Iterator<Item = &str> {
         // Also those in the bin: their values may still stand in what runs recorded.
-        self.connections.values().chain(&self.binned_connections).flat_map(|record| {
+        let of_connections = self.connections.values().chain(&self.binned_connections).flat_map(|record| {
             let now = record.secrets.iter().map(|(_, value)| value.as_str());
             now.chain(record.previous.iter().map(|before| before.value.as_str()))
-        })
+        });
+        of_connections.chain(self.subscription_secrets())
     }
 
     /// Fields of connections whose secrets are too short or too plain to be kept out of what leaves.
@@ -413,6 +419,11 @@ fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State
         store.scan(tenant, Table::Vars, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
     for (_, row) in variables {
         state.variables.insert(row.name.clone(), Arc::new(row));
+    }
+    let subscriptions: Vec<(Key, SubscriptionRecord)> =
+        store.scan(tenant, Table::Subscriptions, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
+    for (_, record) in subscriptions {
+        state.take_subscription(Arc::new(record));
     }
     state.routes = Arc::new(Routes::of(state.flows.values(), registry, before));
     Ok(state)
@@ -527,6 +538,28 @@ impl Flows for Catalog {
         }
         self.now().connections.get(name).map(Arc::clone)
     }
+
+    fn subscribers(&self, tenant: TenantId, kind: &str, customer: Option<&str>) -> Vec<Arc<SubscriptionRecord>> {
+        if tenant != TenantId::DEFAULT {
+            return Vec::new();
+        }
+        self.now().subscribers(kind, customer)
+    }
+
+    fn subscription(&self, tenant: TenantId, id: SubscriptionId) -> Option<Arc<SubscriptionRecord>> {
+        if tenant != TenantId::DEFAULT {
+            return None;
+        }
+        self.now().subscriptions_by_id.get(&id).cloned()
+    }
+
+    fn subscriptions(&self, tenant: TenantId) -> Vec<Arc<SubscriptionRecord>> {
+        if tenant != TenantId::DEFAULT {
+            return Vec::new();
+        }
+        self.subscription_records()
+    }
+
     fn variables(&self, _tenant: TenantId, wanted: &aura_protocol::flow::Variables) -> aura_protocol::Value {
         self.var_values(wanted)
     }

@@ -34,6 +34,7 @@ use super::groups::HeldRows;
 use super::held_back::HeldBack;
 use super::kv::Keeper;
 use super::meet::Met;
+use super::outgoing::Outgoing;
 use super::repeats::Repeats;
 use super::schedules::Schedules;
 use super::sources::backfills::Backfills;
@@ -209,6 +210,8 @@ pub(crate) struct Driver {
     pub meeting: Mutex<HashMap<[u8; 16], Vec<[u8; 16]>>>,
     /// Events from inside that are being taken.
     pub taking: Mutex<Taking>,
+    /// Sendings to people outside: who is sent to now, and who when.
+    pub sends: Outgoing,
     /// Events that repeated earlier ones, for lists.
     pub repeats: Arc<Repeats>,
     pub replies: Mutex<HashMap<RunId, Vec<oneshot::Sender<Option<Response>>>>>,
@@ -240,6 +243,7 @@ impl Driver {
         let slots = Arc::new(Semaphore::new(deps.calls_max.max(1)));
         let backlog = Mutex::new(Backlog::new(deps.calls_max.max(1).saturating_mul(READY)));
         let blobs = Blobs::new(deps.store.clone(), deps.blobs);
+        let sends = Outgoing::new(&deps.outgoing);
         Self {
             deps,
             plans: Mutex::default(),
@@ -262,6 +266,7 @@ impl Driver {
             admission: Admission::new(),
             meeting: Mutex::default(),
             taking: Mutex::default(),
+            sends,
             repeats,
             replies: Mutex::default(),
             stopping: CancellationToken::new(),

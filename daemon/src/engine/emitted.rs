@@ -17,6 +17,7 @@ use super::child::{DEPTH_MAX, Note};
 use super::core::Input;
 use super::core::votes::starters;
 use super::driver::{Driver, EngineError, Live, lock};
+use super::outgoing::Offered;
 use super::{Inside, Published};
 
 /// Method of the deliveries of `emit` steps.
@@ -85,9 +86,11 @@ impl Driver {
             let message = format!("events and calls led to one another more than {DEPTH_MAX} times");
             return self.transition(tenant, run, refuse(message), Txn::new()).await.map(drop);
         }
-        let takers = self.takers(tenant, Inside::Emitted(name), |_, trigger| {
-            trigger.on == "event" && trigger.with.get("name").and_then(Value::as_str) == Some(name)
-        });
+        let to = input.get("to").and_then(Value::as_str).unwrap_or("flows");
+        let takers = match to {
+            "subscribers" => Vec::new(),
+            _ => self.takers_of(tenant, name),
+        };
         if takers.len() > TAKERS_MAX {
             let message = format!("{} triggers take this event, more than {TAKERS_MAX}", takers.len());
             return self.transition(tenant, run, refuse(message), Txn::new()).await.map(drop);
@@ -105,10 +108,49 @@ impl Driver {
             ]));
             notes.push(self.note_event(tenant, run, taker, delivery, &mut txn)?);
         }
-        let done = report(CallOutcome::Done(Value::object([("told", Value::List(told))])));
+        let mut output = vec![("told", Value::List(told))];
+        let mut offered = Offered::default();
+        if to != "flows" {
+            let customer = input.get("customer").and_then(Value::as_str);
+            let data = input.get("body").cloned().unwrap_or_default();
+            offered = self.offer(tenant, (name, customer), &data, format!("{run} {path}"), &mut txn)?;
+            output.push(("message_id", offered.message.map(|id| Value::from(id.to_string())).unwrap_or_default()));
+            output.push(("subscriptions", Value::from(i64::try_from(offered.to.len()).unwrap_or(i64::MAX))));
+        }
+        let done = report(CallOutcome::Done(Value::object(output)));
         self.transition(tenant, run, done, txn).await?;
         notes.into_iter().for_each(|note| self.deliver(tenant, note));
+        self.sends.told(&offered.to);
         Ok(())
+    }
+
+    /// Whose triggers take an emitted event.
+    fn takers_of(&self, tenant: TenantId, name: &str) -> Vec<Taker> {
+        self.takers(tenant, Inside::Emitted(name), |_, trigger| {
+            trigger.on == "event" && trigger.with.get("name").and_then(Value::as_str) == Some(name)
+        })
+    }
+
+    /// Notes for the flows that take an event of the daemon itself; `owner` and the event's id are their keys.
+    pub(crate) fn note_inside(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        owner: [u8; 16],
+        by: &str,
+        body: &Value,
+        txn: &mut Txn,
+    ) -> Result<Vec<(Key, EventId)>, EngineError> {
+        let said = [("by", by.to_owned()), ("depth", "1".to_owned())];
+        let body = body.to_json().into_bytes();
+        let mut notes = Vec::new();
+        for taker in self.takers_of(tenant, name).into_iter().take(TAKERS_MAX) {
+            let delivery = self.inside(EMIT, &taker.trigger, &said, &[], body.clone());
+            let event = delivery.event;
+            let note = self.note_event(tenant, RunId::from_bytes(owner), taker, delivery, txn)?;
+            notes.push((note.key, event));
+        }
+        Ok(notes)
     }
 
     /// How deep a run is, and who began or replayed what led to it.

@@ -27,6 +27,7 @@ pub mod limits;
 pub(crate) mod links;
 mod meet;
 mod migrate;
+pub mod outgoing;
 pub mod repeats;
 pub mod replays;
 mod schedules;
@@ -49,8 +50,9 @@ use aura_protocol::rpc::{
     ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleRef,
 };
 use aura_protocol::run::{Resolution, RunHead, RunState};
-use aura_protocol::{FlowId, RunId, TenantId, Value, WireError};
+use aura_protocol::{FlowId, RunId, SubscriptionId, TenantId, Value, WireError};
 use aura_storage::rows::ConnectionRecord;
+use aura_storage::rows::outgoing::SubscriptionRecord;
 use aura_storage::{Key, Store};
 
 use crate::clock::Clock;
@@ -115,6 +117,18 @@ pub trait Flows: Send + Sync + 'static {
     fn version(&self, tenant: TenantId, flow: FlowId, version: &str) -> Option<Arc<Flow>>;
     /// A connection or named secret by name, secrets included: never shown, never logged.
     fn connection(&self, tenant: TenantId, name: &str) -> Option<Arc<ConnectionRecord>>;
+    /// Subscriptions that get an event of this type and customer, enabled or not.
+    fn subscribers(&self, _tenant: TenantId, _kind: &str, _customer: Option<&str>) -> Vec<Arc<SubscriptionRecord>> {
+        Vec::new()
+    }
+    /// A subscription that is not in the bin, secrets included.
+    fn subscription(&self, _tenant: TenantId, _id: SubscriptionId) -> Option<Arc<SubscriptionRecord>> {
+        None
+    }
+    /// All of them.
+    fn subscriptions(&self, _tenant: TenantId) -> Vec<Arc<SubscriptionRecord>> {
+        Vec::new()
+    }
     /// The variables that a new run reads, as an object; null if it reads none.
     fn variables(&self, _tenant: TenantId, _wanted: &aura_protocol::flow::Variables) -> Value {
         Value::Null
@@ -140,6 +154,8 @@ pub struct Deps {
     pub room: Room,
     /// Whether anything may start.
     pub hold: Hold,
+    /// How outgoing webhooks are sent.
+    pub outgoing: outgoing::OutgoingOptions,
     /// How much outputs and runs may hold.
     pub blobs: blobs::BlobLimits,
     /// Where scripts run.
@@ -692,6 +708,8 @@ async fn begun(deps: &Deps, repeats: &Arc<repeats::Repeats>) -> anyhow::Result<A
     driver.read_schedules(TenantId::DEFAULT).await?;
     driver.read_polls(TenantId::DEFAULT).await?;
     driver.read_backfills(TenantId::DEFAULT)?;
+    driver.read_subscriptions(TenantId::DEFAULT)?;
+    driver.tasks.spawn(Arc::clone(&driver).outgoing());
     driver.tasks.spawn(Arc::clone(&driver).timers());
     driver.tasks.spawn(Arc::clone(&driver).schedules());
     driver.tasks.spawn(Arc::clone(&driver).poll());

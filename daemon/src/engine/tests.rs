@@ -88,6 +88,7 @@ impl Rig {
             room: crate::room::Room::default(),
             hold: crate::hold::Hold::default(),
             runners: crate::config::Options::default().runners(),
+            outgoing: super::outgoing::OutgoingOptions::default(),
             blobs: super::blobs::BlobLimits::default(),
         };
         Engine::start(deps).await.unwrap()

@@ -67,6 +67,12 @@ async fn metrics(State(door): State<Door>) -> Response {
             "Calls that wait for one of the places of calls_max.",
             number(door.engine.calls_waiting()),
         ),
+        (
+            "outgoing_at_work",
+            "gauge",
+            "Attempts of outgoing webhooks at work now.",
+            number(door.engine.sends_at_work()),
+        ),
         ("memory_resident_bytes", "gauge", "Memory of the process that is in use.", resident_bytes()),
     ]);
     let mut response = text.into_response();

@@ -100,6 +100,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
         room: crate::room::Room::default(),
         hold: crate::hold::Hold::default(),
         runners: crate::config::Options::default().runners(),
+        outgoing: crate::engine::outgoing::OutgoingOptions::default(),
         blobs: crate::engine::blobs::BlobLimits::default(),
     })
     .await

@@ -8,6 +8,7 @@
 pub mod delete;
 pub mod events;
 mod frontier;
+mod outgoing;
 
 #[cfg(test)]
 mod tests;
@@ -96,6 +97,8 @@ pub struct Retention {
     pub usual_ms: i64,
     /// Bytes that may be stored; 0: any number.
     pub quota: u64,
+    /// How long messages to subscriptions and their sendings are kept, in milliseconds.
+    pub outgoing_ms: i64,
 }
 
 impl Retention {
@@ -176,8 +179,9 @@ impl Retention {
         }
         let gone = deletion.finish().await?;
         let events = events::sweep(&self.store, tenant, policy, now).await?;
-        if gone + events > 0 {
-            tracing::info!(runs = gone, events, "retention deleted what was over its time");
+        let sendings = outgoing::sweep(&self.store, &self.catalog, self.outgoing_ms, now).await?;
+        if gone + events + sendings > 0 {
+            tracing::info!(runs = gone, events, sendings, "retention deleted what was over its time");
         }
         Ok(gone)
     }

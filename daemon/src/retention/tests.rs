@@ -73,7 +73,14 @@ fn put(store: &Store, txn: &mut Txn, head: &RunHead, bytes: usize) {
 
 fn retention(store: &Store, clock: &Clock, quota: u64) -> Retention {
     let catalog = Catalog::open(store.clone(), Arc::new(Registry::builtin()), clock.clone(), Sink::default()).unwrap();
-    Retention { store: store.clone(), catalog, clock: clock.clone(), usual_ms: 30 * 24 * HOUR, quota }
+    Retention {
+        store: store.clone(),
+        catalog,
+        clock: clock.clone(),
+        usual_ms: 30 * 24 * HOUR,
+        quota,
+        outgoing_ms: 30 * 24 * HOUR,
+    }
 }
 
 fn kept(store: &Store) -> Vec<RunId> {

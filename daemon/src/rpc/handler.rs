@@ -7,6 +7,10 @@ use aura_protocol::approval::Question;
 use aura_protocol::descriptor::Connector;
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
+use aura_protocol::outgoing::{
+    Resend, Resent, SendingDetail, SendingPage, SendingQuery, SendingRef, Subscription, SubscriptionEnable,
+    SubscriptionPage, SubscriptionPut, SubscriptionQuery, SubscriptionRotate, SubscriptionTest,
+};
 use aura_protocol::rpc::{
     Activity, Actor, BackfillAsk, BackfillControl, BackfillInfo, BackfillPlan, BackfillQuery, Binned, Call, Connection,
     ConnectionAdd, DeliveryDetail, DeliveryPage, DeliveryQuery, DoctorFinding, DoctorRequest, EventPage, EventQuery,
@@ -28,8 +32,8 @@ use aura_protocol::{Code, EventId, TenantId, WireError};
 use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
-    Service, activity, bin, deletion, deliveries, events, export, flows, hook_doctor, hooks, listens, redeliver,
-    replays, runs, sample, schedules, sources, status, trials, tries, versions, watch,
+    Service, activity, bin, deletion, deliveries, events, export, flows, hook_doctor, hooks, listens, outgoing,
+    redeliver, replays, runs, sample, schedules, sources, status, trials, tries, versions, watch,
 };
 use crate::upkeep::{self, backup, compact, usage};
 
@@ -284,6 +288,41 @@ impl Handler for Session {
     }
     async fn connection_restore(&self, actor: Actor, name: String) -> Result<Connection, WireError> {
         bin::connection_restore(&self.service, actor, name).await
+    }
+    async fn subscription_list(&self, _: Actor, query: SubscriptionQuery) -> Result<SubscriptionPage, WireError> {
+        self.service.read(move |shared| outgoing::list(shared, &query)).await
+    }
+    async fn subscription_put(&self, actor: Actor, request: SubscriptionPut) -> Result<Subscription, WireError> {
+        outgoing::put(&self.service, actor, request).await
+    }
+    async fn subscription_rotate(&self, actor: Actor, request: SubscriptionRotate) -> Result<Subscription, WireError> {
+        outgoing::rotate(&self.service, actor, request).await
+    }
+    async fn subscription_enable(&self, actor: Actor, request: SubscriptionEnable) -> Result<Subscription, WireError> {
+        outgoing::enable(&self.service, actor, request).await
+    }
+    async fn subscription_delete(&self, actor: Actor, name: String) -> Result<Removed, WireError> {
+        outgoing::delete(&self.service, actor, name).await
+    }
+    async fn subscription_restore(&self, actor: Actor, name: String) -> Result<Subscription, WireError> {
+        outgoing::restore(&self.service, actor, name).await
+    }
+    async fn subscription_test(&self, actor: Actor, request: SubscriptionTest) -> Result<SendingDetail, WireError> {
+        outgoing::test(&self.service, actor, request).await
+    }
+    async fn sending_list(&self, actor: Actor, query: SendingQuery) -> Result<SendingPage, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| outgoing::sendings(shared, &eyes, &query)).await
+    }
+    async fn sending_show(&self, actor: Actor, of: SendingRef) -> Result<SendingDetail, WireError> {
+        let eyes = Eyes::of(&actor);
+        self.service.read(move |shared| outgoing::show(shared, &eyes, &of)).await
+    }
+    async fn sending_resend(&self, actor: Actor, ask: Resend) -> Result<Resent, WireError> {
+        outgoing::resend(&self.service, actor, ask).await
+    }
+    async fn sending_give_up(&self, actor: Actor, of: SendingRef) -> Result<SendingDetail, WireError> {
+        outgoing::give_up(&self.service, actor, of).await
     }
     async fn var_list(&self, _: Actor, (): ()) -> Result<Vec<Variable>, WireError> {
         Ok(self.service.catalog.var_list())

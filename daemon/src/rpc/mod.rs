@@ -17,6 +17,7 @@ pub mod handler;
 pub mod hook_doctor;
 pub mod hooks;
 pub mod listens;
+pub mod outgoing;
 pub mod peer;
 pub mod redeliver;
 pub mod refs;

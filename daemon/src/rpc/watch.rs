@@ -265,6 +265,9 @@ fn items(
                     shared.store.get(tenant, Table::Connections, &key).map_err(|error| unreadable(&error))?;
                 out.extend(row.map(|row| Item::Changed(row.name)));
             }
+            TailEntry::Subscription(_, id) if wanted.catalog => {
+                out.extend(shared.catalog.subscription_name(id).map(Item::Changed));
+            }
             _ => {}
         }
     }

@@ -6,6 +6,7 @@
 //! without any can still talk to its own services. See `policy` for addresses, `classify` for answers.
 
 mod classify;
+mod deliver;
 mod policy;
 mod redirect;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::redact::Sink;
 
 pub use classify::{classify, retry_after_ms};
 pub(crate) use classify::{detail, status_class};
+pub use deliver::{Delivered, READ_MAX};
 pub use policy::{Blocked, EgressPolicy, in_network, is_network};
 
 /// Most bytes read of an answer, after decompression: 10 MiB.

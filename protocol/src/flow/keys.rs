@@ -122,7 +122,7 @@ pub const CALL: &[&str] = &["flow", "input", "wait", "detach"];
 /// Of `code`.
 pub const CODE: &[&str] = &["js", "input"];
 /// Of `emit`.
-pub const EMIT: &[&str] = &["event", "body"];
+pub const EMIT: &[&str] = &["event", "body", "to", "customer"];
 /// Of `kv`.
 pub const KV: &[&str] = &["get", "set", "delete", "incr", "cas", "default", "value", "by", "from", "to", "ttl"];
 /// Of `respond`.

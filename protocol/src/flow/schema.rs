@@ -564,7 +564,7 @@ struct EscalateFile {
     approvers: Vec<String>,
 }
 
-/// Gives an event to every flow that has a trigger `on: event` for it.
+/// Gives an event to every flow that has a trigger `on: event` for it, or to subscribers outside.
 #[derive(JsonSchema)]
 #[schemars(rename = "Emit", deny_unknown_fields)]
 struct EmitFile {
@@ -572,6 +572,11 @@ struct EmitFile {
     event: String,
     /// The body of the event.
     body: Option<Json>,
+    /// Who gets it: `flows` (as without this), `subscribers` or `everyone`.
+    #[schemars(extend("enum" = ["flows", "subscribers", "everyone"]))]
+    to: Option<String>,
+    /// Only subscribers of this customer get it.
+    customer: Option<Json>,
 }
 
 /// Runs another flow.

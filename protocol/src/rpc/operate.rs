@@ -49,7 +49,7 @@ pub struct Removed {
 /// Something in the bin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binned {
-    /// `flow` or `connection`.
+    /// `flow`, `connection` or `subscription`.
     pub kind: String,
     /// Its name.
     pub name: String,

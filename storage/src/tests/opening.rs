@@ -57,7 +57,7 @@ fn a_newer_file_is_refused_with_both_versions() {
     let value = stored(Table::Meta, &meta::schema(), &schema).unwrap();
     backend.write(vec![Change { table: Table::Meta, key: meta::schema(), value: Some(value) }]).unwrap();
     backend.close().unwrap();
-    refused(&dir, "layout 7 (written by aura 9.9.9) and this program knows layouts up to 5");
+    refused(&dir, "layout 7 (written by aura 9.9.9) and this program knows layouts up to 6");
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! Many sleeping runs at once: the rows of one that the daemon made, copied under other ids.
+//! Many sleeping runs at once, as rows of one that the daemon made, copied under other ids; and many messages that wait.
 //!
 //! The one invariant: what is written is what the daemon itself writes for such a run (list row, live row, journal,
-//! timer), so it cannot tell them from its own; only how they came is shorter.
+//! timer) or message, so it cannot tell them from its own; only how they came is shorter.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use aura_protocol::outgoing::SendingState;
 use aura_protocol::run::{Record, RunHead, Transition};
-use aura_protocol::{RunId, TenantId};
+use aura_protocol::{MessageId, RunId, SubscriptionId, TenantId};
+use aura_storage::rows::outgoing::{DueRow, MessageRow, SendingRow, due_key, message_key, sending_key, waiting_key};
 use aura_storage::rows::{LiveRow, TimerRow, journal_key, run_key, timer_key};
 use aura_storage::{Key, Store, StoreOptions, Table, Txn};
 
@@ -68,6 +70,70 @@ pub async fn sleepers(data: &Path, master: [u8; 32], run: RunId, count: u64, apa
         }
     }
     for receipt in waiting {
+        receipt.committed().await?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// Messages that wait to be sent.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Tag of the ids in their bodies.
+    pub tag: String,
+    /// How many.
+    pub count: u64,
+    /// They are due so many milliseconds from now.
+    pub later_ms: i64,
+}
+
+/// Writes messages with one sending each to a subscription that is there.
+///
+/// # Errors
+/// The store refuses.
+pub async fn sendings(data: &Path, master: [u8; 32], to: SubscriptionId, waiting: &Waiting) -> Result<()> {
+    let tenant = TenantId::DEFAULT;
+    let store = Store::open(&StoreOptions::in_dir(data, master))?;
+    let now_ms = i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis())?;
+    let next_ms = now_ms.saturating_add(waiting.later_ms);
+    let mut under_way = std::collections::VecDeque::new();
+    let mut done = 0;
+    while done < waiting.count {
+        let mut txn = Txn::new();
+        let to_number = (done + BATCH).min(waiting.count);
+        for number in done..to_number {
+            let mut random = [0; 10];
+            random.iter_mut().skip(2).zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
+            let message = MessageId::from_parts(u64::try_from(now_ms)?, &random);
+            let body = crate::payload::payload(&waiting.tag, number).into_bytes();
+            let (kind, by) = ("order.created".to_owned(), "bench".to_owned());
+            let row = MessageRow { kind: kind.clone(), customer: None, body, created_ms: now_ms, by, test: false };
+            store.put(&mut txn, tenant, Table::Messages, message_key(tenant, message), &row)?;
+            let row = SendingRow {
+                kind,
+                state: SendingState::Waiting,
+                created_ms: now_ms,
+                due_ms: Some(next_ms),
+                next_ms: Some(next_ms),
+                tries: 0,
+                attempted: 0,
+                attempts: Vec::new(),
+                reason: String::new(),
+            };
+            store.put(&mut txn, tenant, Table::Sendings, sending_key(tenant, to, message), &row)?;
+            let due = due_key(tenant, to, next_ms, message);
+            store.put(&mut txn, tenant, Table::SendingsDue, due, &DueRow { next_ms })?;
+        }
+        txn.counters.push((waiting_key(tenant, to), i64::try_from(to_number - done)?));
+        done = to_number;
+        under_way.push_back(store.reserve().await?.submit(txn));
+        if under_way.len() >= UNDER_WAY
+            && let Some(oldest) = under_way.pop_front()
+        {
+            oldest.committed().await?;
+        }
+    }
+    for receipt in under_way {
         receipt.committed().await?;
     }
     store.close().await;

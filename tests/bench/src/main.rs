@@ -3,6 +3,7 @@
 //! This file knows the command line only. Every command prints a table for people and, with `--json FILE`,
 //! writes everything that was measured.
 
+mod outgoing;
 mod overload;
 mod peers;
 mod run;
@@ -34,8 +35,12 @@ enum Command {
     Overload(overload::Settings),
     /// Throughput with 50 clients that watch, of which 10 never read.
     Tails(tails::Settings),
+    /// Outgoing webhooks: messages a second beside a bare reqwest loop, and memory while very many wait.
+    Outgoing(outgoing::Settings),
     /// The same flows in another engine in the same session, and what a kill loses.
     Peers(peers::Settings),
+    /// Posts messages as fast as it can (used by `outgoing`).
+    Post(outgoing::Posting),
     /// Watches until it is killed (used by `tails`).
     Watch(tails::Watching),
     /// Serves as one limit program until it is killed (used by the other commands).
@@ -49,6 +54,8 @@ fn main() -> ExitCode {
         Command::Sleeping(settings) => sleeping::run(&settings),
         Command::Overload(settings) => overload::run(&settings),
         Command::Tails(settings) => tails::run(&settings),
+        Command::Outgoing(settings) => outgoing::run(&settings),
+        Command::Post(posting) => outgoing::post(&posting),
         Command::Peers(settings) => peers::run(&settings),
         Command::Watch(settings) => tails::watch(&settings),
         Command::Limit(settings) => aura_bench::limits::serve(&settings),

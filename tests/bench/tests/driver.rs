@@ -108,3 +108,16 @@ fn a_daemon_that_was_killed_goes_on_with_what_it_acknowledged() {
     let arrived = sink.arrived(outcome.acks.iter().map(|ack| ack.number));
     assert!(arrived.first.iter().all(Option::is_some), "acknowledged and lost");
 }
+
+#[test]
+fn outgoing_messages_are_all_sent_beside_the_bare_loop_and_very_many_may_wait() {
+    let folder = folder();
+    let said = Command::new(&programs().bench)
+        .args(["outgoing", "--rounds", "1", "--messages", "60", "--parallel", "4", "--waiting", "400", "--data-dir"])
+        .arg(folder.path())
+        .output()
+        .expect("the driver starts");
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success(), "{text}{}", String::from_utf8_lossy(&said.stderr));
+    assert!(text.contains("bare loop a s") && text.contains("RSS MiB"), "{text}");
+}

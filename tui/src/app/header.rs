@@ -70,7 +70,7 @@ impl App {
                 let name = self.store.catalog.of(flow).map_or(String::new(), |row| display(&row.flow));
                 return put(&name, Tone::Title);
             }
-            Place::Runs | Place::Flows | Place::Events | Place::Schedules | Place::Hooks => {}
+            Place::Runs | Place::Flows | Place::Events | Place::Schedules | Place::Hooks | Place::Subscriptions => {}
         }
         use RunState as S;
         let counts: [(usize, &str, Tone); 6] = [

@@ -27,6 +27,7 @@ pub mod schedule;
 mod setup;
 mod status;
 mod stdio;
+pub mod subscription;
 mod support;
 pub mod table;
 mod tail;
@@ -161,6 +162,9 @@ enum Command {
     /// Variables that flows read as vars.name
     #[command(subcommand)]
     Var(var::Command),
+    /// Outgoing webhooks: who gets which events, signed, and what became of them
+    #[command(subcommand)]
+    Subscription(subscription::Command),
     /// Events that were held, dropped or repeated
     #[command(subcommand)]
     Event(event::Command),
@@ -265,6 +269,7 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Schedule(command)) => schedule::schedule(command, &mut session, &mut out).await,
         Some(Command::Setup(command)) => setup::setup(command, &mut out),
         Some(Command::Connection(command)) => connection::connection(command, &mut session, &mut out).await,
+        Some(Command::Subscription(command)) => subscription::subscription(command, &mut session, &mut out).await,
         Some(Command::Var(command)) => var::var(command, &mut session, &mut out).await,
     }
 }
@@ -382,6 +387,10 @@ mod tests {
         check("aura schedule next nightly --count 5", "count: 5");
         check("aura connection add shop shopify shop=x access_token=@file", "access_token=@file");
         check("aura var set limit -5", "value: \"-5\"");
+        check("aura subscription create a --url https://a --types a,b --ordered", "ordered: Some(true)");
+        check("aura subscription resend a --state failed --since 2d --plan", "plan: true");
+        check("aura subscription resend a msg_1 --state failed", "cannot be used");
+        check("aura subscription recover a", "required");
         check("aura flow edit shop --publish", "publish: true");
         check("aura event list --state dropped --limit 5", "Dropped");
         check("aura -H ssh://a -S /b status", "cannot be used");

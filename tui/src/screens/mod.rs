@@ -10,6 +10,7 @@ pub mod hooks;
 pub mod run;
 pub mod runs;
 pub mod schedules;
+pub mod subscriptions;
 
 /// The screens' names in a title, with the one that is shown in brackets.
 #[must_use]
@@ -18,5 +19,8 @@ pub fn tabs(shown: &str) -> String {
     let tab = |(key, name): &(&str, &str)| {
         if *name == shown { format!("[{key} {name}]") } else { format!("{key} {name}") }
     };
-    names.iter().map(tab).collect::<Vec<_>>().join(" ")
+    // Where it is shown only: a narrow terminal has no room for one name more.
+    let apart = [("6", "subscriptions")];
+    let apart = apart.iter().filter(|(_, name)| *name == shown);
+    names.iter().chain(apart).map(tab).collect::<Vec<_>>().join(" ")
 }

@@ -119,13 +119,14 @@ fn flows_flow_and_events_at_all_sizes() {
 type Way = (&'static str, fn(&mut App));
 
 /// The newer screens.
-const SCREENS: [Way; 6] = [
+const SCREENS: [Way; 7] = [
     ("flows", |app| drop(press(app, "2 j j j j"))),
     ("flow", |app| drop(press(app, "2 j j j j enter"))),
     ("events", |app| drop(press(app, "3 j"))),
     ("schedules", |app| drop(press(app, "4"))),
     ("hooks", |app| drop(press(app, "5 tab j"))),
     ("hook", |app| drop(press(app, "5 tab j enter"))),
+    ("subscriptions", |app| drop(press(app, "6 tab j j"))),
 ];
 
 #[test]

@@ -444,3 +444,23 @@ fn a_schedule_is_paused_run_and_made_up_for_after_a_question() {
     assert_eq!(asked(press(&mut app, "P y")).len(), 1);
     assert!(text(&mut app, 100, 30).contains("paused by anna"));
 }
+
+#[test]
+fn subscriptions_are_asked_for_again_and_nothing_is_done_without_a_question() {
+    let mut app = app(fixture::catalog());
+    let asked = press(&mut app, "6");
+    assert!(asked.contains(&Todo::Ask(Request::Subscriptions)), "{asked:?}");
+    assert!(asked.contains(&Todo::Ask(Request::Sendings("acme-orders".into()))), "{asked:?}");
+    // Another one is selected: its sendings are read.
+    assert_eq!(press(&mut app, "j"), [Todo::Ask(Request::Sendings("erp".into()))]);
+    press(&mut app, "k");
+    assert_eq!(press(&mut app, "s"), []);
+    assert_eq!(press(&mut app, "y"), [Todo::Ask(Request::SwitchSubscription("acme-orders".into(), false))]);
+    let message = fixture::sendings().sendings[2].message;
+    assert_eq!(press(&mut app, "tab j j r"), []);
+    assert_eq!(press(&mut app, "y"), [Todo::Ask(Request::Resend("acme-orders".into(), message))]);
+    assert_eq!(press(&mut app, "x"), [], "what failed cannot be given up");
+    let words = |line: &str| Todo::Run(line.split(' ').map(str::to_owned).collect());
+    assert_eq!(press(&mut app, "t"), [words("subscription test acme-orders")]);
+    assert_eq!(press(&mut app, "enter"), [words(&format!("subscription attempts acme-orders {message}"))]);
+}

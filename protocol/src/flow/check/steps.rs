@@ -193,6 +193,20 @@ impl Checks<'_> {
                 self.error(&path.field("event"), "`event` is a name, no expression", hint);
             }
         }
+        let outside = match value.get("to") {
+            None => false,
+            Some(Value::Str(to)) if to == "flows" => false,
+            Some(Value::Str(to)) if to == "subscribers" || to == "everyone" => true,
+            Some(_) => {
+                let hint = "write flows, subscribers (outside of this installation) or everyone";
+                self.error(&path.field("to"), "`to` does not say who gets the event", hint);
+                return;
+            }
+        };
+        if !outside && value.get("customer").is_some() {
+            let hint = "write `to: subscribers`, or leave `customer` out";
+            self.error(&path.field("customer"), "flows have no customer: only subscribers do", hint);
+        }
     }
 
     fn called(&mut self, value: &Value, path: &Path) {
