@@ -3,8 +3,8 @@
 //! The invariant: a message and all its sendings are one commit with the step that emitted it, and a sending leaves
 //! its line only in the commit that records what became of it; so nothing is lost, and a receiver may get a message
 //! again, always under the same `webhook-id`. Waiting sendings lie in the store: memory holds a handful of names for
-//! each subscription ([`lanes`]). [`offer`] makes messages, [`send`] attempts them, [`judge`] says what follows,
-//! [`again`] is what people ask for.
+//! each subscription (`lanes`). `offer` makes messages, `send` attempts them, `judge` says what follows,
+//! `again` is what people ask for.
 
 pub mod again;
 mod judge;
