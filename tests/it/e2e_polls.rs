@@ -166,8 +166,10 @@ fn newest_first_is_read_back_to_what_is_known_and_what_was_there_starts_nothing(
             journal.output("say").trim_start_matches(r#"{"id":"#).trim_end_matches('}').parse().expect("an id")
         })
         .collect();
-    let pages: Vec<u64> = (21..=25).chain(16..=20).chain(13..=15).collect();
-    assert_eq!(starts, pages, "page by page, oldest first in each");
+    // What a page tells begins side by side, so two of one page may change places (docs/triggers.md).
+    let page = |ids: &[u64]| ids.iter().copied().collect::<std::collections::BTreeSet<u64>>();
+    let told: Vec<_> = [&starts[..5], &starts[5..10], &starts[10..]].map(page).into();
+    assert_eq!(told, [(21..=25).collect(), (16..=20).collect(), (13..=15).collect()], "page by page: {starts:?}");
 }
 
 #[test]
