@@ -2,8 +2,9 @@
 //!
 //! The number of waiting transactions is bounded by places (a semaphore), so pushing never blocks and order
 //! of pushes is order of commits. A group is whatever waits, up to [`GROUP_TXNS_MAX`] and
-//! [`GROUP_BYTES_MAX`]; a transaction that comes alone never waits for others, see [`rest`]. Housekeeping waits in a line of its own, of which
-//! a group takes one small transaction at most: it adds little to an acknowledgement and never starves.
+//! [`GROUP_BYTES_MAX`]; a transaction that comes alone never waits for others, see [`rest`]. Housekeeping waits in a line of
+//! its own, of which a group takes one small transaction at most: it adds little to an acknowledgement and never
+//! starves.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};

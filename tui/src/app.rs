@@ -346,6 +346,7 @@ impl App {
                 self.show_log = !self.show_log;
                 vec![Action::Draw]
             }
+            Command::Back if self.stepped_back() => vec![Action::Draw],
             Command::Back if self.first() => match (self.clear(), self.place) {
                 (true, _) => vec![Action::Draw],
                 (false, Place::Runs) => vec![leave()],
@@ -376,6 +377,15 @@ impl App {
             },
         };
         self.act(actions, todos);
+    }
+
+    /// One pane back, where `enter` opened the next one.
+    fn stepped_back(&mut self) -> bool {
+        match self.place {
+            Place::Hooks => self.hooks.stepped_back(),
+            Place::Subscriptions => self.subscriptions.stepped_back(),
+            _ => false,
+        }
     }
 
     fn act(&mut self, actions: Vec<Action>, todos: &mut Vec<Todo>) {

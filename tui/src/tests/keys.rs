@@ -464,3 +464,19 @@ fn subscriptions_are_asked_for_again_and_nothing_is_done_without_a_question() {
     assert_eq!(press(&mut app, "t"), [words("subscription test acme-orders")]);
     assert_eq!(press(&mut app, "enter"), [words(&format!("subscription attempts acme-orders {message}"))]);
 }
+
+#[test]
+fn back_closes_what_enter_opened_before_it_leaves_the_screen() {
+    let mut app = app(fixture::catalog());
+    press(&mut app, "2 5 enter enter");
+    let open = |app: &mut crate::app::App| text(app, 80, 24).contains("delivery ");
+    assert!(open(&mut app));
+    press(&mut app, "esc");
+    assert!(!open(&mut app) && text(&mut app, 80, 24).contains("[5 hooks]"));
+    press(&mut app, "esc esc");
+    assert!(text(&mut app, 80, 24).contains("[2 flows]"));
+    press(&mut app, "6 enter esc");
+    assert!(text(&mut app, 80, 24).contains("[6 subscriptions]"), "from what was sent to the list");
+    press(&mut app, "esc");
+    assert!(text(&mut app, 80, 24).contains("[2 flows]"));
+}

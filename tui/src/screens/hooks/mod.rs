@@ -101,6 +101,17 @@ impl HooksScreen {
         }
     }
 
+    /// Back from the delivery to the list, and from there to the endpoints; a filter is taken away before that.
+    pub fn stepped_back(&mut self) -> bool {
+        let to = match self.pane {
+            Pane::Detail => Pane::Deliveries,
+            Pane::Deliveries if self.filter.text().is_empty() => Pane::Endpoints,
+            _ => return false,
+        };
+        self.pane = to;
+        true
+    }
+
     /// What a command does here.
     pub fn command(&mut self, command: Command, store: &Store) -> Vec<Action> {
         match command {

@@ -79,6 +79,11 @@ impl SubscriptionsScreen {
         }
     }
 
+    /// Back from what was sent to the list.
+    pub fn stepped_back(&mut self) -> bool {
+        std::mem::take(&mut self.below)
+    }
+
     /// What a command does here.
     pub fn command(&mut self, command: Command, store: &Store) -> Vec<Action> {
         let moved = if self.below {
