@@ -80,7 +80,7 @@ async fn take(door: Door, found: Found, request: Request) -> Response {
                 _ => Err(Refused::NotFound),
             };
             match &answer {
-                Ok(_) => door.log_greeted(&target, &head, Vec::new(), began),
+                Ok(_) => door.log_greeted(&target, &head, None, began),
                 Err(refused) => {
                     let turned = match refused {
                         Refused::NotFound => {

@@ -267,7 +267,10 @@ async fn look(
     }
     let Proved { headers, body, json, places, .. } =
         match meet(door, target, head, body, &mut |body| show(event, body)).await? {
-            Met::Greeted(answer, _) => {
+            Met::Greeted(answer, body) => {
+                if body.is_none() {
+                    event.body.clear();
+                }
                 greeted(event);
                 return Ok(answer);
             }

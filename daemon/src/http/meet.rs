@@ -23,8 +23,9 @@ use crate::catalog::signing::Signing;
 
 /// How a delivery was met.
 pub(super) enum Met {
-    /// It only asked whether somebody is there.
-    Greeted(Response, Vec<u8>),
+    /// It only asked whether somebody is there; the body is given of a signed handshake only, since an unsigned one may
+    /// hold the secret of later deliveries.
+    Greeted(Response, Option<Vec<u8>>),
     /// It is an event.
     Event(Proved),
 }
@@ -111,7 +112,7 @@ pub(super) async fn meet(
     let claim = signature::Request { method: head.method.as_str(), url: &url, headers: &headers, body: &body };
     let now_ms = door.clock.wall_ms();
     let verdict = match judged(target, &state, &head.headers, &claim, now_ms) {
-        Ok(Judged::Greeted(answer)) => return Ok(Met::Greeted(answer, body)),
+        Ok(Judged::Greeted(answer)) => return Ok(Met::Greeted(answer, None)),
         Ok(Judged::Proved(verdict)) => verdict,
         Err(turned) => return Err(Turned { body: Some(body), ..turned }),
     };
@@ -133,7 +134,7 @@ pub(super) async fn meet(
     };
     let scheme = scheme(target);
     if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
-        return Ok(Met::Greeted(greet::heard(handshake), body));
+        return Ok(Met::Greeted(greet::heard(handshake), Some(body)));
     }
     let kind = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if target.multipart && multipart::is_multipart(kind) {

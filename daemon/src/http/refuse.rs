@@ -2,6 +2,7 @@
 //!
 //! Invariant: the answer is decided before, and is the same whether it is kept or not. A header whose reader could act
 //! as the sender is never kept: of its value only an index hash, so that a claim can still tell whether a secret fits.
+//! Nor is a body that names the token with which a vendor will sign.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use axum::http::{Method, request};
 use super::intake::{all_headers, is_private};
 use super::log::{BODY_KEPT, Group};
 use super::meet::{Turned, sender};
-use super::{Door, body};
+use super::{Door, body, greet};
 use crate::catalog::routes::Target;
 
 /// Longest path and query that are kept, in bytes.
@@ -56,9 +57,9 @@ impl Door {
     }
 
     /// Tells the log of a handshake, which is no event.
-    pub(super) fn log_greeted(&self, target: &Target, head: &request::Parts, body: Vec<u8>, began: Instant) {
+    pub(super) fn log_greeted(&self, target: &Target, head: &request::Parts, body: Option<Vec<u8>>, began: Instant) {
         let why = "answered as a handshake; it is no event".to_owned();
-        self.log_one(target, head, (Verdict::Handshake, why, 200), Some(body), began);
+        self.log_one(target, head, (Verdict::Handshake, why, 200), body, began);
     }
 
     fn log_one(
@@ -81,10 +82,13 @@ impl Door {
             None => (false, Vec::new()),
         };
         let row = self.row(Some(target), head, (verdict, why, status), (body.len(), whole), from, began);
-        self.keep(row, body);
+        self.keep(Some(target), row, body);
     }
 
-    fn keep(&self, mut row: RefusedRow, mut body: Vec<u8>) {
+    fn keep(&self, target: Option<&Target>, mut row: RefusedRow, mut body: Vec<u8>) {
+        if greet::names_token(target, &body) {
+            (row.whole, body) = (false, Vec::new());
+        }
         if body.len() > BODY_KEPT {
             row.whole = false;
             body.truncate(BODY_KEPT);
@@ -173,7 +177,7 @@ impl Door {
             _ => "no endpoint has this address",
         };
         let row = self.row(target, &head, (verdict, why.to_owned(), 404), (kept.len(), whole), from, began);
-        self.keep(row, kept);
+        self.keep(target, row, kept);
     }
 
     async fn some_of(&self, body: &mut Body) -> (Vec<u8>, bool) {
