@@ -23,7 +23,7 @@ use crate::catalog::routes::{Proof, Target};
 use crate::engine::{Answer, Asking, Flows, Intake};
 use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
-use crate::http::meet::{Met, Proved, Turned, meet, scheme, sender, success};
+use crate::http::meet::{Met, Proved, Turned, meet, sender, success};
 use crate::http::peer::Peer;
 use crate::http::refuse::Found;
 use crate::http::{Door, body, greet};
@@ -172,7 +172,7 @@ async fn accept(
     proved: Proved,
     asking: Asking,
 ) -> Result<(Answer, EventId), Refused> {
-    let Proved { headers, body, json, id, verdict, places } = proved;
+    let Proved { headers, body, json, id: delivery_id, verdict, places } = proved;
     let now_ms = door.clock.now_ms();
     // Published meanwhile: the version of now counts, if it still has this trigger.
     let published = door.catalog.published(TenantId::DEFAULT, target.flow).ok_or(Refused::NotFound)?;
@@ -183,13 +183,6 @@ async fn accept(
         .position(|trigger| trigger.id == target.trigger_id)
         .filter(|_| published.enabled)
         .ok_or(Refused::NotFound)?;
-    let delivery_id = match scheme(target) {
-        Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
-        None => {
-            let key = text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512);
-            key.or(id)
-        }
-    };
     let replies =
         published.flow.triggers.get(trigger).is_some_and(|found| matches!(found.reply, Reply::Respond { .. }));
     let waits = match replies {
@@ -321,7 +314,7 @@ pub(super) fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'
     Ok(())
 }
 
-pub(super) fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refused> {
+pub(crate) fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refused> {
     if let Some(coding) = headers.get(TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
@@ -351,7 +344,7 @@ pub(super) fn all_headers(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
