@@ -20,7 +20,7 @@ const LOOKED_AT: usize = 50_000;
 const WINDOW: usize = 200;
 
 /// A delivery with all that is known of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// Its row.
     pub row: DeliveryRow,
