@@ -365,6 +365,10 @@ fn an_open_endpoint_says_so_and_a_browser_is_told_apart() {
     let hook = daemon.open_hook("door");
     assert_eq!(hook.send("1", "{}").expect("an answer").status, 202);
     assert_eq!(all(&daemon)[0].verdict, Verdict::Open);
+    // What is required afterwards does not make it proved.
+    daemon.secret("sender", SECRET);
+    daemon.publish(&flow("door", SIGNED));
+    assert_eq!(all(&daemon)[0].verdict, Verdict::Open);
     let get = format!("GET {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", hook.path);
     assert_eq!(exchange(daemon.address(), get.as_bytes(), || ()).expect("an answer").status, 404);
     assert_eq!(failed(&daemon)[0].verdict, Verdict::Method);

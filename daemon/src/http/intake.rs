@@ -200,7 +200,7 @@ async fn accept(
         body,
         blob: None,
         received_ms: now_ms,
-        came: Some(Came { from, old: verdict == Verdict::ProvedBefore, again: None }),
+        came: Some(Came { from, verdict: Some(verdict), ..Came::default() }),
     };
     let shown = delivery.to_trigger_with(json);
     let tenant = TenantId::DEFAULT;

@@ -139,12 +139,15 @@ pub(super) fn accepted(
 ) -> DeliveryRow {
     let target = state.routes().of_flow(flow, Some(&delivery.trigger)).ok();
     let came = delivery.came.clone().unwrap_or_default();
-    let open = target.as_ref().is_some_and(|target| target.proof == Proof::Open);
-    let verdict = match (came.old, open) {
-        (true, _) => Verdict::ProvedBefore,
-        (false, true) => Verdict::Open,
-        (false, false) => Verdict::Proved,
-    };
+    let verdict = came.verdict.unwrap_or_else(|| {
+        // Rows of before do not say it: what proves today stands for it.
+        let open = target.as_ref().is_some_and(|target| target.proof == Proof::Open);
+        match (came.old, open) {
+            (true, _) => Verdict::ProvedBefore,
+            (false, true) => Verdict::Open,
+            (false, false) => Verdict::Proved,
+        }
+    });
     let answered = shared.door.log.answer_of(delivery.event);
     // Whoever waits for a reply of the flow hears what the flow says.
     let usual = target.filter(|target| {

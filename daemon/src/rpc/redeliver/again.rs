@@ -87,7 +87,8 @@ pub async fn look(
         Ok(Formed::Greeted(..)) => return Err((Verdict::Handshake, "it is a handshake and no event".to_owned())),
         Err(turned) => return Err((turned.verdict, turned.why)),
     };
-    let came = Came { from: kept.row.from.clone(), old: verdict == Verdict::ProvedBefore, again: Some(kept.row.id) };
+    let again = Some(kept.row.id);
+    let came = Came { from: kept.row.from.clone(), verdict: Some(verdict), again, ..Came::default() };
     let delivery = Delivery {
         event: EventId::now(),
         trigger: target.trigger_id.clone(),
