@@ -52,7 +52,8 @@ pub async fn look(
         return Err((verdict, format!("{} takes no deliveries now", target.name())));
     }
     let from = kept.row.from.parse().ok();
-    if !kept.proved && !request.unproved && !target.allows(from) {
+    let here = kept.taken_by(&target.published.name, &target.trigger_id);
+    if !here && !request.unproved && !target.allows(from) {
         let text = format!("{} is in none of the networks of `allow`", kept.row.from);
         return Err((Verdict::NotAllowed, text));
     }
@@ -121,7 +122,7 @@ fn prove(service: &Service, target: &Target, kept: &Kept, map: &HeaderMap) -> Re
         let (header, wanted) = other_event(target, map)?;
         Some((Verdict::OtherEvent, format!("this endpoint takes only deliveries with {header}: {wanted}")))
     };
-    if kept.proved {
+    if kept.proved_to(&target.published.name, &target.trigger_id) {
         return other().map_or(Ok(kept.row.verdict), Err);
     }
     let state = service.catalog.now();
