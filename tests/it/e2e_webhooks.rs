@@ -174,6 +174,17 @@ fn what_came_too_early_is_claimed_and_proved_over_what_came() {
     assert_eq!(again.field("state"), "duplicate");
     assert_eq!(daemon.runs("orders").len(), 1);
 
+    // Two at once, for different endpoints: one of them has it.
+    daemon.publish(&flow("first", OPEN));
+    daemon.publish(&flow("second", OPEN));
+    let codes = std::thread::scope(|scope| {
+        let claim = |to: &'static str| daemon.aura(&["webhook", "claim", &bad, to]).code;
+        let both = ["first/in", "second/in"].map(|to| scope.spawn(move || claim(to)));
+        both.map(|one| one.join().expect("a claim"))
+    });
+    assert!(codes == [0, 5] || codes == [5, 0], "{codes:?}");
+    assert_eq!(daemon.runs("first").len() + daemon.runs("second").len(), 1);
+
     // A closed endpoint and a disabled flow hear the same, and what comes is kept for a claim.
     daemon.aura(&["webhook", "disable", "orders/in"]).success();
     let closed = hook.send("msg_9", r#"{"id": 9}"#).expect("an answer");

@@ -73,6 +73,7 @@ struct Inner {
     notes: mpsc::Sender<Note>,
     rates: Mutex<Rates>,
     unkept: AtomicU64,
+    claiming: tokio::sync::Mutex<()>,
     recent: Vec<(AtomicU64, AtomicU64)>,
 }
 
@@ -85,8 +86,8 @@ impl Log {
     pub fn new(store: Store, clock: Clock) -> (Self, Notes) {
         let (notes, receiver) = mpsc::channel(QUEUE);
         let recent = std::iter::repeat_with(Default::default).take(RECENT).collect();
-        let (rates, unkept) = (Mutex::default(), AtomicU64::new(0));
-        (Self(Arc::new(Inner { store, clock, notes, rates, unkept, recent })), Notes(receiver))
+        let (rates, unkept, claiming) = (Mutex::default(), AtomicU64::new(0), tokio::sync::Mutex::default());
+        (Self(Arc::new(Inner { store, clock, notes, rates, unkept, claiming, recent })), Notes(receiver))
     }
 
     /// Whether a refused delivery may be kept; what may not is counted.
@@ -105,6 +106,11 @@ impl Log {
         if self.0.notes.try_send(Note::Refused(Box::new(row), body)).is_err() {
             self.0.unkept.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Lets one claim at a time look at what is kept and mark it.
+    pub async fn claiming(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.claiming.lock().await
     }
 
     /// Refused deliveries that were not kept since the start.

@@ -40,6 +40,14 @@ fn refused(refused: &Refused) -> Refusal {
     (refused.verdict(), refused.to_string())
 }
 
+fn opened(target: &Target) -> Result<(), Refusal> {
+    if target.open() {
+        return Ok(());
+    }
+    let verdict = if target.published.enabled { Verdict::Closed } else { Verdict::Disabled };
+    Err((verdict, format!("{} takes no deliveries now", target.name())))
+}
+
 /// Looks at it as the door would.
 pub async fn look(
     service: &Service,
@@ -47,10 +55,7 @@ pub async fn look(
     kept: &Kept,
     request: &WebhookRedeliver,
 ) -> Result<Looked, Refusal> {
-    if !target.open() {
-        let verdict = if target.published.enabled { Verdict::Closed } else { Verdict::Disabled };
-        return Err((verdict, format!("{} takes no deliveries now", target.name())));
-    }
+    opened(target)?;
     let from = kept.row.from.parse().ok();
     let here = kept.taken_by(&target.published.name, &target.trigger_id);
     if !here && !request.unproved && !target.allows(from) {
@@ -196,9 +201,11 @@ pub async fn hand_over(
     claim: bool,
 ) -> Result<Ack, String> {
     let tenant = TenantId::DEFAULT;
-    let gone = || format!("{} is not published any more", target.name());
-    let published = service.catalog.published(tenant, target.flow).ok_or_else(gone)?;
-    let trigger = published.flow.triggers.iter().position(|it| it.id == target.trigger_id).ok_or_else(gone)?;
+    // The endpoint of now counts, as at the door.
+    let now = service.catalog.now().routes().of_flow(&target.published.name, Some(&target.trigger_id));
+    let now = now.map_err(|_| format!("{} is not published any more", target.name()))?;
+    opened(&now).map_err(|(_, why)| why)?;
+    let (published, trigger) = (now.published.clone(), now.trigger);
     let Looked { delivery, shown, place, .. } = looked;
     let (delivery_id, anew) = (Some(key), !claim);
     let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, anew, note: None };
