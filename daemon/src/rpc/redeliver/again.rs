@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::catalog::State;
 use crate::catalog::routes::{Proof, Target};
-use crate::engine::{Flows, Intake};
+use crate::engine::Intake;
 use crate::http::answer::Refused;
 use crate::http::intake::{check_coding, other_event, stored};
 use crate::http::limits::Place;
