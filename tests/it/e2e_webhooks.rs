@@ -311,6 +311,15 @@ fn who_may_send_is_told_by_network_user_and_header_and_what_proves_is_never_kept
     let row = failed(&daemon).remove(0);
     let seen = detail(&daemon, &row);
     assert_eq!((row.verdict, seen.withheld.as_slice()), (Verdict::Token, &["x-hook-key".to_owned()][..]));
+    // What sounds like a secret is not kept of a refused one, whoever it was for.
+    let headers = [("x-hook-key", "no"), ("x-shop-token", "tok-1"), ("x-shop-topic", "orders")];
+    assert_eq!(via(&daemon, &format!("{own}?a=1&api_key=tok-2"), &headers, "{}").status, 401);
+    let kept = detail(&daemon, &failed(&daemon)[0]);
+    assert_eq!(
+        (kept.withheld.as_slice(), kept.query.as_str()),
+        (&["x-hook-key".to_owned(), "x-shop-token".to_owned()][..], "a=1&api_key=[secret]")
+    );
+    assert!(kept.headers.iter().any(|(name, _)| name == "x-shop-topic") && !format!("{kept:?}").contains("tok-"));
     let run = daemon.runs("own")[0].run;
     let journal = format!("{:?}", daemon.show(run));
     assert!(!journal.contains("x-hook-key") && !journal.contains("open-sesame"), "{journal}");

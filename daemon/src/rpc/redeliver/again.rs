@@ -99,7 +99,8 @@ pub async fn look(
         event: EventId::now(),
         trigger: target.trigger_id.clone(),
         method: kept.row.method.clone(),
-        query: kept.query.clone(),
+        // As it came; what is shown of a refused one leaves secrets out.
+        query: kept.url.split_once('?').map_or(kept.query.as_str(), |(_, query)| query).to_owned(),
         headers: stored(headers, target.proof.private_header()),
         body,
         blob: None,
