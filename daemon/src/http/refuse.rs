@@ -75,7 +75,7 @@ impl Door {
         let from = sender(self, head);
         let group = Group::Endpoint(target.flow, target.trigger_id.clone());
         // A listener of a draft has no endpoint, and nothing of it is kept.
-        if target.endpoint.is_empty() || !self.log.takes(&group, from) {
+        if target.endpoint.is_empty() || !self.keeps(&group, from) {
             return;
         }
         let (whole, body) = match body {
@@ -84,6 +84,15 @@ impl Door {
         };
         let row = self.row(Some(target), head, (verdict, why, status), (body.len(), whole), from, began);
         self.keep(Some(target), row, body);
+    }
+
+    /// Whether one more may be kept: neither without room for it, as nothing else is stored then, nor beyond the rates.
+    fn keeps(&self, group: &Group, from: Option<IpAddr>) -> bool {
+        if self.engine.is_tight() {
+            self.log.lost();
+            return false;
+        }
+        self.log.takes(group, from)
     }
 
     fn keep(&self, target: Option<&Target>, mut row: RefusedRow, mut body: Vec<u8>) {
@@ -167,7 +176,7 @@ impl Door {
         };
         let from = sender(self, &head);
         let group = target.map_or(Group::Nowhere, |it| Group::Endpoint(it.flow, it.trigger_id.clone()));
-        if !self.log.takes(&group, from) {
+        if !self.keeps(&group, from) {
             return;
         }
         let (kept, whole) = self.some_of(&mut body).await;

@@ -105,15 +105,20 @@ impl Log {
         let source = from.map_or(0, source_of);
         let taken = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner).take(group, source, Instant::now());
         if !taken {
-            self.0.unkept.fetch_add(1, Relaxed);
+            self.lost();
         }
         taken
+    }
+
+    /// Counts one that is not kept.
+    pub fn lost(&self) {
+        self.0.unkept.fetch_add(1, Relaxed);
     }
 
     /// Keeps a refused delivery that [`Log::takes`] let through; never waits.
     pub fn refused(&self, row: RefusedRow, body: Vec<u8>) {
         if self.0.notes.try_send(Note::Refused(Box::new(row), body)).is_err() {
-            self.0.unkept.fetch_add(1, Relaxed);
+            self.lost();
         }
     }
 
