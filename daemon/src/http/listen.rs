@@ -260,7 +260,7 @@ async fn look(
 ) -> Result<Response, Turned> {
     let target = &listener.target;
     if head.method == Method::GET {
-        let answer = asked(door, target, &head.uri)
+        let answer = asked(door, target, head)
             .map_err(|refused| Turned { why: "deliveries come by POST".to_owned(), ..refused.into() })?;
         greeted(event);
         return Ok(answer);

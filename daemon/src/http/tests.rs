@@ -410,6 +410,31 @@ async fn a_trigger_that_lost_its_secret_refuses_everything_and_the_log_says_whic
 }
 
 #[tokio::test]
+async fn an_endpoint_that_was_closed_or_whose_flow_was_disabled_is_open_no_more() {
+    let rig = rig(limits()).await;
+    let flow = rig.catalog.flow_id("door").unwrap();
+    let open = || ["open", "signed"].map(|trigger| rig.catalog.open_now(flow, trigger).is_some());
+    assert_eq!(open(), [true, true]);
+    rig.catalog.hook_close(&rig.actor, "door", "open", true).await.unwrap();
+    assert_eq!(open(), [false, true]);
+    rig.catalog.hook_close(&rig.actor, "door", "open", false).await.unwrap();
+    assert_eq!(open(), [true, true]);
+    for number in 0..4 {
+        rig.catalog.hook_readdress(&rig.actor, "door", "open", i64::MAX - number).await.unwrap();
+    }
+    let address = || rig.catalog.webhooks("").into_iter().find(|hook| hook.trigger == "open").unwrap().url;
+    let now = address();
+    let refused = rig.catalog.hook_readdress(&rig.actor, "door", "open", i64::MAX).await.unwrap_err();
+    assert!(refused.message.contains("4 addresses before"), "{refused}");
+    assert_eq!(address(), now);
+    rig.catalog.hook_readdress(&rig.actor, "door", "open", 0).await.unwrap();
+    assert_ne!(address(), now, "without an overlap it is always possible");
+    let before = rig.path("open").to_owned();
+    assert_eq!(status(&rig.post(&before, "", "{}").await), "202", "what was promised goes on");
+    assert_eq!(status(&rig.post(&now, "", "{}").await), "404");
+}
+
+#[tokio::test]
 async fn a_disk_without_room_keeps_nothing_of_what_is_refused() {
     let rig = rig(limits()).await;
     let path = rig.path("signed").to_owned();

@@ -97,6 +97,7 @@ async fn handshakes_are_answered_before_there_is_a_secret_and_start_nothing() {
         limits(),
         &flow(
             "  - { id: meta, on: webhook, auth: { scheme: meta, secret: fb } }
+  - { id: near, on: webhook, auth: { scheme: meta, secret: fb }, allow: [203.0.113.0/24] }
   - { id: notion, on: webhook, auth: { scheme: notion, secret: note } }
   - { id: woo, on: webhook, auth: { scheme: woocommerce, secret: hub } }
   - { id: slack, on: webhook, auth: { scheme: slack, secret: hub } }
@@ -116,6 +117,7 @@ async fn handshakes_are_answered_before_there_is_a_secret_and_start_nothing() {
     assert!(status(&answer) == "200" && answer.ends_with("\r\n\r\n1158201444"), "{answer}");
     assert!(answer.contains("nosniff") && answer.contains("text/plain"), "{answer}");
     assert_eq!(status(&get("meta", &query.replace("agreed", "guess")).await), "403");
+    assert_eq!(status(&get("near", query).await), "403", "from a network that may not send");
     for trigger in ["notion", "woo", "slack"] {
         assert_eq!(status(&get(trigger, query).await), "404", "{trigger} has no handshake by GET");
     }

@@ -243,6 +243,9 @@ impl Log {
         {
             self.0.unkept.fetch_add(rows, Relaxed);
             tracing::warn!(%error, rows, "refused deliveries could not be kept");
+            // What is counted must be what is stored.
+            let store = self.0.store.clone();
+            *kept = tokio::task::spawn_blocking(move || load(&store)).await.unwrap_or_default();
         }
         for done in waiting {
             let _ = done.send(());
