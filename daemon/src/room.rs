@@ -87,6 +87,12 @@ impl Room {
         self.0.borrow().tight
     }
 
+    /// Makes it tight, or not.
+    #[cfg(test)]
+    pub(crate) fn make(&self, tight: Option<Tight>) {
+        self.0.send_modify(|look| look.tight = tight);
+    }
+
     /// Everything that is known.
     #[must_use]
     pub fn now(&self) -> Look {

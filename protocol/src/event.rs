@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeliveryId, EventId, RunId};
+use crate::rpc::Verdict;
 use crate::value::{BlobRef, Map, Value};
 
 /// One delivery, byte-exact. What `trigger` shows in expressions is derived from it.
@@ -38,7 +39,10 @@ pub struct Delivery {
 pub struct Came {
     /// Address of the sender.
     pub from: String,
-    /// Proved with the secret before, during a rotation.
+    /// What the look at its proof found; none in rows that say it by `old` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Proved with the secret before, during a rotation; read where there is no `verdict`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub old: bool,
     /// The delivery that was delivered again, if it is one.

@@ -68,6 +68,10 @@ fn a_form_is_filled_in_corrected_and_sent_once() {
         &["There is a problem", "Please write 1 or more", "value=\"jo\"", "it &lt;broke&gt;</textarea>"],
     );
     assert!(daemon.runs("returns").is_empty(), "nothing was taken");
+    // Nobody finds out here which secrets the vault has: a right guess comes back as a wrong one does.
+    daemon.secret("bank", "sk_live_0123456789abcdef");
+    let guess = post(&format!("token={token}&f.email=jo&f.story=sk_live_0123456789abcdef"));
+    assert_says(guess.text(), &["sk_live_0123456789abcdef</textarea>"]);
     let good = format!("token={token}&f.email=jo%40example.com&f.qty=1%2C50&f.why=broken&f.story=it%0D%0Abroke");
     let taken = post(&good);
     assert_eq!(taken.status, 303, "{}", taken.text());

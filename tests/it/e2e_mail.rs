@@ -2,6 +2,7 @@
 //!
 //! The one invariant: the body is written here byte by byte, as the provider's pages say.
 
+use aura_protocol::rpc::DeliveryQuery;
 use aura_protocol::run::RunState;
 
 use crate::support::{Daemon, LIMIT, assert_says, wait_until};
@@ -61,4 +62,26 @@ fn a_mail_with_a_large_file_becomes_one_run_however_often_it_is_delivered() {
     // A sample of the connector, as people try their flow.
     let said = daemon.aura(&["webhook", "test", "tickets"]).success();
     assert_says(&said.out, &["202"]);
+}
+
+#[test]
+fn a_mail_that_came_too_early_is_claimed_as_the_mail_that_it_is() {
+    let daemon = Daemon::start();
+    daemon.connect("mail", "sendgrid", &[("api_key", "SG.tests-only-0123456789")]);
+    daemon.publish(FLOW);
+    let hook = daemon.open_hook("tickets");
+    let kind = ("content-type".to_owned(), "multipart/form-data; boundary=xYzZY".to_owned());
+    let send = || hook.send_with(std::slice::from_ref(&kind), &mail("1", b"a file")).expect("an answer");
+    daemon.aura(&["webhook", "disable", "tickets"]).success();
+    assert_eq!(send().status, 404);
+    daemon.aura(&["webhook", "enable", "tickets"]).success();
+    let query = DeliveryQuery { unclaimed: true, limit: 10, ..DeliveryQuery::default() };
+    let early = daemon.ask().webhook_deliveries(query).expect("the deliveries").deliveries[0].id.to_string();
+    daemon.aura(&["webhook", "claim", &early, "tickets/mail"]).success();
+    let run = daemon.runs("tickets")[0].run;
+    let expected = r#"{"from":"jo@example.com","subject":"Wo ist mein Päckchen?","files":["label.pdf 6"]}"#;
+    assert_eq!(daemon.wait_state(run, RunState::Succeeded).output("got"), expected);
+    // Its sender comes again: it is the same mail.
+    assert_eq!(send().field("state"), "duplicate");
+    assert_eq!(daemon.runs("tickets").len(), 1);
 }

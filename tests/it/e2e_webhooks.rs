@@ -174,6 +174,17 @@ fn what_came_too_early_is_claimed_and_proved_over_what_came() {
     assert_eq!(again.field("state"), "duplicate");
     assert_eq!(daemon.runs("orders").len(), 1);
 
+    // Two at once, for different endpoints: one of them has it.
+    daemon.publish(&flow("first", OPEN));
+    daemon.publish(&flow("second", OPEN));
+    let codes = std::thread::scope(|scope| {
+        let claim = |to: &'static str| daemon.aura(&["webhook", "claim", &bad, to]).code;
+        let both = ["first/in", "second/in"].map(|to| scope.spawn(move || claim(to)));
+        both.map(|one| one.join().expect("a claim"))
+    });
+    assert!(codes == [0, 5] || codes == [5, 0], "{codes:?}");
+    assert_eq!(daemon.runs("first").len() + daemon.runs("second").len(), 1);
+
     // A closed endpoint and a disabled flow hear the same, and what comes is kept for a claim.
     daemon.aura(&["webhook", "disable", "orders/in"]).success();
     let closed = hook.send("msg_9", r#"{"id": 9}"#).expect("an answer");
@@ -300,6 +311,15 @@ fn who_may_send_is_told_by_network_user_and_header_and_what_proves_is_never_kept
     let row = failed(&daemon).remove(0);
     let seen = detail(&daemon, &row);
     assert_eq!((row.verdict, seen.withheld.as_slice()), (Verdict::Token, &["x-hook-key".to_owned()][..]));
+    // What sounds like a secret is not kept of a refused one, whoever it was for.
+    let headers = [("x-hook-key", "no"), ("x-shop-token", "tok-1"), ("x-shop-topic", "orders")];
+    assert_eq!(via(&daemon, &format!("{own}?a=1&api_key=tok-2"), &headers, "{}").status, 401);
+    let kept = detail(&daemon, &failed(&daemon)[0]);
+    assert_eq!(
+        (kept.withheld.as_slice(), kept.query.as_str()),
+        (&["x-hook-key".to_owned(), "x-shop-token".to_owned()][..], "a=1&api_key=[secret]")
+    );
+    assert!(kept.headers.iter().any(|(name, _)| name == "x-shop-topic") && !format!("{kept:?}").contains("tok-"));
     let run = daemon.runs("own")[0].run;
     let journal = format!("{:?}", daemon.show(run));
     assert!(!journal.contains("x-hook-key") && !journal.contains("open-sesame"), "{journal}");
@@ -364,6 +384,10 @@ fn an_open_endpoint_says_so_and_a_browser_is_told_apart() {
     assert_eq!(daemon.ask().flow_list(()).expect("the flows").len(), 1, "all or nothing");
     let hook = daemon.open_hook("door");
     assert_eq!(hook.send("1", "{}").expect("an answer").status, 202);
+    assert_eq!(all(&daemon)[0].verdict, Verdict::Open);
+    // What is required afterwards does not make it proved.
+    daemon.secret("sender", SECRET);
+    daemon.publish(&flow("door", SIGNED));
     assert_eq!(all(&daemon)[0].verdict, Verdict::Open);
     let get = format!("GET {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", hook.path);
     assert_eq!(exchange(daemon.address(), get.as_bytes(), || ()).expect("an answer").status, 404);

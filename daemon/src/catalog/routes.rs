@@ -303,6 +303,16 @@ impl Target {
         scheme.with(|scheme| scheme.signed.contains(&Part::Url)).unwrap_or(false)
     }
 
+    /// Whether a header, in lower case, is part of its proof by signature or tells its event.
+    #[must_use]
+    pub fn looks_at(&self, name: &str) -> bool {
+        let signs = match &self.proof {
+            Proof::Signed { scheme, .. } => scheme.own_headers().any(|own| own.eq_ignore_ascii_case(name)),
+            _ => false,
+        };
+        signs || self.matches.iter().any(|(own, _)| own == name)
+    }
+
     /// Keeps the token with which a vendor wants to sign, until somebody adds it as the secret.
     pub fn offer(&self, token: String) {
         *self.offered.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);

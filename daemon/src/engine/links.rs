@@ -86,6 +86,14 @@ fn begins_with_a_run(word: &str) -> bool {
     id.is_some_and(|id| RunId::from_bytes(id).0.get_version_num() == 7)
 }
 
+/// An address that ends a wait.
+#[cfg(test)]
+pub(crate) fn made(store: &Store) -> String {
+    use super::core::scope::Links as _;
+    let links = callbacks::DoorLinks { store: store.clone(), tenant: TenantId::DEFAULT, base: "http://a".into() };
+    links.callback(RunId::now(), "a")
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -337,6 +337,12 @@ impl Engine {
         driver::lock(&self.driver().backlog).len()
     }
 
+    /// Whether there is no room for anything more: nothing is accepted, and nothing else is stored that may be left out.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.0.deps.room.tight().is_some()
+    }
+
     /// Accepts a delivery: returns after the commit (and after `respond`, if the trigger replies so).
     ///
     /// What was begun goes on if the caller stops waiting.

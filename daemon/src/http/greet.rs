@@ -3,7 +3,7 @@
 //! The invariant: none of them stores an event, and none makes a secret. A token that a vendor names stays beside
 //! its endpoint in memory until somebody who may see it adds it as the secret; see `docs/http-door.md`.
 
-use aura_protocol::signature::{Greeting, Handshake, Request, Scheme, Unsigned, unsigned};
+use aura_protocol::signature::{self, Greeting, Handshake, Request, SCHEMES, Scheme, Unsigned, unsigned};
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -36,6 +36,20 @@ pub fn answer(target: &Target, state: &State, request: &Request<'_>) -> Option<R
             Ok(heard(Handshake { status: 200, body: String::new() }))
         }
     })
+}
+
+/// Whether a body names the token with which a vendor will sign: whoever reads it could act as the vendor. Where no
+/// endpoint is known, the fields of all vendors count.
+pub fn names_token(target: Option<&Target>, body: &[u8]) -> bool {
+    let named = |scheme: &Scheme<'_>| match scheme.greeting {
+        Greeting::Token { field } => signature::token(field, body).is_some(),
+        _ => false,
+    };
+    match target.map(|target| &target.proof) {
+        None => SCHEMES.iter().any(named),
+        Some(Proof::Signed { scheme, .. }) => scheme.known().is_some_and(named),
+        Some(_) => false,
+    }
 }
 
 /// Whether this vendor has handshakes without a signature.

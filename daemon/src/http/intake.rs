@@ -1,7 +1,7 @@
 //! One delivery: find its trigger, read it, prove it, look at it, and hand it to the engine.
 //!
-//! The order matters: nothing is read for an unknown endpoint, nothing is parsed before the proof, and
-//! success is said only after the engine returned from its commit.
+//! The order matters: of what comes to no endpoint only the beginning is read, for a claim (`refuse.rs`), nothing is
+//! parsed before the proof, and success is said only after the engine returned from its commit.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, Method, Uri, request};
+use axum::http::{HeaderMap, Method, request};
 use axum::response::{IntoResponse, Response};
 
 use crate::catalog::routes::{Proof, Target};
-use crate::engine::{Answer, Asking, Flows, Intake};
+use crate::engine::{Answer, Asking, Intake};
 use crate::http::answer::{self, Refused, accepted};
 use crate::http::limits::{OfSource, Place};
-use crate::http::meet::{Met, Proved, Turned, meet, scheme, sender, success};
+use crate::http::meet::{Met, Proved, Turned, meet, sender, success};
 use crate::http::peer::Peer;
 use crate::http::refuse::Found;
 use crate::http::{Door, body, greet};
@@ -76,11 +76,11 @@ async fn take(door: Door, found: Found, request: Request) -> Response {
         Found::At(target) if target.open() => {
             let (head, _) = request.into_parts();
             let answer = match head.method {
-                Method::GET => asked(&door, &target, &head.uri),
+                Method::GET => asked(&door, &target, &head),
                 _ => Err(Refused::NotFound),
             };
             match &answer {
-                Ok(_) => door.log_greeted(&target, &head, Vec::new(), began),
+                Ok(_) => door.log_greeted(&target, &head, None, began),
                 Err(refused) => {
                     let turned = match refused {
                         Refused::NotFound => {
@@ -110,10 +110,11 @@ async fn take(door: Door, found: Found, request: Request) -> Response {
 }
 
 /// A handshake that comes by `GET`; whatever is none is answered like an endpoint that does not exist.
-pub(super) fn asked(door: &Door, target: &Target, uri: &Uri) -> Result<Response, Refused> {
-    let url = uri.to_string();
+pub(super) fn asked(door: &Door, target: &Target, head: &request::Parts) -> Result<Response, Refused> {
+    let url = head.uri.to_string();
     let known = signature::Request { method: "GET", url: &url, headers: &[], body: b"" };
-    greet::answer(target, &door.catalog.now(), &known).unwrap_or(Err(Refused::NotFound))
+    let answer = greet::answer(target, &door.catalog.now(), &known).ok_or(Refused::NotFound)?;
+    if target.allows(sender(door, head)) { answer } else { Err(Refused::NotAllowed) }
 }
 
 async fn deliver(
@@ -172,24 +173,12 @@ async fn accept(
     proved: Proved,
     asking: Asking,
 ) -> Result<(Answer, EventId), Refused> {
-    let Proved { headers, body, json, id, verdict, places } = proved;
+    let Proved { headers, body, json, id: delivery_id, verdict, places } = proved;
     let now_ms = door.clock.now_ms();
-    // Published meanwhile: the version of now counts, if it still has this trigger.
-    let published = door.catalog.published(TenantId::DEFAULT, target.flow).ok_or(Refused::NotFound)?;
-    let trigger = published
-        .flow
-        .triggers
-        .iter()
-        .position(|trigger| trigger.id == target.trigger_id)
-        .filter(|_| published.enabled)
-        .ok_or(Refused::NotFound)?;
-    let delivery_id = match scheme(target) {
-        Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
-        None => {
-            let key = text_of(&head.headers, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= 512);
-            key.or(id)
-        }
-    };
+    // Published or closed meanwhile: what stands now counts, if it still has this trigger.
+    let published = door.catalog.open_now(target.flow, &target.trigger_id).ok_or(Refused::NotFound)?;
+    let trigger =
+        published.flow.triggers.iter().position(|trigger| trigger.id == target.trigger_id).ok_or(Refused::NotFound)?;
     let replies =
         published.flow.triggers.get(trigger).is_some_and(|found| matches!(found.reply, Reply::Respond { .. }));
     let waits = match replies {
@@ -207,7 +196,7 @@ async fn accept(
         body,
         blob: None,
         received_ms: now_ms,
-        came: Some(Came { from, old: verdict == Verdict::ProvedBefore, again: None }),
+        came: Some(Came { from, verdict: Some(verdict), ..Came::default() }),
     };
     let shown = delivery.to_trigger_with(json);
     let tenant = TenantId::DEFAULT;
@@ -321,7 +310,7 @@ pub(super) fn check_single<'a>(headers: &HeaderMap, own: impl Iterator<Item = &'
     Ok(())
 }
 
-pub(super) fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refused> {
+pub(crate) fn check_coding(headers: &HeaderMap, gzip: bool) -> Result<bool, Refused> {
     if let Some(coding) = headers.get(TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
@@ -351,7 +340,7 @@ pub(super) fn all_headers(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 

@@ -260,14 +260,17 @@ async fn look(
 ) -> Result<Response, Turned> {
     let target = &listener.target;
     if head.method == Method::GET {
-        let answer = asked(door, target, &head.uri)
+        let answer = asked(door, target, head)
             .map_err(|refused| Turned { why: "deliveries come by POST".to_owned(), ..refused.into() })?;
         greeted(event);
         return Ok(answer);
     }
     let Proved { headers, body, json, places, .. } =
         match meet(door, target, head, body, &mut |body| show(event, body)).await? {
-            Met::Greeted(answer, _) => {
+            Met::Greeted(answer, body) => {
+                if body.is_none() {
+                    event.body.clear();
+                }
                 greeted(event);
                 return Ok(answer);
             }

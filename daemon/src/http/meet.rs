@@ -7,13 +7,13 @@ use std::net::IpAddr;
 
 use aura_protocol::rpc::Verdict;
 use aura_protocol::{Value, signature};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, request};
 use axum::response::Response;
 
 use super::answer::Refused;
-use super::intake::{all_headers, check_body, check_head, other_event, read};
+use super::intake::{all_headers, check_body, check_head, other_event, read, text_of};
 use super::limits::{OfSource, Place};
 use super::peer::Peer;
 use super::{Door, greet, multipart, proof, unpack};
@@ -21,10 +21,14 @@ use crate::catalog::State;
 use crate::catalog::routes::{Proof, Target};
 use crate::catalog::signing::Signing;
 
+/// Longest id of a delivery, in bytes.
+pub(super) const ID_MAX: usize = 512;
+
 /// How a delivery was met.
 pub(super) enum Met {
-    /// It only asked whether somebody is there.
-    Greeted(Response, Vec<u8>),
+    /// It only asked whether somebody is there; the body is given of a signed handshake only, since an unsigned one may
+    /// hold the secret of later deliveries.
+    Greeted(Response, Option<Vec<u8>>),
     /// It is an event.
     Event(Proved),
 }
@@ -37,7 +41,7 @@ pub(super) struct Proved {
     pub body: Vec<u8>,
     /// The body, if it is JSON.
     pub json: Option<Value>,
-    /// What tells repeats of it, where that stands in the body.
+    /// What tells repeats of it.
     pub id: Option<String>,
     /// Which secret it was.
     pub verdict: Verdict,
@@ -98,12 +102,11 @@ pub(super) async fn meet(
         Refused::Malformed(_) => Turned { verdict: Verdict::HeaderTwice, ..Turned::from(refused) },
         other => other.into(),
     })?;
-    // No body takes more than all bodies together may.
-    let body_max = target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes);
-    let (of_client, mut place, body) = read(door, head, body, body_max).await?;
+    let body_max = body_max(door, target);
+    let (of_client, place, body) = read(door, head, body, body_max).await?;
     seen(&body);
     let state = door.catalog.now();
-    let mut headers = all_headers(&head.headers);
+    let headers = all_headers(&head.headers);
     let url = match target.signs_address() {
         true => door.proxies.address(&door.public_url, head),
         false => String::new(),
@@ -111,12 +114,74 @@ pub(super) async fn meet(
     let claim = signature::Request { method: head.method.as_str(), url: &url, headers: &headers, body: &body };
     let now_ms = door.clock.wall_ms();
     let verdict = match judged(target, &state, &head.headers, &claim, now_ms) {
-        Ok(Judged::Greeted(answer)) => return Ok(Met::Greeted(answer, body)),
+        Ok(Judged::Greeted(answer)) => return Ok(Met::Greeted(answer, None)),
         Ok(Judged::Proved(verdict)) => verdict,
         Err(turned) => return Err(Turned { body: Some(body), ..turned }),
     };
+    let come = Come { map: &head.headers, headers, body, packed };
+    let formed = formed(target, come, body_max, place, seen).await?;
+    Ok(match formed {
+        Formed::Greeted(answer, body) => Met::Greeted(answer, Some(body)),
+        Formed::Event(InForm { headers, body, json, id, place }) => {
+            Met::Event(Proved { headers, body, json, id, verdict, places: (of_client, place) })
+        }
+    })
+}
+
+/// A delivery right behind its proof.
+pub(crate) struct Come<'a> {
+    /// Headers as they came.
+    pub map: &'a HeaderMap,
+    /// The same as they are stored.
+    pub headers: Vec<(String, String)>,
+    /// Body as it came.
+    pub body: Vec<u8>,
+    /// The body is gzip, and the trigger takes that.
+    pub packed: bool,
+}
+
+/// A delivery that is unpacked and in form.
+pub(crate) struct InForm {
+    /// All headers; of a body that was changed none says what it was.
+    pub headers: Vec<(String, String)>,
+    /// Unpacked; of a `multipart/form-data` its JSON.
+    pub body: Vec<u8>,
+    /// The body, if it is JSON.
+    pub json: Option<Value>,
+    /// What tells repeats of it.
+    pub id: Option<String>,
+    /// Its memory.
+    pub place: Place,
+}
+
+/// What a proved delivery is.
+pub(crate) enum Formed {
+    /// A signed handshake.
+    Greeted(Response, Vec<u8>),
+    /// An event.
+    Event(InForm),
+}
+
+/// The largest body of a trigger; none takes more than all bodies together may.
+pub(crate) fn body_max(door: &Door, target: &Target) -> usize {
+    target.takes.body_max(door.limits.body_max).min(door.limits.in_flight_bytes)
+}
+
+/// What comes behind the proof, the same for whoever delivers and for what is delivered again: packing, handshake, form,
+/// and what tells repeats.
+///
+/// # Errors
+/// What its sender hears, with the body as it came.
+pub(crate) async fn formed(
+    target: &Target,
+    come: Come<'_>,
+    body_max: usize,
+    mut place: Place,
+    seen: &mut (dyn FnMut(&[u8]) + Send),
+) -> Result<Formed, Turned> {
+    let Come { map, mut headers, body, packed } = come;
     // What is kept is the text, so its headers say nothing of a packing.
-    let body = if packed {
+    let (body, came) = if packed {
         headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str() && name != CONTENT_LENGTH.as_str());
         let unpacked = match unpack::gunzip(&body, body_max, &mut place).await {
             Ok(unpacked) => unpacked,
@@ -127,29 +192,38 @@ pub(super) async fn meet(
             }
         };
         seen(&unpacked);
-        unpacked
+        (unpacked, Some(body))
     } else {
-        body
+        (body, None)
     };
     let scheme = scheme(target);
     if let Some(handshake) = scheme.and_then(|scheme| signature::handshake(scheme.known()?, &headers, &body)) {
-        return Ok(Met::Greeted(greet::heard(handshake), body));
+        return Ok(Formed::Greeted(greet::heard(handshake), body));
     }
-    let kind = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if target.multipart && multipart::is_multipart(kind) {
-        let value = multipart::read(kind, body).await?;
-        let id = value.get("message_id").and_then(Value::as_str).map(str::to_owned);
+    let kind = map.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (body, json, id, place) = if target.multipart && multipart::is_multipart(kind) {
+        let body = Bytes::from(body);
+        let read = match multipart::read(kind, body.clone(), body_max, place).await {
+            Ok(read) => read,
+            Err(refused) => {
+                return Err(Turned { body: Some(came.unwrap_or_else(|| body.into())), ..Turned::from(refused) });
+            }
+        };
         // What is kept is JSON, so its headers say so.
         headers.retain(|(name, _)| name != CONTENT_TYPE.as_str() && name != CONTENT_LENGTH.as_str());
         headers.push((CONTENT_TYPE.as_str().to_owned(), "application/json".to_owned()));
-        let body = value.to_json().into_bytes();
-        return Ok(Met::Event(Proved { headers, body, json: Some(value), id, verdict, places: (of_client, place) }));
-    }
-    let json = match check_body(&head.headers, &body) {
-        Ok(json) => json,
-        Err(refused) => return Err(Turned { body: Some(body), ..Turned::from(refused) }),
+        (read.json, Some(read.value), read.id, read.place)
+    } else {
+        match check_body(map, &body) {
+            Ok(json) => (body, json, None, place),
+            Err(refused) => return Err(Turned { body: Some(came.unwrap_or(body)), ..Turned::from(refused) }),
+        }
     };
-    Ok(Met::Event(Proved { headers, body, json, id: None, verdict, places: (of_client, place) }))
+    let own = match scheme {
+        Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
+        None => text_of(map, "idempotency-key").filter(|key| !key.is_empty() && key.len() <= ID_MAX),
+    };
+    Ok(Formed::Event(InForm { headers, body, json, id: own.or(id), place }))
 }
 
 /// What the raw bytes say.

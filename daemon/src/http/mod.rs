@@ -19,7 +19,7 @@ pub mod limits;
 pub mod listen;
 pub mod log;
 pub mod meet;
-mod multipart;
+pub mod multipart;
 pub mod peer;
 pub mod probe;
 pub mod proof;

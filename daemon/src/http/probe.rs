@@ -46,19 +46,35 @@ impl Probes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a nonce from now on; false if too many do.
-    pub fn expect(&self, nonce: &str) -> bool {
+    /// Waits for a nonce until the answer is dropped; `None` if too many wait.
+    pub fn expect<'a>(&'a self, nonce: &'a str) -> Option<Expected<'a>> {
         let mut all = self.all();
         if all.len() >= PROBES {
-            return false;
+            return None;
         }
         all.insert(nonce.to_owned(), None);
-        true
+        Some(Expected { probes: self, nonce })
     }
+}
 
-    /// What arrived under a nonce; nobody waits for it any more.
-    pub fn take(&self, nonce: &str) -> Option<Arrived> {
-        self.all().remove(nonce).flatten()
+/// A probe on its way. Whoever asked may be gone before it arrives: its place is free again in any case.
+#[derive(Debug)]
+pub struct Expected<'a> {
+    probes: &'a Probes,
+    nonce: &'a str,
+}
+
+impl Expected<'_> {
+    /// What arrived; nobody waits for it any more.
+    #[must_use]
+    pub fn take(self) -> Option<Arrived> {
+        self.probes.all().remove(self.nonce).flatten()
+    }
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.probes.all().remove(self.nonce);
     }
 }
 
@@ -82,4 +98,23 @@ pub async fn endpoint(State(door): State<Door>, path: Route<String>, request: Re
         *slot = Some(arrived);
     }
     (StatusCode::OK, nonce).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_that_nobody_waits_for_any_more_gives_its_place_back() {
+        let probes = Probes::default();
+        for _ in 0..3 {
+            let nonces: Vec<String> = (0..PROBES).map(|number| number.to_string()).collect();
+            let held: Vec<_> = nonces.iter().map(|nonce| probes.expect(nonce).unwrap()).collect();
+            assert!(probes.expect("more").is_none());
+            drop(held);
+        }
+        let expected = probes.expect("one").unwrap();
+        probes.all().insert("one".to_owned(), Some(Arrived::default()));
+        assert!(expected.take().is_some() && probes.all().is_empty());
+    }
 }

@@ -2,12 +2,14 @@
 //!
 //! Invariant: the answer is decided before, and is the same whether it is kept or not. A header whose reader could act
 //! as the sender is never kept: of its value only an index hash, so that a claim can still tell whether a secret fits.
+//! Nor is a body that names the token with which a vendor will sign.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use aura_integrations::redact::HIDDEN;
 use aura_protocol::rpc::Verdict;
 use aura_protocol::{DeliveryId, TenantId};
 use aura_storage::Store;
@@ -19,7 +21,7 @@ use axum::http::{Method, request};
 use super::intake::{all_headers, is_private};
 use super::log::{BODY_KEPT, Group};
 use super::meet::{Turned, sender};
-use super::{Door, body};
+use super::{Door, body, greet};
 use crate::catalog::routes::Target;
 
 /// Longest path and query that are kept, in bytes.
@@ -56,9 +58,9 @@ impl Door {
     }
 
     /// Tells the log of a handshake, which is no event.
-    pub(super) fn log_greeted(&self, target: &Target, head: &request::Parts, body: Vec<u8>, began: Instant) {
+    pub(super) fn log_greeted(&self, target: &Target, head: &request::Parts, body: Option<Vec<u8>>, began: Instant) {
         let why = "answered as a handshake; it is no event".to_owned();
-        self.log_one(target, head, (Verdict::Handshake, why, 200), Some(body), began);
+        self.log_one(target, head, (Verdict::Handshake, why, 200), body, began);
     }
 
     fn log_one(
@@ -73,7 +75,7 @@ impl Door {
         let from = sender(self, head);
         let group = Group::Endpoint(target.flow, target.trigger_id.clone());
         // A listener of a draft has no endpoint, and nothing of it is kept.
-        if target.endpoint.is_empty() || !self.log.takes(&group, from) {
+        if target.endpoint.is_empty() || !self.keeps(&group, from) {
             return;
         }
         let (whole, body) = match body {
@@ -81,10 +83,22 @@ impl Door {
             None => (false, Vec::new()),
         };
         let row = self.row(Some(target), head, (verdict, why, status), (body.len(), whole), from, began);
-        self.keep(row, body);
+        self.keep(Some(target), row, body);
     }
 
-    fn keep(&self, mut row: RefusedRow, mut body: Vec<u8>) {
+    /// Whether one more may be kept: neither without room for it, as nothing else is stored then, nor beyond the rates.
+    fn keeps(&self, group: &Group, from: Option<IpAddr>) -> bool {
+        if self.engine.is_tight() {
+            self.log.lost();
+            return false;
+        }
+        self.log.takes(group, from)
+    }
+
+    fn keep(&self, target: Option<&Target>, mut row: RefusedRow, mut body: Vec<u8>) {
+        if greet::names_token(target, &body) {
+            (row.whole, body) = (false, Vec::new());
+        }
         if body.len() > BODY_KEPT {
             row.whole = false;
             body.truncate(BODY_KEPT);
@@ -105,7 +119,7 @@ impl Door {
         let own = target.and_then(|target| target.proof.private_header());
         let (mut headers, mut hidden) = (Vec::new(), Vec::new());
         for (name, value) in all_headers(&head.headers) {
-            if is_private(&name, own) || (target.is_none() && sounds_private(&name)) {
+            if is_private(&name, own) || (sounds_private(&name) && !target.is_some_and(|it| it.looks_at(&name))) {
                 let hash = withheld(self.catalog.store(), &name, &value);
                 hidden.push((name, hash));
             } else {
@@ -125,7 +139,7 @@ impl Door {
             trigger: target.map(|target| target.trigger_id.clone()).unwrap_or_default(),
             method: head.method.as_str().to_owned(),
             path: cut(head.uri.path()),
-            query: cut(head.uri.query().unwrap_or_default()),
+            query: cut(&shown_query(head.uri.query().unwrap_or_default())),
             url: cut(&self.proxies.address(&self.public_url, head)),
             headers,
             withheld: hidden,
@@ -162,7 +176,7 @@ impl Door {
         };
         let from = sender(self, &head);
         let group = target.map_or(Group::Nowhere, |it| Group::Endpoint(it.flow, it.trigger_id.clone()));
-        if !self.log.takes(&group, from) {
+        if !self.keeps(&group, from) {
             return;
         }
         let (kept, whole) = self.some_of(&mut body).await;
@@ -173,7 +187,7 @@ impl Door {
             _ => "no endpoint has this address",
         };
         let row = self.row(target, &head, (verdict, why.to_owned(), 404), (kept.len(), whole), from, began);
-        self.keep(row, kept);
+        self.keep(target, row, kept);
     }
 
     async fn some_of(&self, body: &mut Body) -> (Vec<u8>, bool) {
@@ -195,7 +209,19 @@ impl Door {
     }
 }
 
-/// Whether the name of an unknown header sounds as if its value were a secret. Signatures prove one body only.
+/// A query without the values of parameters that sound like secrets; the rest of it byte for byte. The whole address is
+/// kept for proofs that cover it, and shown to nobody.
+fn shown_query(query: &str) -> String {
+    let part = |part: &str| {
+        let name = part.split_once('=').map_or("", |(name, _)| name);
+        let plain =
+            form_urlencoded::parse(name.as_bytes()).next().map_or(String::new(), |(name, _)| name.to_lowercase());
+        if sounds_private(&plain) { format!("{name}={HIDDEN}") } else { part.to_owned() }
+    };
+    query.split('&').map(part).collect::<Vec<_>>().join("&")
+}
+
+/// Whether the name of a header or parameter sounds as if its value were a secret. Signatures prove one body only.
 fn sounds_private(name: &str) -> bool {
     let signs = ["sign", "hmac", "digest"].iter().any(|word| name.contains(word));
     !signs
@@ -216,6 +242,15 @@ mod tests {
         }
         for name in ["x-auth-signature", "x-key-hmac", "idempotency-key", "content-type", "x-shopify-topic"] {
             assert!(!sounds_private(name), "{name}");
+        }
+        for (query, shown) in [
+            ("", ""),
+            ("a=1&b&=c", "a=1&b&=c"),
+            ("hub.mode=subscribe&hub.verify_token=agreed", "hub.mode=subscribe&hub.verify_token=[secret]"),
+            ("Access%5FToken=x%20y&n=%41", "Access%5FToken=[secret]&n=%41"),
+            ("signature=s&api_key=k&key=", "signature=s&api_key=[secret]&key=[secret]"),
+        ] {
+            assert_eq!(shown_query(query), shown);
         }
         let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
         let of = |value: &str| withheld(&store, "authorization", value);

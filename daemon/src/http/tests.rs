@@ -9,7 +9,7 @@ use aura_integrations::redact::Sink;
 use aura_integrations::registry::Registry;
 use aura_protocol::rpc::{Actor, ConnectionAdd, Role};
 use aura_protocol::{RequestId, TenantId, signature};
-use aura_storage::{Store, StoreOptions};
+use aura_storage::{Key, Store, StoreOptions, Table};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -19,6 +19,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
 use crate::engine::{Deps, Engine};
+use crate::room::{Room, Tight};
 use crate::tasks::Tasks;
 
 /// What the log said on this thread.
@@ -41,6 +42,7 @@ pub(super) struct Rig {
     pub tasks: Tasks,
     pub actor: Actor,
     pub door: Door,
+    pub room: Room,
     /// Endpoint paths by trigger.
     paths: Vec<(String, String)>,
 }
@@ -89,6 +91,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
     }
     catalog.apply(&actor, flow).await.unwrap();
     catalog.publish(&actor, "door").await.unwrap();
+    let room = Room::default();
     let engine = Engine::start(Deps {
         public_url: "https://hooks.example.com".into(),
         store,
@@ -97,7 +100,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
         registry,
         http: Arc::new(Http::new(EgressPolicy::default()).unwrap()),
         calls_max: 4,
-        room: crate::room::Room::default(),
+        room: room.clone(),
         hold: crate::hold::Hold::default(),
         runners: crate::config::Options::default().runners(),
         outgoing: crate::engine::outgoing::OutgoingOptions::default(),
@@ -109,7 +112,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
     let door = Door::new(catalog.clone(), engine, clock, limits, tasks.clone(), outside());
     tasks.spawn(door.clone().serve(listener));
     let paths = catalog.webhooks("").into_iter().map(|webhook| (webhook.trigger, webhook.url)).collect();
-    Rig { address, catalog, tasks, actor, door, paths }
+    Rig { address, catalog, tasks, actor, door, room, paths }
 }
 
 impl Rig {
@@ -404,6 +407,49 @@ async fn a_trigger_that_lost_its_secret_refuses_everything_and_the_log_says_whic
     let sentence = "no secret configured, every delivery is refused: there is no secret named hub";
     assert_eq!(text.matches(sentence).count(), 1, "one line, not one for each delivery: {text}");
     assert!(!text.contains("hush"), "{text}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_closed_or_whose_flow_was_disabled_is_open_no_more() {
+    let rig = rig(limits()).await;
+    let flow = rig.catalog.flow_id("door").unwrap();
+    let open = || ["open", "signed"].map(|trigger| rig.catalog.open_now(flow, trigger).is_some());
+    assert_eq!(open(), [true, true]);
+    rig.catalog.hook_close(&rig.actor, "door", "open", true).await.unwrap();
+    assert_eq!(open(), [false, true]);
+    rig.catalog.hook_close(&rig.actor, "door", "open", false).await.unwrap();
+    assert_eq!(open(), [true, true]);
+    for number in 0..4 {
+        rig.catalog.hook_readdress(&rig.actor, "door", "open", i64::MAX - number).await.unwrap();
+    }
+    let address = || rig.catalog.webhooks("").into_iter().find(|hook| hook.trigger == "open").unwrap().url;
+    let now = address();
+    let refused = rig.catalog.hook_readdress(&rig.actor, "door", "open", i64::MAX).await.unwrap_err();
+    assert!(refused.message.contains("4 addresses before"), "{refused}");
+    assert_eq!(address(), now);
+    rig.catalog.hook_readdress(&rig.actor, "door", "open", 0).await.unwrap();
+    assert_ne!(address(), now, "without an overlap it is always possible");
+    let before = rig.path("open").to_owned();
+    assert_eq!(status(&rig.post(&before, "", "{}").await), "202", "what was promised goes on");
+    assert_eq!(status(&rig.post(&now, "", "{}").await), "404");
+}
+
+#[tokio::test]
+async fn a_disk_without_room_keeps_nothing_of_what_is_refused() {
+    let rig = rig(limits()).await;
+    let path = rig.path("signed").to_owned();
+    let refused = async || {
+        assert_eq!(status(&rig.post(&path, "", "{}").await), "401");
+        rig.door.log.flush().await;
+        let (from, to) = (Key::tenant(TenantId::DEFAULT), Key::tenant(TenantId::DEFAULT).after_prefix());
+        let kept = rig.catalog.store().keys(Table::Deliveries, &from, &to, 100).unwrap().len();
+        (kept, rig.door.log.unkept())
+    };
+    assert_eq!(refused().await, (1, 0));
+    rig.room.make(Some(Tight::Quota));
+    assert_eq!(refused().await, (1, 1));
+    rig.room.make(None);
+    assert_eq!(refused().await, (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

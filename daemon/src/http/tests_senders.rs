@@ -1,7 +1,10 @@
 //! Senders as they are: every scheme, handshakes, a rotation, a proxy in front, the API's own listener.
 
+use aura_protocol::TenantId;
 use aura_protocol::rpc::ConnectionAdd;
-use aura_protocol::signature::{self, Key, Request, SCHEMES};
+use aura_protocol::signature::{self, Request, SCHEMES};
+use aura_storage::rows::RefusedBody;
+use aura_storage::{Key, Table};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Limits;
@@ -17,6 +20,15 @@ fn flow(triggers: &str) -> String {
 
 fn lines(headers: &[(String, String)]) -> String {
     headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect()
+}
+
+/// Bodies in the log of refused deliveries.
+async fn kept_bodies(rig: &Rig) -> Vec<Vec<u8>> {
+    rig.door.log.flush().await;
+    let (from, to) = (Key::tenant(TenantId::DEFAULT), Key::tenant(TenantId::DEFAULT).after_prefix());
+    let rows: Vec<(Key, RefusedBody)> =
+        rig.catalog.store().scan(TenantId::DEFAULT, Table::DeliveryBodies, &from, &to, 100, false).unwrap();
+    rows.into_iter().map(|(_, row)| row.body).collect()
 }
 
 async fn connection(rig: &Rig, name: &str, fields: &[(&str, &str)], keep_ms: Option<u64>) {
@@ -37,9 +49,9 @@ async fn every_scheme_passes_its_own_deliveries_and_hears_its_own_status() {
     let rig = rig_of(limits(), &flow(&triggers), &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     for scheme in SCHEMES {
         let (secret, signer) = match scheme.key {
-            Key::Text => ("a secret of the sender", "a secret of the sender"),
-            Key::Base64 { .. } => ("whsec_c2VjcmV0", "whsec_c2VjcmV0"),
-            Key::PublicKey => (PUBLIC, PRIVATE),
+            signature::Key::Text => ("a secret of the sender", "a secret of the sender"),
+            signature::Key::Base64 { .. } => ("whsec_c2VjcmV0", "whsec_c2VjcmV0"),
+            signature::Key::PublicKey => (PUBLIC, PRIVATE),
         };
         let path = rig.path(scheme.name).to_owned();
         let url = format!("https://hooks.example.com{path}");
@@ -85,6 +97,7 @@ async fn handshakes_are_answered_before_there_is_a_secret_and_start_nothing() {
         limits(),
         &flow(
             "  - { id: meta, on: webhook, auth: { scheme: meta, secret: fb } }
+  - { id: near, on: webhook, auth: { scheme: meta, secret: fb }, allow: [203.0.113.0/24] }
   - { id: notion, on: webhook, auth: { scheme: notion, secret: note } }
   - { id: woo, on: webhook, auth: { scheme: woocommerce, secret: hub } }
   - { id: slack, on: webhook, auth: { scheme: slack, secret: hub } }
@@ -104,6 +117,7 @@ async fn handshakes_are_answered_before_there_is_a_secret_and_start_nothing() {
     assert!(status(&answer) == "200" && answer.ends_with("\r\n\r\n1158201444"), "{answer}");
     assert!(answer.contains("nosniff") && answer.contains("text/plain"), "{answer}");
     assert_eq!(status(&get("meta", &query.replace("agreed", "guess")).await), "403");
+    assert_eq!(status(&get("near", query).await), "403", "from a network that may not send");
     for trigger in ["notion", "woo", "slack"] {
         assert_eq!(status(&get(trigger, query).await), "404", "{trigger} has no handshake by GET");
     }
@@ -122,6 +136,14 @@ async fn handshakes_are_answered_before_there_is_a_secret_and_start_nothing() {
     let scheme = signature::scheme("notion").unwrap();
     let signed = lines(&signature::sign(scheme, "secret_abc", b"{\"id\":\"1\"}", 0, ""));
     assert_eq!(status(&rig.post(&notion, &signed, "{\"id\":\"1\"}").await), "202");
+    let early = format!(
+        "POST /hooks/not-yet HTTP/1.1\r\nhost: hooks.example.com\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{token}",
+        token.len()
+    );
+    assert_eq!(status(&rig.exchange(early.as_bytes()).await), "404");
+    let bodies = kept_bodies(&rig).await;
+    assert!(bodies.contains(&b"{}".to_vec()), "{bodies:?}");
+    assert!(!bodies.iter().any(|body| body.windows(10).any(|part| part == b"secret_abc")), "a token is never kept");
 
     let woo = rig.path("woo").to_owned();
     let form = "content-type: application/x-www-form-urlencoded\r\n";

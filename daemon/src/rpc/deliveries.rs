@@ -12,6 +12,7 @@ use aura_protocol::flow::Reply;
 use aura_protocol::rpc::{Actor, DeliveryDetail, DeliveryPage, DeliveryQuery, DeliveryRow, Verdict};
 use aura_protocol::text::display;
 use aura_protocol::{Code, DeliveryId, RunId, TenantId, Value, WireError};
+use aura_storage::Store;
 use aura_storage::rows::RefusedRow;
 
 use crate::catalog::State;
@@ -138,12 +139,15 @@ pub(super) fn accepted(
 ) -> DeliveryRow {
     let target = state.routes().of_flow(flow, Some(&delivery.trigger)).ok();
     let came = delivery.came.clone().unwrap_or_default();
-    let open = target.as_ref().is_some_and(|target| target.proof == Proof::Open);
-    let verdict = match (came.old, open) {
-        (true, _) => Verdict::ProvedBefore,
-        (false, true) => Verdict::Open,
-        (false, false) => Verdict::Proved,
-    };
+    let verdict = came.verdict.unwrap_or_else(|| {
+        // Rows of before do not say it: what proves today stands for it.
+        let open = target.as_ref().is_some_and(|target| target.proof == Proof::Open);
+        match (came.old, open) {
+            (true, _) => Verdict::ProvedBefore,
+            (false, true) => Verdict::Open,
+            (false, false) => Verdict::Proved,
+        }
+    });
     let answered = shared.door.log.answer_of(delivery.event);
     // Whoever waits for a reply of the flow hears what the flow says.
     let usual = target.filter(|target| {
@@ -212,12 +216,10 @@ pub async fn show(service: &Service, actor: &Actor, id: String) -> Result<Delive
 
 fn shown(shared: &Shared, eyes: &Eyes, id: &str) -> Result<DeliveryDetail, WireError> {
     let id = DeliveryId::read(id).map_err(|error| WireError::new(Code::Invalid, display(&error.to_string())))?;
-    let kept = find(shared, id)?;
+    let mut kept = find(shared, id)?;
     let findings = crate::rpc::redeliver::findings::of(shared, &kept);
-    let Kept { mut row, query, mut headers, withheld, mut body, whole, .. } = kept;
-    eyes.bytes(&shared.store, &mut body);
-    eyes.text(&shared.store, &mut row.why);
-    headers.iter_mut().for_each(|(_, value)| eyes.text(&shared.store, value));
+    mask(&shared.store, eyes, &mut kept);
+    let Kept { row, query, headers, withheld, mut body, whole, .. } = kept;
     let cut = !whole || body.len() > BODY_SHOWN;
     body.truncate(BODY_SHOWN);
     Ok(DeliveryDetail {
@@ -232,5 +234,45 @@ fn shown(shared: &Shared, eyes: &Eyes, id: &str) -> Result<DeliveryDetail, WireE
     })
 }
 
+/// Takes out the links that are not for whoever looks: an address may be one, or hold one.
+fn mask(store: &Store, eyes: &Eyes, kept: &mut Kept) {
+    eyes.bytes(store, &mut kept.body);
+    let row = &mut kept.row;
+    for text in [&mut row.why, &mut row.path, &mut row.from, &mut kept.query] {
+        eyes.text(store, text);
+    }
+    kept.headers.iter_mut().for_each(|(_, value)| eyes.text(store, value));
+}
+
 /// The tenant of all this.
 pub(super) const TENANT: TenantId = TenantId::DEFAULT;
+
+#[cfg(test)]
+mod tests {
+    use aura_storage::StoreOptions;
+
+    use super::*;
+    use crate::engine::links;
+
+    #[test]
+    fn nothing_of_a_delivery_shows_a_link_to_whoever_it_is_not_for() {
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let link = links::made(&store);
+        let token = link.rsplit('/').next().unwrap();
+        let kept = || Kept {
+            row: DeliveryRow { path: format!("/c/{token}"), why: link.clone(), ..DeliveryRow::default() },
+            query: format!("to={token}"),
+            headers: vec![("referer".to_owned(), link.clone())],
+            body: link.clone().into_bytes(),
+            ..Kept::default()
+        };
+        let mut shown = kept();
+        mask(&store, &Eyes::anybody(), &mut shown);
+        assert_eq!((shown.row.path.as_str(), shown.query.as_str()), ("/c/[link]", "to=[link]"));
+        assert!(!format!("{shown:?}").contains(token), "{shown:?}");
+        assert!(!String::from_utf8(shown.body).unwrap().contains(token));
+        let mut shown = kept();
+        mask(&store, &Eyes::own(), &mut shown);
+        assert_eq!(shown.query, format!("to={token}"));
+    }
+}

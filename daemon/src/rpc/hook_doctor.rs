@@ -58,11 +58,11 @@ pub async fn look(service: &Service, name: &str) -> Result<Vec<DoctorFinding>, W
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| WireError::internal(format!("no randomness: {error}")))?;
     let nonce = aura_protocol::ids::crockford(u128::from_be_bytes(bytes)).to_ascii_lowercase();
-    if !service.door.probes.expect(&nonce) {
+    let Some(expected) = service.door.probes.expect(&nonce) else {
         return Err(WireError::new(Code::Busy, "too many probes are on their way").hint("try again in a moment"));
-    }
+    };
     let (answer, began_s) = send(service, &url, &public, &nonce).await;
-    let arrived = service.door.probes.take(&nonce);
+    let arrived = expected.take();
     match answer {
         Err(why) => out.push(finding(
             "fail",

@@ -60,21 +60,26 @@ pub async fn redeliver(service: &Service, actor: Actor, request: WebhookRedelive
         }
         (None, []) => return Err(wrong("say which deliveries: their ids, or a filter")),
     };
-    let to = request.to.as_deref().map(|to| {
-        let (flow, trigger) = named(to);
-        service.catalog.now().routes().of_flow(flow, trigger)
-    });
-    let to = to.transpose()?;
+    endpoint_of(service, &request)?;
     let mut rows = Vec::with_capacity(ids.len());
     let single = ids.len() == 1;
     for id in ids {
-        let kept = service.read(move |shared| find(shared, id)).await?;
-        let inner = service.clone();
-        let (actor, request, to) = (actor.clone(), request.clone(), to.clone());
-        let row = if request.dry_run {
+        let (inner, actor, request) = (service.clone(), actor.clone(), request.clone());
+        let dry = request.dry_run;
+        let work = async move {
+            // Two claims of one delivery do not both find that nobody has claimed it.
+            let _claiming = match request.claim && !dry {
+                true => Some(inner.door.log.claiming().await),
+                false => None,
+            };
+            let kept = inner.read(move |shared| find(shared, id)).await?;
+            // Looked up for each: an endpoint may be closed while many go there.
+            let to = endpoint_of(&inner, &request)?;
             one(&inner, &actor, &request, to, kept).await
-        } else {
-            service.change(async move { Ok(one(&inner, &actor, &request, to, kept).await) }).await?
+        };
+        let row = match dry {
+            true => work.await,
+            false => service.change(async move { Ok(work.await) }).await?,
         };
         if let (true, Err(error)) = (single, &row) {
             return Err(error.clone());
@@ -87,6 +92,15 @@ pub async fn redeliver(service: &Service, actor: Actor, request: WebhookRedelive
         }));
     }
     Ok(Redelivered { rows, next })
+}
+
+/// The endpoint that is named, if one is.
+fn endpoint_of(service: &Service, request: &WebhookRedeliver) -> Result<Option<Arc<Target>>, WireError> {
+    let of = |to: &str| {
+        let (flow, trigger) = named(to);
+        service.catalog.now().routes().of_flow(flow, trigger)
+    };
+    request.to.as_deref().map(of).transpose()
 }
 
 fn read_ids(texts: &[String]) -> Result<Vec<DeliveryId>, WireError> {

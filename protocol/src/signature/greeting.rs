@@ -76,12 +76,8 @@ pub fn unsigned(
     }
     match scheme.greeting {
         Greeting::HubChallenge if request.method == "GET" => Some(hub(request, agreed)),
-        Greeting::Token { field } if request.method == "POST" && !secret_set && request.body.len() <= UNSIGNED_MAX => {
-            let body: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(request.body).ok()?;
-            let token = body.get(field)?.as_str()?;
-            let fits =
-                !token.is_empty() && token.len() <= TOKEN_MAX && token.bytes().all(|byte| byte.is_ascii_graphic());
-            fits.then(|| Unsigned::Token(token.to_owned()))
+        Greeting::Token { field } if request.method == "POST" && !secret_set => {
+            token(field, request.body).map(Unsigned::Token)
         }
         Greeting::UnsignedPing { field } if request.method == "POST" => {
             let number = std::str::from_utf8(request.body).ok()?.strip_prefix(field)?.strip_prefix('=')?;
@@ -90,6 +86,16 @@ pub fn unsigned(
         }
         _ => None,
     }
+}
+
+/// The token that the body of a handshake names in this field ([`Greeting::Token`]).
+#[must_use]
+pub fn token(field: &str, body: &[u8]) -> Option<String> {
+    let small = Some(body).filter(|body| body.len() <= UNSIGNED_MAX)?;
+    let body: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(small).ok()?;
+    let token = body.get(field)?.as_str()?;
+    let fits = !token.is_empty() && token.len() <= TOKEN_MAX && token.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| token.to_owned())
 }
 
 /// Whether a scheme has a handshake that comes by `GET`.

@@ -22,7 +22,7 @@ mod verify;
 
 pub use delivery::delivery_id;
 pub use generic::{Generic, GenericError};
-pub use greeting::{Handshake, Unsigned, handshake, unsigned};
+pub use greeting::{Handshake, Unsigned, handshake, token, unsigned};
 pub use schemes::{SCHEMES, SHOPIFY_QUERY};
 pub use sign::{sign, sign_request};
 pub use verify::{Refusal, basic, bearer, header, matched, verify};

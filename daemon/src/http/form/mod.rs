@@ -12,8 +12,9 @@ mod token;
 
 use std::sync::Arc;
 
+use aura_integrations::redact::Sink;
 use aura_protocol::event::Delivery;
-use aura_protocol::form::{FORM, Form, Judged, Words};
+use aura_protocol::form::{FORM, Form, Judged, Kind, Words};
 use aura_protocol::{EventId, TenantId};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -42,12 +43,15 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// `/f/{endpoint}`: the form.
 pub async fn page(State(door): State<Door>, path: Route<String>, request: Request) -> Response {
     let Some(target) = found(&door, path) else { return finished(&door, none()).await };
+    if *request.method() == Method::POST {
+        // What was typed goes back as it was: whoever wrote it must not hear which secrets are known here.
+        return framed(sent(&door, &target, request).await);
+    }
     let response = match *request.method() {
         Method::GET | Method::HEAD => {
             let token = token::new(&door.catalog, &target.endpoint, door.clock.wall_ms());
             html(StatusCode::OK, page::asked(&target.form, &Judged::empty(&target.form), &token, None))
         }
-        Method::POST => sent(&door, &target, request).await,
         _ => none(),
     };
     finished(&door, response).await
@@ -82,7 +86,7 @@ fn html(status: StatusCode, text: String) -> Response {
 }
 
 /// Nothing of it is kept by others, runs a script, stands in a frame or loads anything.
-async fn finished(door: &Door, mut response: Response) -> Response {
+fn framed(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // The sender of a form on this page must be told as this page.
@@ -92,7 +96,27 @@ async fn finished(door: &Door, mut response: Response) -> Response {
     if let Ok(policy) = HeaderValue::from_str(&page::policy()) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
-    answer::clean(door.catalog.sink(), response).await
+    response
+}
+
+/// The same for a page that says nothing but what is ours.
+async fn finished(door: &Door, response: Response) -> Response {
+    answer::clean(door.catalog.sink(), framed(response)).await
+}
+
+/// A form without secrets of the vault in its own text: beside it stands what somebody typed.
+fn cleaned(form: &Form, sink: &Sink) -> Form {
+    let mut form = form.clone();
+    let more = [&mut form.button, &mut form.thanks].into_iter().flatten();
+    [&mut form.title, &mut form.note].into_iter().chain(more).for_each(|text| sink.hide(text));
+    for field in &mut form.fields {
+        sink.hide(&mut field.label);
+        sink.hide(&mut field.note);
+        if let Kind::Choice { options, .. } = &mut field.kind {
+            options.iter_mut().flat_map(|(value, label)| [value, label]).for_each(|text| sink.hide(text));
+        }
+    }
+    form
 }
 
 /// A page that says why nothing was taken, before anything of it was read.
@@ -148,8 +172,9 @@ async fn submitted(door: &Door, target: &FormTarget, request: Request) -> Result
     let form = &target.form;
     let (judged, values) = form.judge(&pairs);
     let given = first("token");
+    let plain = || cleaned(form, door.catalog.sink());
     let again =
-        |status: StatusCode, token: &str, why: Option<&str>| html(status, page::asked(form, &judged, token, why));
+        |status: StatusCode, token: &str, why: Option<&str>| html(status, page::asked(&plain(), &judged, token, why));
     let fresh = || token::new(&door.catalog, &target.endpoint, now_ms);
     match token::judge(&door.catalog, &target.endpoint, given, now_ms) {
         Token::Good => {}
@@ -194,13 +219,13 @@ async fn submitted(door: &Door, target: &FormTarget, request: Request) -> Result
         // What was typed stays on the page.
         Err(why) => {
             let mut response = Refused::from(why).into_response();
-            *response.body_mut() = Body::from(page::asked(form, &judged, given, Some(form.lang.busy)));
+            *response.body_mut() = Body::from(page::asked(&plain(), &judged, given, Some(form.lang.busy)));
             response.headers_mut().insert(CONTENT_TYPE, HTML);
             return Ok(response);
         }
     };
     target.saw(taken.ack.event_id);
-    let mut response = html(StatusCode::SEE_OTHER, page::thanks(form));
+    let mut response = html(StatusCode::SEE_OTHER, page::thanks(&plain()));
     let headers = response.headers_mut();
     if let (Ok(to), Ok(event)) = (
         HeaderValue::from_str(&format!("{}/thanks", target.endpoint)),

@@ -65,8 +65,13 @@ pub(super) fn policy() -> String {
 
 /// Text as a page shows it: nothing of it is markup, and nothing in it moves what stands beside it.
 pub(super) fn escaped(text: &str) -> String {
+    value(&display(text))
+}
+
+/// What comes back with the page, letter by letter as it is: nothing of it is markup.
+fn value(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in display(text).chars() {
+    for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -77,12 +82,6 @@ pub(super) fn escaped(text: &str) -> String {
         }
     }
     out
-}
-
-/// What somebody typed, to be put back as it was: line breaks stay.
-fn typed(text: &str) -> String {
-    let lines: Vec<String> = text.replace("\r\n", "\n").split('\n').map(escaped).collect();
-    lines.join("\n")
 }
 
 /// Paragraphs of a text.
@@ -202,11 +201,11 @@ fn question(out: &mut String, words: &Words, field: &Field, answer: &Answer) {
     };
     let shared = format!("id=\"f-{id}\" name=\"f.{id}\"{complete}{required}{invalid}{described}");
     let line =
-        |kind: &str, more: &str| format!("<input type=\"{kind}\" {shared}{more} value=\"{}\">", escaped(answer.text()));
+        |kind: &str, more: &str| format!("<input type=\"{kind}\" {shared}{more} value=\"{}\">", value(answer.text()));
     let input = match &field.kind {
         Kind::Text { lines, .. } if *lines > 1 => {
             // A line break right behind the tag is not part of the text.
-            format!("<textarea {shared} rows=\"{lines}\">\n{}</textarea>", typed(answer.text()))
+            format!("<textarea {shared} rows=\"{lines}\">\n{}</textarea>", value(answer.text()))
         }
         Kind::Text { .. } => line("text", ""),
         Kind::Email => line("email", ""),
@@ -227,10 +226,10 @@ fn question(out: &mut String, words: &Words, field: &Field, answer: &Answer) {
         }
         Kind::Choice { options, .. } => {
             let mut select = format!("<select {shared}><option value=\"\">{}</option>", escaped(words.choose));
-            for (value, label) in options {
-                let chosen = if answer.text() == value { " selected" } else { "" };
-                let (value, label) = (escaped(value), escaped(label));
-                let _ = write!(select, "<option value=\"{value}\"{chosen}>{label}</option>");
+            for (option, label) in options {
+                let chosen = if answer.text() == option { " selected" } else { "" };
+                let (option, label) = (value(option), escaped(label));
+                let _ = write!(select, "<option value=\"{option}\"{chosen}>{label}</option>");
             }
             select.push_str("</select>");
             select
@@ -253,13 +252,13 @@ fn choices(out: &mut String, field: &Field, answer: &Answer, (options, many): (&
     };
     let _ = write!(out, "<fieldset{group}{described}>{head}");
     let kind = if many { "checkbox" } else { "radio" };
-    for (number, (value, label)) in options.iter().enumerate() {
+    for (number, (option, label)) in options.iter().enumerate() {
         let own = if number == 0 { format!("f-{id}") } else { format!("f-{id}-{number}") };
-        let chosen = if answer.typed.iter().any(|typed| typed == value) { " checked" } else { "" };
-        let (value, label) = (escaped(value), escaped(label));
+        let chosen = if answer.typed.iter().any(|typed| typed == option) { " checked" } else { "" };
+        let (option, label) = (value(option), escaped(label));
         let _ = write!(
             out,
-            "<div class=\"one\"><input type=\"{kind}\" id=\"{own}\" name=\"f.{id}\" value=\"{value}\"{chosen}>\
+            "<div class=\"one\"><input type=\"{kind}\" id=\"{own}\" name=\"f.{id}\" value=\"{option}\"{chosen}>\
              <label for=\"{own}\">{label}</label></div>"
         );
     }

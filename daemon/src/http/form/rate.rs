@@ -32,14 +32,18 @@ impl FormRate {
         }
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let over = |began: i64| !(0..MINUTE_MS).contains(&now_ms.saturating_sub(began));
-        if counts.len() >= NETWORKS_MAX {
+        let network = network(address);
+        if counts.len() >= NETWORKS_MAX && !counts.contains_key(&network) {
             counts.retain(|_, (began, _)| !over(*began));
             if counts.len() >= NETWORKS_MAX {
-                // So many networks in one minute are one attack.
-                return false;
+                // So many networks in one minute are one attack: the quarter that came first is forgotten, and nobody
+                // is locked out.
+                let mut begun: Vec<i64> = counts.values().map(|(began, _)| *began).collect();
+                let (_, last, _) = begun.select_nth_unstable(NETWORKS_MAX / 4);
+                counts.retain(|_, (began, _)| *began > *last);
             }
         }
-        let (began, count) = counts.entry(network(address)).or_insert((now_ms, 0));
+        let (began, count) = counts.entry(network).or_insert((now_ms, 0));
         if over(*began) {
             (*began, *count) = (now_ms, 0);
         }
@@ -65,8 +69,10 @@ mod tests {
         assert!((0..1_000).all(|_| rate.takes(ip("127.0.0.1"), 0)));
         for number in 0..20_000_u32 {
             let [_, a, b, c] = number.to_be_bytes();
-            let _ = rate.takes(IpAddr::from([10_u8.wrapping_add(a), b, c, 0]), 70_000);
+            assert!(rate.takes(IpAddr::from([10_u8.wrapping_add(a), b, c, 0]), 70_000 + i64::from(number)), "{number}");
         }
+        let last = IpAddr::from([10, 0x4e, 0x1f, 7]);
+        assert_eq!((0..PER_MINUTE).filter(|_| rate.takes(last, 90_001)).count(), 29, "who is known is counted on");
         assert!(rate.0.lock().unwrap().len() <= NETWORKS_MAX);
     }
 }

@@ -165,6 +165,26 @@ fn what_was_chosen_is_chosen_again() {
     assert_eq!(html.matches(" checked").count() + html.matches(" selected").count(), 4);
 }
 
+#[test]
+fn what_comes_back_is_letter_by_letter_what_was_typed() {
+    let family = "\u{1f469}\u{200d}\u{1f467}";
+    let json = format!(
+        r#"{{"title":"T","fields":[{{"name":"a","label":"A"}},{{"name":"b","label":"B","lines":3}},
+        {{"name":"c","label":"C","type":"choice","options":["{family}","x"]}}]}}"#
+    );
+    let Ok(Value::Map(with)) = Value::from_json(json.as_bytes()) else { panic!("JSON") };
+    let form = Form::read(&with).unwrap();
+    let text = format!("{family}\u{5d0}\u{200f}\tb");
+    let pairs = [("f.a", text.clone()), ("f.b", format!("{text}\r\n<c>")), ("f.c", family.to_owned())];
+    let (judged, _) = form.judge(&pairs.map(|(name, value)| (name.to_owned(), value)));
+    let html = page::asked(&form, &judged, "t", Some("why"));
+    for piece in
+        [format!("value=\"{text}\""), format!("{text}\r\n&lt;c&gt;</textarea>"), format!("value=\"{family}\" checked")]
+    {
+        assert!(html.contains(&piece), "{piece:?}: {html}");
+    }
+}
+
 fn luminance(colour: &str) -> f64 {
     let part = |at: usize| {
         let value = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;

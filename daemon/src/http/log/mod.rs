@@ -53,9 +53,18 @@ impl Group {
     }
 }
 
-/// A number for the network of an address; 0 where none is known.
+/// A number for the network of an address; 0 where none is known. Of IPv6 it is the /48: whoever has one has 65,536 of
+/// the networks that connections are counted by.
+fn source_of(from: IpAddr) -> u64 {
+    match from.to_canonical() {
+        IpAddr::V6(_) => network(from) & !0xffff,
+        IpAddr::V4(_) => network(from),
+    }
+}
+
+/// The same of an address as text.
 fn source(from: &str) -> u64 {
-    from.parse::<IpAddr>().map_or(0, network)
+    from.parse::<IpAddr>().map_or(0, source_of)
 }
 
 enum Note {
@@ -73,6 +82,7 @@ struct Inner {
     notes: mpsc::Sender<Note>,
     rates: Mutex<Rates>,
     unkept: AtomicU64,
+    claiming: tokio::sync::Mutex<()>,
     recent: Vec<(AtomicU64, AtomicU64)>,
 }
 
@@ -85,26 +95,36 @@ impl Log {
     pub fn new(store: Store, clock: Clock) -> (Self, Notes) {
         let (notes, receiver) = mpsc::channel(QUEUE);
         let recent = std::iter::repeat_with(Default::default).take(RECENT).collect();
-        let (rates, unkept) = (Mutex::default(), AtomicU64::new(0));
-        (Self(Arc::new(Inner { store, clock, notes, rates, unkept, recent })), Notes(receiver))
+        let (rates, unkept, claiming) = (Mutex::default(), AtomicU64::new(0), tokio::sync::Mutex::default());
+        (Self(Arc::new(Inner { store, clock, notes, rates, unkept, claiming, recent })), Notes(receiver))
     }
 
     /// Whether a refused delivery may be kept; what may not is counted.
     #[must_use]
     pub fn takes(&self, group: &Group, from: Option<IpAddr>) -> bool {
-        let source = from.map_or(0, network);
+        let source = from.map_or(0, source_of);
         let taken = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner).take(group, source, Instant::now());
         if !taken {
-            self.0.unkept.fetch_add(1, Relaxed);
+            self.lost();
         }
         taken
+    }
+
+    /// Counts one that is not kept.
+    pub fn lost(&self) {
+        self.0.unkept.fetch_add(1, Relaxed);
     }
 
     /// Keeps a refused delivery that [`Log::takes`] let through; never waits.
     pub fn refused(&self, row: RefusedRow, body: Vec<u8>) {
         if self.0.notes.try_send(Note::Refused(Box::new(row), body)).is_err() {
-            self.0.unkept.fetch_add(1, Relaxed);
+            self.lost();
         }
+    }
+
+    /// Lets one claim at a time look at what is kept and mark it.
+    pub async fn claiming(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.claiming.lock().await
     }
 
     /// Refused deliveries that were not kept since the start.
@@ -223,6 +243,9 @@ impl Log {
         {
             self.0.unkept.fetch_add(rows, Relaxed);
             tracing::warn!(%error, rows, "refused deliveries could not be kept");
+            // What is counted must be what is stored.
+            let store = self.0.store.clone();
+            *kept = tokio::task::spawn_blocking(move || load(&store)).await.unwrap_or_default();
         }
         for done in waiting {
             let _ = done.send(());
@@ -300,6 +323,15 @@ mod tests {
         assert_eq!((stored, log.unkept()), (kept::NOWHERE.of_source, 0));
         assert_eq!(all(Table::DeliveryBodies), stored);
         assert_eq!(load(&store).rows(), stored);
+    }
+
+    #[test]
+    fn a_source_is_a_network_as_people_are_given_it() {
+        assert_eq!(source("2001:db8:1:2::3"), source("2001:db8:1:ffff::9"), "one /48");
+        assert_ne!(source("2001:db8:1::1"), source("2001:db8:2::1"));
+        assert_eq!(source("203.0.113.1"), source("::ffff:203.0.113.9"), "one /24");
+        assert_ne!(source("203.0.113.1"), source("203.0.114.1"));
+        assert_eq!(source("nobody"), 0);
     }
 
     #[test]

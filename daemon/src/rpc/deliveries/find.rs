@@ -3,13 +3,13 @@
 //! Invariant: found are the bytes as they came; a body that is not kept whole says so.
 
 use aura_protocol::event::{Delivery, EventRow, EventState};
-use aura_protocol::rpc::DeliveryRow;
+use aura_protocol::rpc::{DeliveryRow, Verdict};
 use aura_protocol::run::RunHead;
 use aura_protocol::{DeliveryId, EventId, RunId, WireError};
 use aura_storage::rows::{RefusedRow, delivery_key, run_key};
 use aura_storage::{Key, Table};
 
-use super::read::{body_of, started, whole};
+use super::read::{body_of, by_door, started, whole};
 use super::{TENANT, accepted, refused};
 use crate::catalog::unreadable;
 use crate::rpc::Shared;
@@ -20,7 +20,7 @@ const LOOKED_AT: usize = 50_000;
 const WINDOW: usize = 200;
 
 /// A delivery with all that is known of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Kept {
     /// Its row.
     pub row: DeliveryRow,
@@ -38,22 +38,36 @@ pub struct Kept {
     pub whole: bool,
     /// When it came, by the wall's clock.
     pub proof_ms: i64,
-    /// It was accepted, so it was proved.
-    pub proved: bool,
+    /// It came by the door and was accepted: its own endpoint looked at its network and, as its row says, at its proof.
+    pub accepted: bool,
     /// Its row in the log, if it was refused.
     pub refused: Option<RefusedRow>,
 }
 
 impl Kept {
+    /// Whether the endpoint of this flow and trigger took it when it came.
+    #[must_use]
+    pub fn taken_by(&self, flow: &str, trigger: &str) -> bool {
+        self.accepted && self.row.flow == flow && self.row.trigger == trigger
+    }
+
+    /// Whether it was proved to this flow and trigger when it came: what proves to one proves nothing to another.
+    #[must_use]
+    pub fn proved_to(&self, flow: &str, trigger: &str) -> bool {
+        let proved = matches!(self.row.verdict, Verdict::Proved | Verdict::ProvedBefore);
+        proved && self.taken_by(flow, trigger)
+    }
+
     fn of(shared: &Shared, flow: &str, delivery: Delivery, became: (EventState, Option<RunId>, String)) -> Self {
         let row = accepted(shared, &shared.catalog.now(), flow, &delivery, became);
+        let by_door = by_door(&delivery);
         let Delivery { query, headers, body, .. } = whole(shared, delivery);
         Self {
             proof_ms: row.at_ms,
             url: String::new(),
             withheld: Vec::new(),
             whole: true,
-            proved: true,
+            accepted: by_door,
             refused: None,
             row,
             query,
@@ -80,7 +94,7 @@ pub fn find(shared: &Shared, id: DeliveryId) -> Result<Kept, WireError> {
             body: body_of(shared, id),
             whole: stored.whole,
             proof_ms: stored.proof_ms,
-            proved: false,
+            accepted: false,
             refused: Some(stored),
         });
     }
@@ -123,4 +137,27 @@ fn run_of(shared: &Shared, event: EventId) -> Result<Option<RunHead>, WireError>
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_is_proved_to_the_endpoint_that_took_it_and_to_no_other() {
+        let kept = |accepted, verdict| {
+            let row = DeliveryRow { flow: "shop".into(), trigger: "in".into(), verdict, ..DeliveryRow::default() };
+            Kept { accepted, row, ..Kept::default() }
+        };
+        let check = |kept: Kept, flow: &str, trigger: &str, taken: bool, proved: bool| {
+            assert_eq!((kept.taken_by(flow, trigger), kept.proved_to(flow, trigger)), (taken, proved), "{kept:?}");
+        };
+        check(kept(true, Verdict::Proved), "shop", "in", true, true);
+        check(kept(true, Verdict::ProvedBefore), "shop", "in", true, true);
+        check(kept(true, Verdict::Proved), "bank", "in", false, false);
+        check(kept(true, Verdict::Proved), "shop", "other", false, false);
+        check(kept(true, Verdict::Open), "shop", "in", true, false);
+        check(kept(true, Verdict::Digest), "shop", "in", true, false);
+        check(kept(false, Verdict::Proved), "shop", "in", false, false);
+    }
 }

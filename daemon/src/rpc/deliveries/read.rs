@@ -90,7 +90,7 @@ pub fn delivery_of(row: &RefusedRow) -> Delivery {
 }
 
 /// Whether it came by the door.
-fn by_door(delivery: &Delivery) -> bool {
+pub fn by_door(delivery: &Delivery) -> bool {
     delivery.came.is_some() || delivery.method == "POST"
 }
 

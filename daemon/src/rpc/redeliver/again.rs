@@ -1,21 +1,24 @@
 //! One delivery once more: looked at as at the door, said or handed to the engine.
 //!
-//! Invariant: the same checks in the same order as for a delivery that comes over the network, except for who sends: its
-//! network was looked at when it came, if it came to this endpoint.
+//! Invariant: the same checks in the same order as for a delivery that comes over the network, and behind the proof by the
+//! same function (`http/meet.rs`), except for who sends: its network was looked at when it came, if it came to this
+//! endpoint.
 
 use aura_protocol::event::{Ack, Came, Delivery};
 use aura_protocol::rpc::{Verdict, WebhookRedeliver};
 use aura_protocol::{EventId, TenantId, Value, signature};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::catalog::State;
 use crate::catalog::routes::{Proof, Target};
-use crate::engine::{Flows, Intake};
+use crate::engine::Intake;
 use crate::http::answer::Refused;
-use crate::http::intake::{check_body, other_event, stored};
-use crate::http::meet::{Judged, judged, scheme};
+use crate::http::intake::{check_coding, other_event, stored};
+use crate::http::limits::Place;
+use crate::http::meet::{Come, Formed, InForm, Judged, body_max, formed, judged};
+use crate::http::multipart::json_max;
 use crate::http::refuse::withheld;
-use crate::http::unpack;
 use crate::rpc::Service;
 use crate::rpc::deliveries::Kept;
 use crate::trial;
@@ -27,12 +30,22 @@ pub struct Looked {
     pub shown: Value,
     /// The sender's own id of it.
     pub delivery_id: Option<String>,
+    /// The memory of its body.
+    pub place: Place,
 }
 
 type Refusal = (Verdict, String);
 
 fn refused(refused: &Refused) -> Refusal {
     (refused.verdict(), refused.to_string())
+}
+
+fn opened(target: &Target) -> Result<(), Refusal> {
+    if target.open() {
+        return Ok(());
+    }
+    let verdict = if target.published.enabled { Verdict::Closed } else { Verdict::Disabled };
+    Err((verdict, format!("{} takes no deliveries now", target.name())))
 }
 
 /// Looks at it as the door would.
@@ -42,12 +55,10 @@ pub async fn look(
     kept: &Kept,
     request: &WebhookRedeliver,
 ) -> Result<Looked, Refusal> {
-    if !target.open() {
-        let verdict = if target.published.enabled { Verdict::Closed } else { Verdict::Disabled };
-        return Err((verdict, format!("{} takes no deliveries now", target.name())));
-    }
+    opened(target)?;
     let from = kept.row.from.parse().ok();
-    if !kept.proved && !request.unproved && !target.allows(from) {
+    let here = kept.taken_by(&target.published.name, &target.trigger_id);
+    if !here && !request.unproved && !target.allows(from) {
         let text = format!("{} is in none of the networks of `allow`", kept.row.from);
         return Err((Verdict::NotAllowed, text));
     }
@@ -57,40 +68,39 @@ pub async fn look(
         Err((verdict, _)) if request.unproved => verdict,
         Err(refusal) => return Err(refusal),
     };
-    let mut headers = kept.headers.clone();
-    let coded = headers.iter().any(|(name, value)| name == "content-encoding" && value == "gzip");
-    let body_max = target.takes.body_max(service.door.limits.body_max);
-    let body = match (&request.body, coded) {
-        (Some(edited), _) => edited.clone(),
-        (None, true) if target.takes.gzip => {
-            let mut place = service.door.in_flight.enter().ok_or_else(|| refused(&Refused::Busy(1)))?;
-            unpack::gunzip(&kept.body, body_max, &mut place).await.map_err(|error| refused(&error))?
-        }
-        (None, true) => return Err(refused(&Refused::Encoded(false))),
-        (None, false) => kept.body.clone(),
+    let (edited, mut map, mut headers) = (request.body.as_ref(), map, kept.headers.clone());
+    if edited.is_some() {
+        // What somebody wrote is not packed.
+        headers.retain(|(name, _)| name != CONTENT_ENCODING.as_str() && name != CONTENT_LENGTH.as_str());
+        map.remove(CONTENT_ENCODING);
+    }
+    let packed = check_coding(&map, target.takes.gzip).map_err(|error| refused(&error))?;
+    let body_max = body_max(&service.door, target);
+    let body = edited.unwrap_or(&kept.body).clone();
+    // What a multipart body became is larger than it was.
+    let most = if target.multipart { json_max(body_max) } else { body_max };
+    if body.len() > most {
+        return Err(refused(&Refused::TooLarge(most)));
+    }
+    let mut place = service.door.in_flight.enter().ok_or_else(|| refused(&Refused::Busy(1)))?;
+    if !place.grow(body.len()) {
+        return Err(refused(&Refused::Busy(1)));
+    }
+    let come = Come { map: &map, headers, body, packed };
+    let formed = formed(target, come, body_max, place, &mut |_| {}).await;
+    let InForm { headers, body, json, id: delivery_id, place } = match formed {
+        Ok(Formed::Event(event)) => event,
+        Ok(Formed::Greeted(..)) => return Err((Verdict::Handshake, "it is a handshake and no event".to_owned())),
+        Err(turned) => return Err((turned.verdict, turned.why)),
     };
-    if request.body.is_some() || coded {
-        headers.retain(|(name, _)| name != "content-encoding" && name != "content-length");
-    }
-    if body.len() > body_max {
-        return Err(refused(&Refused::TooLarge(body_max)));
-    }
-    if let Some(scheme) = scheme(target).and_then(|scheme| scheme.known())
-        && signature::handshake(scheme, &headers, &body).is_some()
-    {
-        return Err((Verdict::Handshake, "it is a handshake and no event".to_owned()));
-    }
-    let json = check_body(&map, &body).map_err(|error| refused(&error))?;
-    let delivery_id = match scheme(target) {
-        Some(scheme) => scheme.with(|scheme| signature::delivery_id(scheme, &headers, &body)).flatten(),
-        None => headers.iter().find(|(name, _)| name == "idempotency-key").map(|(_, key)| key.clone()),
-    };
-    let came = Came { from: kept.row.from.clone(), old: verdict == Verdict::ProvedBefore, again: Some(kept.row.id) };
+    let again = Some(kept.row.id);
+    let came = Came { from: kept.row.from.clone(), verdict: Some(verdict), again, ..Came::default() };
     let delivery = Delivery {
         event: EventId::now(),
         trigger: target.trigger_id.clone(),
         method: kept.row.method.clone(),
-        query: kept.query.clone(),
+        // As it came; what is shown of a refused one leaves secrets out.
+        query: kept.url.split_once('?').map_or(kept.query.as_str(), |(_, query)| query).to_owned(),
         headers: stored(headers, target.proof.private_header()),
         body,
         blob: None,
@@ -98,7 +108,7 @@ pub async fn look(
         came: Some(came),
     };
     let shown = delivery.to_trigger_with(json);
-    Ok(Looked { verdict, delivery, shown, delivery_id })
+    Ok(Looked { verdict, delivery, shown, delivery_id, place })
 }
 
 fn map_of(headers: &[(String, String)]) -> HeaderMap {
@@ -118,7 +128,7 @@ fn prove(service: &Service, target: &Target, kept: &Kept, map: &HeaderMap) -> Re
         let (header, wanted) = other_event(target, map)?;
         Some((Verdict::OtherEvent, format!("this endpoint takes only deliveries with {header}: {wanted}")))
     };
-    if kept.proved {
+    if kept.proved_to(&target.published.name, &target.trigger_id) {
         return other().map_or(Ok(kept.row.verdict), Err);
     }
     let state = service.catalog.now();
@@ -192,14 +202,17 @@ pub async fn hand_over(
     claim: bool,
 ) -> Result<Ack, String> {
     let tenant = TenantId::DEFAULT;
-    let gone = || format!("{} is not published any more", target.name());
-    let published = service.catalog.published(tenant, target.flow).ok_or_else(gone)?;
-    let trigger = published.flow.triggers.iter().position(|it| it.id == target.trigger_id).ok_or_else(gone)?;
-    let Looked { delivery, shown, .. } = looked;
+    // The endpoint of now counts, as at the door.
+    let now = service.catalog.now().routes().of_flow(&target.published.name, Some(&target.trigger_id));
+    let now = now.map_err(|_| format!("{} is not published any more", target.name()))?;
+    opened(&now).map_err(|(_, why)| why)?;
+    let (published, trigger) = (now.published.clone(), now.trigger);
+    let Looked { delivery, shown, place, .. } = looked;
     let (delivery_id, anew) = (Some(key), !claim);
     let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, anew, note: None };
     let asking = service.engine.asks();
     let answer = service.engine.accept(intake, asking).await.map_err(|refusal| Refused::from(refusal).to_string())?;
+    drop(place);
     target.saw(answer.ack.event_id);
     Ok(answer.ack)
 }

@@ -83,15 +83,12 @@ pub fn of_provider(service: &Service, query: &WebhookSampleQuery) -> Result<Webh
     headers.extend(own);
     let url = format!("{}/hooks/{}", service.public_url.trim_end_matches('/'), target.endpoint);
     let request = signature::Request { method: "POST", url: &url, headers: &[], body: body.as_bytes() };
-    let mut valid_s = None;
+    let (mut valid_s, mut own) = (None, None);
     match &target.proof {
         Proof::Open => {}
-        Proof::Bearer(_) => headers.push(("authorization".to_owned(), "Bearer $TOKEN".to_owned())),
-        Proof::Basic(user, _) => {
-            headers
-                .push(("authorization".to_owned(), format!("Basic $(printf %s '{user}:'\"$PASSWORD\" | base64 -w0)")));
-        }
-        Proof::Header(name, _) => headers.push((name.clone(), "$TOKEN".to_owned())),
+        Proof::Bearer(_) => own = Some(("authorization".to_owned(), "Bearer $TOKEN".to_owned())),
+        Proof::Basic(user, _) => own = Some(("authorization".to_owned(), basic(user))),
+        Proof::Header(name, _) => own = Some((name.clone(), "$TOKEN".to_owned())),
         Proof::Signed { scheme, .. } => {
             let signed = proof(&target, &state, &request, now_ms, &id)?;
             headers.retain(|(name, _)| !signed.iter().any(|(other, _)| other == name));
@@ -99,7 +96,8 @@ pub fn of_provider(service: &Service, query: &WebhookSampleQuery) -> Result<Webh
             valid_s = scheme.with(|scheme| scheme.window.map(|window| window.tolerance_s)).flatten();
         }
     }
-    let curl = curl(&url, &headers, &body, matches!(target.proof, Proof::Signed { .. } | Proof::Open));
+    let curl = curl(&url, &headers, own.as_ref(), &body);
+    headers.extend(own);
     Ok(WebhookSample { provider: target.proof.word().to_owned(), body, headers, curl, valid_s })
 }
 
@@ -126,14 +124,21 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A line for a shell; a value with a variable in it stands between double quotes.
-fn curl(url: &str, headers: &[(String, String)], body: &str, plain: bool) -> String {
+/// The value of `Authorization` for this user, with the password from a variable of the shell.
+fn basic(user: &str) -> String {
+    format!("Basic $(printf %s {}\"$PASSWORD\" | base64 -w0)", quoted(&format!("{user}:")))
+}
+
+/// A line for a shell. Only `own` is read by the shell: what we wrote of a header that holds a variable.
+fn curl(url: &str, headers: &[(String, String)], own: Option<&(String, String)>, body: &str) -> String {
     let mut line = format!("curl -i -X POST {}", quoted(url));
     for (name, value) in headers {
-        let whole = format!("{name}: {value}");
-        let variable = !plain && value.contains('$');
         line.push_str(" -H ");
-        line.push_str(&if variable { format!("\"{whole}\"") } else { quoted(&whole) });
+        line.push_str(&quoted(&format!("{name}: {value}")));
+    }
+    if let Some((name, value)) = own {
+        // The name is outside of what the shell reads; its value stands between double quotes.
+        line.push_str(&format!(" -H {}\"{value}\"", quoted(&format!("{name}: "))));
     }
     line.push_str(" --data-binary ");
     line.push_str(&quoted(body));
@@ -165,7 +170,16 @@ mod tests {
 
     #[test]
     fn a_line_for_the_shell_cannot_leave_its_quotes() {
-        let line = curl("http://h/'x", &[("a".into(), "b'c".into())], "it's", true);
-        assert_eq!(line, r"curl -i -X POST 'http://h/'\''x' -H 'a: b'\''c' --data-binary 'it'\''s'");
+        let line = curl("http://h/'x", &[("a".into(), "b'$(c)".into())], None, "it's");
+        assert_eq!(line, r"curl -i -X POST 'http://h/'\''x' -H 'a: b'\''$(c)' --data-binary 'it'\''s'");
+        let own = ("authorization".to_owned(), basic("o'x';id>&2;'\"$(id)`id`"));
+        let line = curl("http://h", &[], Some(&own), "{}");
+        // A shell itself says what it makes of it.
+        let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}; PASSWORD=p; {line}");
+        let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let coded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, "o'x';id>&2;'\"$(id)`id`:p");
+        let text = String::from_utf8_lossy(&said.stdout);
+        assert_eq!(text.lines().nth(5), Some(format!("authorization: Basic {coded}").as_str()), "{text}");
+        assert!(said.stderr.is_empty() && text.lines().count() == 8, "{said:?}");
     }
 }

@@ -190,7 +190,17 @@ async fn edited(ids: &[String], session: &mut Session) -> Result<Vec<u8>, WireEr
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     file.write_all(&before).map_err(failed)?;
     drop(file);
-    run_editor(&path)?;
+    if let Err(error) = run_editor(&path) {
+        // What somebody wrote is left to him; a payload that nobody changed is not left lying about.
+        if std::fs::read(&path).is_ok_and(|text| text == before) {
+            let _ = std::fs::remove_file(&path);
+            let why = "the editor did not end well, and the body was not changed: nothing was delivered";
+            return Err(
+                WireError::new(Code::Invalid, why).hint("set VISUAL or EDITOR, or give a body with --body @file")
+            );
+        }
+        return Err(error);
+    }
     let text = files::text(&path.display().to_string())?.into_bytes();
     let _ = std::fs::remove_file(&path);
     let same = text == before || text.strip_suffix(b"\n") == Some(before.as_slice());
