@@ -360,7 +360,8 @@ impl Driver {
         };
         let bounds = Bounds { since: begun.row.since.clone(), until: begun.row.until.clone() };
         let input = page::asked(&source, &begun.row.place, &bounds, &self.moment())?;
-        let Some(answer) = self.ask_source(tenant, &source, &input).await else { return Err(Ended::Over) };
+        let wanted = || self.is_generation(id, begun.generation) && self.goes_on(tenant, begun.row.flow).is_some();
+        let Some(answer) = self.ask_source(tenant, &source, &input, &wanted).await else { return Err(Ended::Over) };
         self.waits(id, None);
         let read = page::read(&source, &begun.row.place, &bounds, &answer?, &self.moment())?;
         self.take_backfill(&listener, id, (&source, &bounds), begun, read).await
@@ -484,6 +485,9 @@ impl Driver {
             let Some(known) = known.get_mut(&id).filter(|known| known.generation == generation) else {
                 return Err(Ended::Over);
             };
+            if !self.listens(listener, &row.identity) {
+                return Err(Ended::Over);
+            }
             let telling = lock(&self.telling);
             let again = row.again.then_some(&own as OwnKey<'_>);
             let mut told = self.tell_objects(&telling, listener, piece, true, again)?;

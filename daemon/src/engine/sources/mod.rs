@@ -44,6 +44,9 @@ const AGAIN_MAX_MS: i64 = 3_600_000;
 /// The hash of an object's key in a backfill that tells again what was told.
 pub(crate) type OwnKey<'a> = &'a dyn Fn(&str) -> [u8; 16];
 
+/// Whether an answer is still wanted: somebody may change what asks for it while it waits for its turn.
+pub(crate) type Wanted<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// To whom objects are told.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listener<'a> {
@@ -171,12 +174,27 @@ impl Driver {
         }
     }
 
-    /// A place among the calls and room in a connection's budget, behind all calls of runs that wait. `None`: it ends.
-    async fn background_turn(self: &Arc<Self>, tenant: TenantId, connection: Option<&str>) -> Option<Turn> {
+    /// Whether a trigger reads this source and starts runs, as things stand now. Who tells objects asks under the lock
+    /// of what is known, or what is read for nobody would be known and told to nobody.
+    pub(crate) fn listens(&self, listener: &Listener<'_>, identity: &str) -> bool {
+        let Some(flow) = self.goes_on(listener.tenant, listener.flow) else { return false };
+        let trigger = flow.flow.triggers.iter().find(|trigger| trigger.id == listener.trigger);
+        let source = trigger.and_then(|trigger| self.source_of(trigger));
+        source.is_some_and(|source| source.identity == identity)
+    }
+
+    /// A place among the calls and room in a connection's budget, behind all calls of runs that wait. `None`: it ends,
+    /// or the answer is not wanted any more.
+    async fn background_turn(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        connection: Option<&str>,
+        wanted: Wanted<'_>,
+    ) -> Option<Turn> {
         let need = Need { narrow: None, wide: connection.and_then(|name| self.budget_of(tenant, name)) };
         self.restore_need(tenant, &need);
         loop {
-            if self.stopping.is_cancelled() || self.retired.is_cancelled() {
+            if self.stopping.is_cancelled() || self.retired.is_cancelled() || !wanted() {
                 return None;
             }
             if lock(&self.backlog).enter(&need, self.now_us()) {
@@ -186,30 +204,37 @@ impl Driver {
         }
     }
 
-    /// Asks a provider once, within its connection's budget. `None`: the daemon ends.
+    /// Asks a provider once, within its connection's budget. `None`: the daemon ends, or nobody wants the answer any
+    /// more.
     pub(crate) async fn ask_source(
         self: &Arc<Self>,
         tenant: TenantId,
         source: &Source,
         input: &Value,
+        wanted: Wanted<'_>,
     ) -> Option<Result<Value, StepError>> {
         let action = match &source.ask {
             Ask::Uses { action, .. } => Some(action.as_str()),
             Ask::Http => None,
         };
-        self.ask_provider(tenant, action, source.connection(), input).await
+        self.ask_provider(tenant, action, source.connection(), input, wanted).await
     }
 
-    /// Asks a provider once: an action, or a request if none is named. `None`: the daemon ends.
+    /// Asks a provider once: an action, or a request if none is named. `None`: the daemon ends, or nobody wants the
+    /// answer any more.
     pub(crate) async fn ask_provider(
         self: &Arc<Self>,
         tenant: TenantId,
         action: Option<&str>,
         connection: Option<&str>,
         input: &Value,
+        wanted: Wanted<'_>,
     ) -> Option<Result<Value, StepError>> {
-        let turn = self.background_turn(tenant, connection).await?;
+        let turn = self.background_turn(tenant, connection, wanted).await?;
         let Ok(place) = Arc::clone(&self.slots).acquire_owned().await else { return None };
+        if !wanted() {
+            return None;
+        }
         if let Err(error) = self.uses_rates(tenant, &turn).await {
             return Some(Err(StepError::new(ErrorClass::Internal, error.to_string())));
         }

@@ -40,7 +40,8 @@ impl Driver {
         let counted = match (&source.count, &source.ask) {
             (Some(count), Ask::Uses { .. }) => {
                 let input = page::count_input(count, &bounds, &moment).map_err(|error| refused(&error))?;
-                let answer = self.ask_provider(tenant, Some(&count.action), source.connection(), &input).await;
+                let answer =
+                    self.ask_provider(tenant, Some(&count.action), source.connection(), &input, &|| true).await;
                 let output = answer.ok_or_else(ending)?.map_err(|error| refused(&error))?;
                 Some(page::counted(&count.value, &output, &moment).map_err(|error| refused(&error))?)
             }
@@ -50,7 +51,7 @@ impl Driver {
         let cursor = if reads_since { aura_protocol::Value::Null } else { bounds.since.clone() };
         let place = ReadTo { cursor, ..ReadTo::default() };
         let input = page::asked(&source, &place, &bounds, &moment).map_err(|error| refused(&error))?;
-        let answer = self.ask_source(tenant, &source, &input).await.ok_or_else(ending)?;
+        let answer = self.ask_source(tenant, &source, &input, &|| true).await.ok_or_else(ending)?;
         let answer = answer.map_err(|error| refused(&error))?;
         let first = page::read(&source, &place, &bounds, &answer, &moment).map_err(|error| refused(&error))?;
         let listener = Listener { tenant, flow: flow.id, trigger: &trigger.id, method: BACKFILL, window_ms: 0 };

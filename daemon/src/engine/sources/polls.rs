@@ -64,7 +64,7 @@ impl Known {
 
 /// Why a look ended early.
 enum Ended {
-    /// The daemon ends, or somebody changed the poll meanwhile.
+    /// The daemon ends, or somebody changed the poll or its flow meanwhile.
     Over,
     /// It failed.
     Failed(StepError),
@@ -329,7 +329,9 @@ impl Driver {
             let moment = self.moment();
             let input = page::asked(&poll.source, &row.place, &Bounds::default(), &moment)?;
             self.note_waiting(owner, true);
-            let Some(answer) = self.ask_source(tenant, &poll.source, &input).await else { return Err(Ended::Over) };
+            let wanted = || self.is_wanted(tenant, owner, begun.generation);
+            let answer = self.ask_source(tenant, &poll.source, &input, &wanted).await;
+            let Some(answer) = answer else { return Err(Ended::Over) };
             self.note_waiting(owner, false);
             let read = page::read(&poll.source, &row.place, &Bounds::default(), &answer?, &self.moment())?;
             let onward = self.take_page(&listener, owner, (poll, begun.generation), &mut row, read).await?;
@@ -338,6 +340,13 @@ impl Driver {
             }
         }
         Ok(Onward::More)
+    }
+
+    /// Whether a look that waits for its turn is still to be made.
+    fn is_wanted(&self, tenant: TenantId, owner: Owner, generation: u64) -> bool {
+        let known = lock(&self.polls.known);
+        let same = known.get(&owner).is_some_and(|known| known.poll.is_some() && known.generation == generation);
+        same && self.goes_on(tenant, owner.0).is_some()
     }
 
     fn note_waiting(&self, owner: Owner, waits: bool) {
@@ -409,7 +418,7 @@ impl Driver {
         Ok(onward)
     }
 
-    /// One transaction: objects, their keys, and the row; nothing if somebody changed the poll meanwhile.
+    /// One transaction: objects, their keys, and the row; nothing if somebody changed the poll or its flow meanwhile.
     async fn write_piece(
         self: &Arc<Self>,
         listener: &Listener<'_>,
@@ -423,6 +432,9 @@ impl Driver {
             let Some(known) = known.get_mut(&owner).filter(|known| known.generation == generation) else {
                 return Err(Ended::Over);
             };
+            if !self.listens(listener, &row.identity) {
+                return Err(Ended::Over);
+            }
             let (was, is) = (&known.row, &*row);
             let same = was.place.cursor == is.place.cursor
                 && (was.begun, was.failures, &was.error) == (is.begun, is.failures, &is.error);
