@@ -264,6 +264,28 @@ fn what_is_read_while_its_flow_is_switched_off_or_loses_its_trigger_is_told_afte
 }
 
 #[test]
+fn polls_that_wait_for_a_used_up_budget_keep_no_other_poll_from_looking() {
+    let (receiver, provider) = (Receiver::start(), Provider::default());
+    provider.serve(&receiver);
+    provider.add(2);
+    let daemon = Daemon::start();
+    let base = receiver.url("/");
+    let base = base.trim_end_matches('/');
+    daemon.connect("shop", "shopify", &[("base_url", base), ("access_token", "token"), ("rate", "1/1h")]);
+    for number in 0..10 {
+        daemon.publish(&format!(
+            "aura: 1\nflow: shop-{number}\ntriggers:\n  - id: new\n    on: poll\n    connection: shop\n    with: {{ every: 1s, uses: shopify.get_order, input: {{ id: \"1\" }}, key: \"{{{{ item.id }}}}\" }}\nsteps: [{{ id: a, set: {{ x: 1 }} }}]"
+        ));
+    }
+    wait_until("nine that wait for the budget", LIMIT, || {
+        let said = daemon.aura(&["poll", "list", "--json"]).success();
+        said.out.matches("\"asking\"").count() >= 9
+    });
+    daemon.publish(&oldest(&receiver.url("/since"), "      start: all"));
+    wait_until("what the other poll found", LIMIT, || daemon.runs("objects").len() == 2);
+}
+
+#[test]
 fn a_source_that_changes_something_is_refused() {
     let daemon = Daemon::start();
     daemon.connect("mail", "sendgrid", &[("api_key", "SG.tests-only-0123456789")]);

@@ -18,7 +18,7 @@ use aura_storage::rows::{BackfillRow, BackfillState, ReadTo};
 use aura_storage::{Key, Receipt, Table, Txn};
 
 use super::page::{self, Bounds, Object};
-use super::{Listener, OwnKey, again_after, chunks, made_ms};
+use super::{Asking, Listener, OwnKey, again_after, chunks, made_ms};
 use crate::engine::Published;
 use crate::engine::core::state::ms;
 use crate::engine::driver::{Driver, EngineError, lock};
@@ -361,9 +361,10 @@ impl Driver {
         let bounds = Bounds { since: begun.row.since.clone(), until: begun.row.until.clone() };
         let input = page::asked(&source, &begun.row.place, &bounds, &self.moment())?;
         let wanted = || self.is_generation(id, begun.generation) && self.goes_on(tenant, begun.row.flow).is_some();
-        let Some(answer) = self.ask_source(tenant, &source, &input, &wanted).await else { return Err(Ended::Over) };
+        let said = self.ask_source(tenant, &source, &input, Asking::while_wanted(&wanted)).await;
+        let said = said.ok_or(Ended::Over)?;
         self.waits(id, None);
-        let read = page::read(&source, &begun.row.place, &bounds, &answer?, &self.moment())?;
+        let read = page::read(&source, &begun.row.place, &bounds, &said.answer?, &self.moment())?;
         self.take_backfill(&listener, id, (&source, &bounds), begun, read).await
     }
 

@@ -20,6 +20,7 @@ use aura_protocol::source::{Ask, Source};
 use aura_protocol::{EventId, FlowId, TenantId, Value};
 use aura_storage::rows::InboxRow;
 use aura_storage::{DedupeEntry, Key, Table, Txn};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::calls::Turn;
 use super::core::Moment;
@@ -32,6 +33,8 @@ use page::Object;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often who waits for room looks again.
 const BREATH: Duration = Duration::from_millis(50);
+/// And later, if that takes long.
+const BREATH_MAX: Duration = Duration::from_millis(200);
 /// Objects of one transaction.
 const CHUNK: usize = 64;
 /// Bytes of one transaction's objects.
@@ -44,8 +47,28 @@ const AGAIN_MAX_MS: i64 = 3_600_000;
 /// The hash of an object's key in a backfill that tells again what was told.
 pub(crate) type OwnKey<'a> = &'a dyn Fn(&str) -> [u8; 16];
 
-/// Whether an answer is still wanted: somebody may change what asks for it while it waits for its turn.
-pub(crate) type Wanted<'a> = &'a (dyn Fn() -> bool + Sync);
+/// What a question waits for besides its turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    /// Whether its answer is still wanted: somebody may change what asks for it while it waits.
+    pub wanted: &'a (dyn Fn() -> bool + Sync),
+    /// Of these it takes one with its turn, never before: who waits for a rate keeps nobody else out.
+    pub places: Option<&'a Arc<Semaphore>>,
+}
+
+impl<'a> Asking<'a> {
+    /// For whoever wants the answer as long as this holds.
+    pub fn while_wanted(wanted: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { wanted, places: None }
+    }
+}
+
+/// What a provider said.
+pub(crate) struct Said {
+    pub answer: Result<Value, StepError>,
+    /// To be kept until the answer is worked off.
+    pub place: Option<OwnedSemaphorePermit>,
+}
 
 /// To whom objects are told.
 #[derive(Clone, Copy, Debug)]
@@ -189,18 +212,24 @@ impl Driver {
         self: &Arc<Self>,
         tenant: TenantId,
         connection: Option<&str>,
-        wanted: Wanted<'_>,
-    ) -> Option<Turn> {
+        asking: Asking<'_>,
+    ) -> Option<(Turn, Option<OwnedSemaphorePermit>)> {
         let need = Need { narrow: None, wide: connection.and_then(|name| self.budget_of(tenant, name)) };
         self.restore_need(tenant, &need);
+        let mut breath = BREATH;
         loop {
-            if self.stopping.is_cancelled() || self.retired.is_cancelled() || !wanted() {
+            if self.stopping.is_cancelled() || self.retired.is_cancelled() || !(asking.wanted)() {
                 return None;
             }
-            if lock(&self.backlog).enter(&need, self.now_us()) {
-                return Some(self.turn(need.lane()));
+            // Both or none: nobody holds one of them while it waits for the other.
+            let place = asking.places.map(|places| Arc::clone(places).try_acquire_owned());
+            let full = matches!(place, Some(Err(_)));
+            if !full && lock(&self.backlog).enter(&need, self.now_us()) {
+                return Some((self.turn(need.lane()), place.and_then(Result::ok)));
             }
-            tokio::time::sleep(BREATH).await;
+            drop(place);
+            tokio::time::sleep(breath).await;
+            breath = (breath * 2).min(BREATH_MAX);
         }
     }
 
@@ -211,13 +240,13 @@ impl Driver {
         tenant: TenantId,
         source: &Source,
         input: &Value,
-        wanted: Wanted<'_>,
-    ) -> Option<Result<Value, StepError>> {
+        asking: Asking<'_>,
+    ) -> Option<Said> {
         let action = match &source.ask {
             Ask::Uses { action, .. } => Some(action.as_str()),
             Ask::Http => None,
         };
-        self.ask_provider(tenant, action, source.connection(), input, wanted).await
+        self.ask_provider(tenant, action, source.connection(), input, asking).await
     }
 
     /// Asks a provider once: an action, or a request if none is named. `None`: the daemon ends, or nobody wants the
@@ -228,15 +257,16 @@ impl Driver {
         action: Option<&str>,
         connection: Option<&str>,
         input: &Value,
-        wanted: Wanted<'_>,
-    ) -> Option<Result<Value, StepError>> {
-        let turn = self.background_turn(tenant, connection, wanted).await?;
-        let Ok(place) = Arc::clone(&self.slots).acquire_owned().await else { return None };
-        if !wanted() {
+        asking: Asking<'_>,
+    ) -> Option<Said> {
+        let (turn, place) = self.background_turn(tenant, connection, asking).await?;
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return None };
+        if !(asking.wanted)() {
             return None;
         }
         if let Err(error) = self.uses_rates(tenant, &turn).await {
-            return Some(Err(StepError::new(ErrorClass::Internal, error.to_string())));
+            let answer = Err(StepError::new(ErrorClass::Internal, error.to_string()));
+            return Some(Said { answer, place });
         }
         let asked = async {
             let Some(action) = action else { return http::read(&self.deps.http, input, TIMEOUT).await };
@@ -265,15 +295,16 @@ impl Driver {
             () = self.retired.cancelled() => return None,
             outcome = tokio::time::timeout(TIMEOUT, asked) => outcome,
         };
-        drop((place, turn));
+        drop((slot, turn));
         self.pump_calls();
-        Some(match outcome.map(|outcome| self.clean(outcome)) {
+        let answer = match outcome.map(|outcome| self.clean(outcome)) {
             Ok(CallOutcome::Done(output)) => Ok(output),
             Ok(CallOutcome::Failed(error, _)) => Err(error),
             Err(_) => {
                 let message = format!("no answer within {} s", TIMEOUT.as_secs());
                 Err(StepError::new(ErrorClass::Timeout, message))
             }
-        })
+        };
+        Some(Said { answer, place })
     }
 }

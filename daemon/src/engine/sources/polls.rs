@@ -14,16 +14,16 @@ use aura_protocol::text::display;
 use aura_protocol::{Code, FlowId, TenantId, Value, WireError};
 use aura_storage::rows::{PollRow, ReadTo};
 use aura_storage::{DedupeEntry, Key, Permit, Receipt, Table, Txn};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::page::{self, Bounds, Object};
-use super::{Listener, again_after, chunks, made_ms};
+use super::{Asking, Listener, again_after, chunks, made_ms};
 use crate::engine::core::state::ms;
 use crate::engine::driver::{Driver, EngineError, lock};
 
 /// The clock is looked at so often while anything is polled: it may be set.
 const LOOK_MS: u64 = 5_000;
-/// Polls that look at the same time.
+/// Pages of polls that are asked for and worked off at the same time.
 const AT_ONCE: usize = 8;
 /// What has more to read goes on after this long at most.
 const SOON_MS: i64 = 1_000;
@@ -34,11 +34,20 @@ const ERROR_MAX: usize = 500;
 type Owner = (FlowId, [u8; 16]);
 
 /// All polls in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Polls {
     known: Mutex<BTreeMap<Owner, Known>>,
     edit: tokio::sync::Mutex<()>,
     wake: Notify,
+    /// For pages; who waits for the budget of its connection has none.
+    places: Arc<Semaphore>,
+}
+
+impl Default for Polls {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Self { known: Mutex::default(), edit: tokio::sync::Mutex::default(), wake: Notify::new(), places }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -218,7 +227,6 @@ impl Driver {
     fn start_polls(self: &Arc<Self>, tenant: TenantId) -> Option<i64> {
         let now = self.deps.clock.wall_ms();
         let mut known = lock(&self.polls.known);
-        let mut places = AT_ONCE.saturating_sub(known.values().filter(|known| known.busy).count());
         let mut next: Option<i64> = None;
         for (owner, known) in known.iter_mut() {
             let Some(poll) = known.poll.clone().filter(|_| !known.busy) else { continue };
@@ -228,11 +236,10 @@ impl Driver {
             if !self.deps.flows.published(tenant, owner.0).is_some_and(|flow| flow.starts()) {
                 continue;
             }
-            if known.next_ms > now || places == 0 {
-                next = Some(next.unwrap_or(i64::MAX).min(known.next_ms.max(now + 50)));
+            if known.next_ms > now {
+                next = Some(next.unwrap_or(i64::MAX).min(known.next_ms));
                 continue;
             }
-            places -= 1;
             known.busy = true;
             let (driver, owner, begun) = (Arc::clone(self), *owner, known.clone());
             self.tasks.spawn(async move {
@@ -330,11 +337,12 @@ impl Driver {
             let input = page::asked(&poll.source, &row.place, &Bounds::default(), &moment)?;
             self.note_waiting(owner, true);
             let wanted = || self.is_wanted(tenant, owner, begun.generation);
-            let answer = self.ask_source(tenant, &poll.source, &input, &wanted).await;
-            let Some(answer) = answer else { return Err(Ended::Over) };
+            let asking = Asking { wanted: &wanted, places: Some(&self.polls.places) };
+            let said = self.ask_source(tenant, &poll.source, &input, asking).await.ok_or(Ended::Over)?;
             self.note_waiting(owner, false);
-            let read = page::read(&poll.source, &row.place, &Bounds::default(), &answer?, &self.moment())?;
+            let read = page::read(&poll.source, &row.place, &Bounds::default(), &said.answer?, &self.moment())?;
             let onward = self.take_page(&listener, owner, (poll, begun.generation), &mut row, read).await?;
+            drop(said.place);
             if onward == Onward::End {
                 return Ok(Onward::End);
             }
