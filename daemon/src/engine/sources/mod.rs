@@ -8,6 +8,7 @@ pub mod backfills;
 pub(crate) mod page;
 pub mod plan;
 pub mod polls;
+pub(crate) mod sift;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, MutexGuard};
@@ -16,8 +17,8 @@ use std::time::Duration;
 use aura_integrations::ctx::CallCtx;
 use aura_protocol::event::Delivery;
 use aura_protocol::run::{CallOutcome, ErrorClass, StepError};
-use aura_protocol::source::{Ask, Source};
-use aura_protocol::{EventId, FlowId, TenantId, Value};
+use aura_protocol::source::{Ask, BACKFILL, Source};
+use aura_protocol::{EventId, FlowId, RunId, TenantId, Value};
 use aura_storage::rows::InboxRow;
 use aura_storage::{DedupeEntry, Key, Table, Txn};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -119,6 +120,16 @@ pub(crate) fn again_after(failures: u32, least_ms: i64, error: &StepError, momen
     pause.max(asked).saturating_add(i64::try_from(jitter).unwrap_or(0))
 }
 
+/// What the key of an object has in place of a run if a backfill told it.
+pub(crate) fn of_backfill() -> RunId {
+    RunId::from_bytes([0; 16])
+}
+
+/// Whether a backfill told an object that the poll of its trigger has not seen since.
+pub(crate) fn is_of_backfill(entry: &DedupeEntry) -> bool {
+    entry.run == Some(of_backfill())
+}
+
 /// When an event was made, in Unix milliseconds.
 pub(crate) fn made_ms(event: EventId) -> i64 {
     let [a, b, c, d, e, f, ..] = event.bytes();
@@ -150,11 +161,16 @@ impl Driver {
         for object in objects {
             let event = EventId::from_bytes(self.new_run(&moment).bytes());
             let (own, shared) = (again.map(|hash| hash(&object.key)), self.object_hash(listener, &object.key));
-            if store.dedupe_find(tenant, &own.unwrap_or(shared), moment.now_ms).is_some() {
+            let find = |hash: &[u8; 16]| store.dedupe_find(tenant, hash, moment.now_ms);
+            let known = find(&shared);
+            if own.map_or(known, |own| find(&own)).is_some() {
                 continue;
             }
-            for hash in own.into_iter().chain([shared]) {
-                let entry = DedupeEntry { tenant, hash, event, run: None, expires_ms };
+            let run = (listener.method == BACKFILL).then(of_backfill);
+            let new = |hash| DedupeEntry { tenant, hash, event, run, expires_ms };
+            // What the poll knew by itself it knows by itself also after a backfill told it again.
+            let shared = known.map_or_else(|| new(shared), |known| DedupeEntry { expires_ms, ..known });
+            for entry in own.map(new).into_iter().chain([shared]) {
                 store.dedupe_remember(entry);
                 told.txn.dedupe.push(entry);
             }

@@ -186,6 +186,15 @@ pub(crate) fn is_behind(cursor: &Value, bound: &Value) -> Option<bool> {
     order.or_else(seconds).map(|order| order == Ordering::Greater)
 }
 
+/// Whether a cursor surely lies before a bound: numbers and times only, since other texts may have no order.
+pub(crate) fn is_before(cursor: &Value, bound: &Value) -> bool {
+    let time = |value: &Value| value.as_str()?.parse::<jiff::Timestamp>().ok();
+    match (time(cursor), time(bound)) {
+        (Some(cursor), Some(bound)) => cursor < bound,
+        _ => aura_protocol::expr::order(cursor, bound) == Some(std::cmp::Ordering::Less),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

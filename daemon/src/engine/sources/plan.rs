@@ -11,8 +11,8 @@ use aura_protocol::source::{Ask, BACKFILL};
 use aura_protocol::{Code, TenantId, WireError};
 use aura_storage::rows::ReadTo;
 
-use super::{Asking, Listener};
 use super::page::{self, is_behind};
+use super::{Asking, Listener};
 use crate::engine::Published;
 use crate::engine::driver::Driver;
 
@@ -41,8 +41,7 @@ impl Driver {
         let counted = match (&source.count, &source.ask) {
             (Some(count), Ask::Uses { .. }) => {
                 let input = page::count_input(count, &bounds, &moment).map_err(|error| refused(&error))?;
-                let answer =
-                    self.ask_provider(tenant, Some(&count.action), source.connection(), &input, asking).await;
+                let answer = self.ask_provider(tenant, Some(&count.action), source.connection(), &input, asking).await;
                 let output = answer.ok_or_else(ending)?.answer.map_err(|error| refused(&error))?;
                 Some(page::counted(&count.value, &output, &moment).map_err(|error| refused(&error))?)
             }

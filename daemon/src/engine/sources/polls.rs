@@ -11,13 +11,14 @@ use aura_protocol::rpc::{PollChange, PollEdit, PollInfo};
 use aura_protocol::run::{ErrorClass, StepError};
 use aura_protocol::source::{Order, POLL, Poll, Start};
 use aura_protocol::text::display;
-use aura_protocol::{Code, FlowId, TenantId, Value, WireError};
+use aura_protocol::{Code, EventId, FlowId, TenantId, Value, WireError};
 use aura_storage::rows::{PollRow, ReadTo};
 use aura_storage::{DedupeEntry, Key, Permit, Receipt, Table, Txn};
 use tokio::sync::{Notify, Semaphore};
 
 use super::page::{self, Bounds, Object};
-use super::{Asking, Listener, again_after, chunks, made_ms};
+use super::sift::{self, Look, Sifted};
+use super::{Asking, Listener, again_after, chunks};
 use crate::engine::core::state::ms;
 use crate::engine::driver::{Driver, EngineError, lock};
 
@@ -374,9 +375,9 @@ impl Driver {
     ) -> Result<Onward, Ended> {
         let source = &poll.source;
         let began_ms = row.place.began_ms.unwrap_or_else(|| self.deps.clock.now_ms());
-        let found = self.sift(listener, source.order, began_ms, &read.objects);
         let before = row.place.clone();
         let mut after = ReadTo { began_ms: Some(began_ms), ..before.clone() };
+        let found = self.sift(listener, source.order, &after, &read.objects);
         let cursors = |objects: &[Object]| -> Option<Value> {
             let mut cursors = objects.iter().map(|object| &object.cursor).filter(|cursor| !cursor.is_null());
             match source.order {
@@ -469,35 +470,21 @@ impl Driver {
         Ok(())
     }
 
-    /// What of a page is new, oldest first, and whether what follows is known.
-    fn sift(&self, listener: &Listener<'_>, order: Order, began_ms: i64, objects: &[Object]) -> Sifted {
-        let now = self.deps.clock.now_ms();
-        let mut sifted = Sifted::default();
-        let mut seen = std::collections::HashSet::new();
-        for object in objects {
+    /// What of a page is new, and whether what follows is known.
+    fn sift(&self, listener: &Listener<'_>, order: Order, place: &ReadTo, objects: &[Object]) -> Sifted {
+        let moment = self.moment();
+        let look = Look {
+            order,
+            began_ms: place.began_ms.unwrap_or(moment.now_ms),
+            now_ms: moment.now_ms,
+            window_ms: listener.window_ms,
+            cursor: &place.cursor,
+        };
+        let known = |object: &Object| {
             let hash = self.object_hash(listener, &object.key);
-            match self.deps.store.dedupe_find(listener.tenant, &hash, now) {
-                Some(entry) => {
-                    if order == Order::Newest && made_ms(entry.event) < began_ms {
-                        sifted.stop = true;
-                    }
-                    // What is still there is not forgotten.
-                    if entry.expires_ms.saturating_sub(now) < listener.window_ms / 2 {
-                        let expires_ms = now.saturating_add(listener.window_ms);
-                        sifted.refreshed.push(DedupeEntry { hash, expires_ms, ..entry });
-                    }
-                    if sifted.stop {
-                        break;
-                    }
-                }
-                None if seen.insert(hash) => sifted.fresh.push(object.clone()),
-                None => {}
-            }
-        }
-        if order == Order::Newest {
-            sifted.fresh.reverse();
-        }
-        sifted
+            (hash, self.deps.store.dedupe_find(listener.tenant, &hash, moment.now_ms))
+        };
+        sift::sift(&look, objects, known, || EventId::from_bytes(self.new_run(&moment).bytes()))
     }
 
     /// The polls of published flows.
@@ -627,14 +614,6 @@ struct Settled {
     next_ms: i64,
     error: Option<StepError>,
     failures: u32,
-}
-
-/// What of a page is new.
-#[derive(Default)]
-struct Sifted {
-    fresh: Vec<Object>,
-    refreshed: Vec<DedupeEntry>,
-    stop: bool,
 }
 
 fn cut(text: &str) -> String {
