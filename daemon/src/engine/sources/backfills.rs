@@ -440,9 +440,10 @@ impl Driver {
         let (after, ends) = if sifted.stop {
             (before.clone(), true)
         } else if !read.next.is_null() {
-            (ReadTo { page: read.next.clone(), ..before.clone() }, false)
+            (page::onward(&before, &read.next, read.objects.is_empty())?, false)
         } else if follows && reads_cursor && came != before.cursor {
-            (ReadTo { cursor: came, ..ReadTo::default() }, false)
+            let after = page::onward(&before, &came, read.objects.is_empty())?;
+            (ReadTo { cursor: came, page: Value::Null, ..after }, false)
         } else {
             (before.clone(), true)
         };
@@ -529,7 +530,7 @@ impl Driver {
                 pause = 0;
             } else if lasting && row.failures == TRIES - 1 && error.class != ErrorClass::Auth {
                 // Perhaps its page cannot be asked for any more; what was told is known by its keys.
-                row.place.page = Value::Null;
+                row.place = page::from_first(&row.place);
             }
             let mut txn = Txn::new();
             self.deps.store.put(&mut txn, tenant, Table::Backfills, row_key(tenant, id), &row)?;

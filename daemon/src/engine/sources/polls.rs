@@ -300,7 +300,7 @@ impl Driver {
             // A page that cannot be asked for any more: the look begins again, and what it told is known by its keys.
             let forgotten = |error: &StepError| matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound);
             if settled.error.as_ref().is_some_and(forgotten) {
-                row.place.page = Value::Null;
+                row.place = page::from_first(&row.place);
             }
             if row == known.row {
                 return Ok(());
@@ -405,7 +405,7 @@ impl Driver {
                 onward = Onward::End;
             }
         } else {
-            after.page = read.next;
+            after = page::onward(&after, &read.next, read.objects.is_empty())?;
         }
         let tells = row.begun;
         let pieces = chunks(&found.fresh);
