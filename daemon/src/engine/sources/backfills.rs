@@ -68,6 +68,8 @@ struct Sifted {
 /// Why a backfill does not go on now.
 enum Ended {
     Over,
+    /// Its flow is deleted.
+    Gone,
     Failed(StepError),
     Store(EngineError),
 }
@@ -236,6 +238,10 @@ impl Driver {
 
     /// The bounds that were asked for, if the source can keep them.
     pub(crate) fn bounds(&self, source: &Source, ask: &BackfillAsk, now_ms: i64) -> Result<Bounds, WireError> {
+        if ask.limit == Some(0) {
+            let error = WireError::new(Code::Invalid, "a backfill of 0 objects tells nothing");
+            return Err(error.hint("give --limit a number from 1 on, or leave it out"));
+        }
         let refuse = |what: &str, hint: &str| {
             Err(WireError::new(Code::Invalid, format!("this source cannot be read {what} a time")).hint(hint))
         };
@@ -257,6 +263,7 @@ impl Driver {
             if begun.row.state != BackfillState::Running {
                 break;
             }
+            let mut is_over = false;
             let failed = match self.backfill_page(tenant, id, &begun).await {
                 Ok(true) => continue,
                 Ok(false) => break,
@@ -271,8 +278,13 @@ impl Driver {
                     StepError::new(ErrorClass::Internal, "what was read could not be stored")
                 }
                 Err(Ended::Failed(error)) => error,
+                Err(Ended::Gone) => {
+                    is_over = true;
+                    let message = "its flow is deleted; begin another one if it comes back";
+                    StepError::new(ErrorClass::NotFound, message)
+                }
             };
-            let pause = match self.backfill_failed(tenant, id, begun.generation, &failed).await {
+            let pause = match self.backfill_failed(tenant, id, begun.generation, (&failed, is_over)).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::error!(%error, "how a backfill failed could not be stored");
@@ -315,8 +327,9 @@ impl Driver {
                 return Some(false);
             }
             self.quiet().await?;
+            // Deleted: that is found out, and not waited for.
             let published = self.deps.flows.published(TenantId::DEFAULT, begun.row.flow);
-            let why = if !published.is_some_and(|flow| flow.starts()) {
+            let why = if published.is_some_and(|flow| !flow.starts()) {
                 "its flow is off or paused"
             } else if lock(&self.backlog).len() >= CALLS_MAX {
                 "live calls wait for their turn"
@@ -342,7 +355,7 @@ impl Driver {
             Some(false) | None => return Err(Ended::Over),
         }
         let gone = |what: &str| Ended::Failed(StepError::new(ErrorClass::NotFound, what));
-        let published = self.deps.flows.published(tenant, begun.row.flow).ok_or_else(|| gone("its flow is gone"))?;
+        let published = self.deps.flows.published(tenant, begun.row.flow).ok_or(Ended::Gone)?;
         let trigger = published.flow.triggers.iter().find(|trigger| trigger.id == begun.row.trigger);
         let trigger = trigger.ok_or_else(|| gone("its flow has no such trigger any more"))?;
         let source = self.source_of(trigger).ok_or_else(|| gone("its trigger does not say any more what is read"))?;
@@ -514,7 +527,7 @@ impl Driver {
         tenant: TenantId,
         id: BackfillId,
         generation: u64,
-        error: &StepError,
+        (error, is_over): (&StepError, bool),
     ) -> Result<i64, EngineError> {
         let permit = self.deps.store.reserve().await?;
         let (receipt, pause) = {
@@ -525,7 +538,11 @@ impl Driver {
             row.error = error.message.chars().take(500).collect();
             let lasting = matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound | ErrorClass::Auth);
             let mut pause = again_after(row.failures, 0, error, &self.moment());
-            if lasting && row.failures >= TRIES {
+            if is_over {
+                // Of a flow that is deleted nothing can be told.
+                (row.state, row.ended_ms) = (BackfillState::Failed, Some(self.deps.clock.now_ms()));
+                pause = 0;
+            } else if lasting && row.failures >= TRIES {
                 row.state = BackfillState::Paused;
                 pause = 0;
             } else if lasting && row.failures == TRIES - 1 && error.class != ErrorClass::Auth {
