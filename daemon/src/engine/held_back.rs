@@ -73,6 +73,11 @@ impl HeldBack {
         HeldId::from_bytes(self.last.to_be_bytes())
     }
 
+    /// Its rows are gone with their flow.
+    pub fn forget(&mut self, flow: FlowId) {
+        self.counts.remove(&flow);
+    }
+
     fn came(&mut self, flow: FlowId) {
         *self.counts.entry(flow).or_default() += 1;
     }

@@ -41,6 +41,13 @@ pub(crate) struct Backfills {
     edit: tokio::sync::Mutex<()>,
 }
 
+impl Backfills {
+    /// All of a flow are gone with it.
+    pub(crate) fn forget(&self, flow: FlowId) {
+        lock(&self.known).retain(|_, known| known.row.flow != flow);
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Known {
     row: BackfillRow,

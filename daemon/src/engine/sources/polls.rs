@@ -51,6 +51,13 @@ impl Default for Polls {
     }
 }
 
+impl Polls {
+    /// All of a flow are gone with it.
+    pub(crate) fn forget(&self, flow: FlowId) {
+        lock(&self.known).retain(|owner, _| owner.0 != flow);
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Known {
     row: PollRow,
