@@ -173,7 +173,7 @@ async fn an_event_read_before_a_pause_that_was_answered_is_held() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_flow_that_is_gone_for_good_nothing_is_left() {
     let rig = Rig::new();
-    let text = "aura: 1\nflow: brief\ntriggers:\n  - { id: told, on: event, with: { name: paid }, batch: { max: 9, within: 1h } }\n  - { id: nightly, on: schedule, with: { cron: '0 3 * * *', zone: UTC } }\n  - { id: asked, on: poll, with: { every: 1h, http: { url: 'https://127.0.0.1:1/' }, key: '{{ item.id }}' } }\nsteps: [{ id: got, set: { n: 1 } }]\n";
+    let text = "aura: 1\nflow: brief\ntriggers:\n  - { id: told, on: event, with: { name: paid }, batch: { max: 9, for: 1h } }\n  - { id: nightly, on: schedule, with: { cron: '0 3 * * *', zone: UTC } }\n  - { id: asked, on: poll, with: { every: 1h, http: { url: 'https://127.0.0.1:1/' }, key: '{{ item.id }}' } }\nsteps: [{ id: got, set: { n: 1 } }]\n";
     rig.catalog.apply(&rig.actor, text).await.unwrap();
     rig.catalog.publish(&rig.actor, "brief").await.unwrap();
     let flow = rig.catalog.flow_id("brief").unwrap();

@@ -27,7 +27,7 @@ use crate::engine::driver::{Driver, EngineError, lock};
 const KEPT: usize = 200;
 /// With so many calls waiting no page is read.
 const CALLS_MAX: usize = 100;
-/// With so many queued runs no page is read.
+/// With so many queued runs of its flow no page is read.
 const QUEUED_MAX: usize = 200;
 /// How often who waits looks again.
 const BREATH: Duration = Duration::from_millis(100);
@@ -340,8 +340,8 @@ impl Driver {
                 "its flow is off or paused"
             } else if lock(&self.backlog).len() >= CALLS_MAX {
                 "live calls wait for their turn"
-            } else if lock(&self.gate).lanes().count() >= QUEUED_MAX {
-                "runs wait behind a limit"
+            } else if lock(&self.gate).waiting_of(begun.row.flow) >= QUEUED_MAX {
+                "runs of its flow wait behind a limit"
             } else {
                 self.waits(id, Some("its connection's budget"));
                 return Some(true);

@@ -202,11 +202,18 @@ pub(crate) fn is_behind(cursor: &Value, bound: &Value) -> Option<bool> {
             _ => cursor.cmp(bound),
         })
     });
-    let seconds = || {
-        let bound = bound.as_str()?.parse::<jiff::Timestamp>().ok()?;
-        Some(cursor.as_int()?.cmp(&i128::from(bound.as_second())))
-    };
-    order.or_else(seconds).map(|order| order == Ordering::Greater)
+    order.or_else(|| Some(epoch_ms(cursor)?.cmp(&epoch_ms(bound)?))).map(|order| order == Ordering::Greater)
+}
+
+/// A time as milliseconds since 1970: written, or counted in seconds or milliseconds.
+fn epoch_ms(value: &Value) -> Option<i128> {
+    // In seconds the year 5138, in milliseconds 1973.
+    const MILLISECONDS: u128 = 100_000_000_000;
+    match value.as_int() {
+        Some(number) if number.unsigned_abs() >= MILLISECONDS => Some(number),
+        Some(number) => Some(number * 1_000),
+        None => Some(i128::from(value.as_str()?.parse::<jiff::Timestamp>().ok()?.as_millisecond())),
+    }
 }
 
 /// Whether a cursor surely lies before a bound: numbers and times only, since other texts may have no order.
@@ -300,6 +307,9 @@ mod tests {
         assert_eq!(behind("10", "9"), Some(true));
         assert_eq!(behind("1767225601", r#""2026-01-01T00:00:00Z""#), Some(true));
         assert_eq!(behind("1767225600", r#""2026-01-01T00:00:00Z""#), Some(false));
+        assert_eq!(behind(r#""2026-01-01T00:00:00Z""#, "1767225599"), Some(true), "a bound behind a cursor");
+        assert_eq!(behind("1767225600001", r#""2026-01-01T00:00:00Z""#), Some(true));
+        assert_eq!(behind("1767225600000", r#""2026-01-01T00:00:00Z""#), Some(false));
         assert_eq!(behind(r#""b""#, r#""a""#), Some(true));
         assert_eq!(behind("null", "1"), None);
     }
