@@ -225,7 +225,9 @@ impl App {
         tasks.spawn(room.watch(service.store.clone(), bounds, tasks.closing.clone()));
         tasks.spawn(service.clock.clone().keep(service.store.clone(), tasks.closing.clone()));
         tasks.spawn(renewed(service.clone()));
+        let engine = service.engine.clone();
         let retention = Retention {
+            gone: Box::new(move |flow| engine.flow_gone(flow)),
             store: service.store.clone(),
             catalog: service.catalog.clone(),
             clock: service.clock.clone(),

@@ -212,6 +212,15 @@ pub struct ReadTo {
     /// When it began, in Unix milliseconds; none: it ended.
     #[serde(default)]
     pub began_ms: Option<i64>,
+    /// Pages read in it.
+    #[serde(default)]
+    pub pages: u64,
+    /// Of these the last ones that were empty.
+    #[serde(default)]
+    pub empty: u64,
+    /// What asked for the page after the first, second, fourth, eighth … one: who comes there again goes in a circle.
+    #[serde(default)]
+    pub mark: Value,
 }
 
 /// A poll (table `Polls`, sealed): written with what it tells, so that each object is told once.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use aura_protocol::rpc::FlowEnable;
 use aura_protocol::run::Record;
 use serde_json::json;
 
@@ -80,7 +81,11 @@ fn once(ids: std::ops::RangeInclusive<u64>) -> BTreeMap<u64, usize> {
 }
 
 fn last(daemon: &Daemon) -> serde_json::Value {
-    let said = daemon.aura(&["backfill", "list", "past", "--json"]).success();
+    newest(daemon, &["backfill", "list", "past", "--json"])
+}
+
+fn newest(daemon: &Daemon, words: &[&str]) -> serde_json::Value {
+    let said = daemon.aura(words).success();
     let line = said.out.lines().next().expect("a backfill").to_owned();
     serde_json::from_str(&line).expect("JSON")
 }
@@ -174,8 +179,18 @@ fn a_backfill_that_cannot_go_on_stands_still_and_says_why() {
     assert_says(info["error"].as_str().unwrap_or_default(), &["404"]);
     daemon.wait_quiet(LIMIT);
     assert_eq!(told(&daemon), once(1..=1));
+    let nothing = daemon.aura(&["flow", "backfill", "past", "--limit", "0", "--plan"]);
+    assert_says(&nothing.err, &["a backfill of 0 objects tells nothing", "--limit"]);
     let cancelled = daemon.aura(&["backfill", "cancel", info["id"].as_str().expect("an id"), "--json"]).success();
     assert_eq!(cancelled.json()["state"], "cancelled");
+    // Its flow is switched off and deleted while it runs.
+    let enabled = false;
+    daemon.ask().flow_enable(FlowEnable { flow: "past".into(), enabled }).expect("off");
+    daemon.aura(&["flow", "backfill", "past", "--yes"]).success();
+    wait_until("its turn", LIMIT, || last(&daemon)["waits_for"] == "its flow is off or paused");
+    daemon.aura(&["flow", "delete", "past"]).success();
+    let gone = || Some(newest(&daemon, &["backfill", "list", "--json"])).filter(|info| info["state"] == "failed");
+    assert_says(wait_for("its end", LIMIT, gone)["error"].as_str().unwrap_or_default(), &["its flow is deleted"]);
     let manual = "aura: 1\nflow: hand\ntriggers: [{ id: hand, on: manual }]\nsteps: [{ id: a, set: { x: 1 } }]";
     daemon.publish(manual);
     let said = daemon.aura(&["flow", "backfill", "hand", "--plan"]);

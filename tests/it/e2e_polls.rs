@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use aura_protocol::rpc::{FlowPause, PollInfo};
+use aura_protocol::rpc::{FlowEnable, FlowPause, PollInfo};
 use aura_protocol::run::Record;
 use serde_json::json;
 
@@ -21,6 +21,7 @@ struct Provider(Arc<Mutex<State>>);
 struct State {
     count: u64,
     broken: bool,
+    slow: bool,
 }
 
 fn parameter(request: &Request, name: &str) -> Option<u64> {
@@ -44,6 +45,11 @@ impl Provider {
         self.0.lock().expect("a state").broken = broken;
     }
 
+    /// So slow that something can happen while it answers.
+    fn is_slow(&self, slow: bool) {
+        self.0.lock().expect("a state").slow = slow;
+    }
+
     /// `/since`: objects from `after` on (with it: what is on the border comes twice), oldest first, in pages of 7.
     /// `/newest`: all, newest first, in pages of 5 by offset.
     fn serve(&self, receiver: &Receiver) {
@@ -61,7 +67,7 @@ impl Provider {
             let from = parameter(request, "page").unwrap_or_else(|| parameter(request, "after").unwrap_or(1).max(1));
             let items: Vec<u64> = (from..=state.count).take(7).collect();
             let next = items.last().map(|last| last + 1).filter(|next| *next <= state.count);
-            answer(items, next)
+            answer(items, next).after(Duration::from_millis(if state.slow { 800 } else { 0 }))
         });
         let state = self.clone();
         receiver.on("/newest", move |request, _| {
@@ -226,6 +232,57 @@ fn a_cursor_is_set_and_reset_and_nothing_is_told_twice() {
     assert_eq!(said.code, 3, "{said:?}");
     let count = provider.count();
     assert_eq!(count, 8);
+}
+
+#[test]
+fn what_is_read_while_its_flow_is_switched_off_or_loses_its_trigger_is_told_afterwards() {
+    let (receiver, provider) = (Receiver::start(), Provider::default());
+    provider.serve(&receiver);
+    provider.add(3);
+    provider.is_slow(true);
+    let daemon = Daemon::start();
+    let text = oldest(&receiver.url("/since"), "      start: all");
+    let asked = || receiver.count("/since");
+    let enable = |enabled| daemon.ask().flow_enable(FlowEnable { flow: "objects".into(), enabled }).expect("switched");
+    daemon.publish(&text);
+    wait_until("a question", LIMIT, || asked() > 0);
+    enable(false);
+    wait_until("the end of the look", LIMIT, || poll(&daemon).state == "off" && poll(&daemon).last_ms.is_some());
+    assert_eq!(told(&daemon), BTreeMap::new());
+    enable(true);
+    wait_until("all objects", LIMIT, || daemon.runs("objects").len() == 3);
+    provider.add(2);
+    let before = asked();
+    wait_until("a question", LIMIT, || asked() > before);
+    daemon
+        .publish("aura: 1\nflow: objects\ntriggers: [{ id: by_hand, on: manual }]\nsteps: [{ id: a, set: { x: 1 } }]");
+    let begin = Instant::now();
+    wait_until("the answer", LIMIT, || begin.elapsed() > Duration::from_millis(1_000));
+    daemon.publish(&text);
+    wait_until("what is new", LIMIT, || daemon.runs("objects").len() == 5);
+    assert_eq!(told(&daemon), once(1..=5));
+}
+
+#[test]
+fn polls_that_wait_for_a_used_up_budget_keep_no_other_poll_from_looking() {
+    let (receiver, provider) = (Receiver::start(), Provider::default());
+    provider.serve(&receiver);
+    provider.add(2);
+    let daemon = Daemon::start();
+    let base = receiver.url("/");
+    let base = base.trim_end_matches('/');
+    daemon.connect("shop", "shopify", &[("base_url", base), ("access_token", "token"), ("rate", "1/1h")]);
+    for number in 0..10 {
+        daemon.publish(&format!(
+            "aura: 1\nflow: shop-{number}\ntriggers:\n  - id: new\n    on: poll\n    connection: shop\n    with: {{ every: 1s, uses: shopify.get_order, input: {{ id: \"1\" }}, key: \"{{{{ item.id }}}}\" }}\nsteps: [{{ id: a, set: {{ x: 1 }} }}]"
+        ));
+    }
+    wait_until("nine that wait for the budget", LIMIT, || {
+        let said = daemon.aura(&["poll", "list", "--json"]).success();
+        said.out.matches("\"asking\"").count() >= 9
+    });
+    daemon.publish(&oldest(&receiver.url("/since"), "      start: all"));
+    wait_until("what the other poll found", LIMIT, || daemon.runs("objects").len() == 2);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use aura_protocol::flow::{Flow, canonical};
 use aura_protocol::rpc::{Actor, Binned, Connection, FlowRow, Removed};
 use aura_protocol::text::display;
 use aura_protocol::{Code, FlowId, TenantId, Value, WireError};
-use aura_storage::rows::{ConnectionRecord, Deleted, FlowRecord, HeldRow, VersionRecord};
+use aura_storage::rows::{BackfillRow, ConnectionRecord, Deleted, FlowRecord, HeldRow, VersionRecord};
 use aura_storage::{Key, Table, TailEntry, Txn};
 
 use crate::catalog::connections::shown;
@@ -232,25 +232,24 @@ impl Catalog {
         Ok(reply)
     }
 
-    /// Removes for good what has been in the bin for 30 days; gives how many.
+    /// Removes for good what has been in the bin for 30 days; gives the flows of it, for whoever knows of them.
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub async fn empty_bin(&self, tenant: TenantId) -> Result<usize, WireError> {
+    pub async fn empty_bin(&self, tenant: TenantId) -> Result<Vec<FlowId>, WireError> {
         let over = |deleted: &Option<Deleted>, now: i64| deleted.as_ref().is_some_and(|deleted| until(deleted) <= now);
         let now = self.0.clock.now_ms();
         let state = self.now();
         if !state.binned_flows.values().any(|record| over(&record.deleted, now))
             && !state.binned_connections.iter().any(|record| over(&record.deleted, now))
         {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let _one = self.editing().await?;
         let mut next = State::clone(&self.now());
         let flows: Vec<FlowId> =
             next.binned_flows.values().filter(|record| over(&record.deleted, now)).map(|record| record.id).collect();
-        let mut gone = 0;
-        for flow in flows {
+        for flow in flows.iter().copied() {
             let mut txn = Txn::new();
             let prefix = Key::tenant(tenant).id(flow.bytes());
             txn.delete(Table::Flows, prefix.clone());
@@ -258,10 +257,22 @@ impl Catalog {
             for key in versions.map_err(|error| unreadable(&error))? {
                 txn.delete(Table::Versions, key);
             }
+            // What began by itself and where it was.
+            for table in [Table::Schedules, Table::Polls] {
+                let keys = self.0.store.keys(table, &prefix, &prefix.after_prefix(), ROWS_READ);
+                keys.map_err(|error| unreadable(&error))?.into_iter().for_each(|key| txn.delete(table, key));
+            }
+            let (from, to) = (Key::tenant(tenant), Key::tenant(tenant).after_prefix());
+            let backfills: Vec<(Key, BackfillRow)> = self
+                .0
+                .store
+                .scan(tenant, Table::Backfills, &from, &to, ROWS_READ, false)
+                .map_err(|error| unreadable(&error))?;
+            let of_flow = backfills.into_iter().filter(|(_, row)| row.flow == flow);
+            of_flow.for_each(|(key, _)| txn.delete(Table::Backfills, key));
             self.0.store.commit_low(txn).await.map_err(|error| uncommitted(&error))?;
             self.drop_held(tenant, flow).await?;
             next.binned_flows.remove(&flow);
-            gone += 1;
         }
         let old: Vec<Arc<ConnectionRecord>> =
             next.binned_connections.iter().filter(|record| over(&record.deleted, now)).cloned().collect();
@@ -270,10 +281,9 @@ impl Catalog {
             txn.delete(Table::Connections, Key::tenant(tenant).id(record.id.bytes()));
             self.0.store.commit_low(txn).await.map_err(|error| uncommitted(&error))?;
             next.binned_connections.retain(|other| other.id != record.id);
-            gone += 1;
         }
         self.swap(next);
-        Ok(gone)
+        Ok(flows)
     }
 
     /// Events that were held for a flow that is gone for good.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use aura_integrations::redact::Sink;
 use aura_integrations::registry::Registry;
-use aura_protocol::rpc::{Connection, FlowRow, Webhook};
-use aura_protocol::{ConnectionId, EventId, FlowId, wire};
-use aura_storage::rows::FlowRecord;
+use aura_protocol::rpc::{Actor, Connection, FlowRow, Role, Webhook};
+use aura_protocol::{ConnectionId, EventId, FlowId, RequestId, TenantId, wire};
+use aura_storage::rows::{FlowRecord, HISTORY_MAX};
 use aura_storage::{Store, StoreOptions};
 
 use super::{CONNECTIONS_MAX, Catalog, ENDPOINTS_MAX, Entry, FLOWS_MAX, TITLE_MAX, TRIGGER_MAX, TRIGGERS_SHOWN, cut};
@@ -132,4 +132,24 @@ async fn files_are_planned_together() {
         &[called("one", "manual"), called("one", "called")],
         &[("new", ""), ("refused", "another file is of the flow one")],
     );
+}
+
+#[tokio::test]
+async fn a_version_with_unfinished_runs_is_in_the_history_however_long_ago_it_was_published() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let catalog = Catalog::open(store, Arc::new(Registry::builtin()), Clock::system(), Sink::default()).unwrap();
+    let (role, request) = (Role::Owner, RequestId::now());
+    let actor = Actor { name: "test".to_owned(), role, tenant: TenantId::DEFAULT, request };
+    for number in 0..=HISTORY_MAX {
+        let text = format!(
+            "aura: 1\nflow: old\ntriggers: [{{ id: a, on: manual }}]\nsteps: [{{ id: got, set: {{ n: {number} }} }}]\n"
+        );
+        catalog.apply(&actor, &text).await.unwrap();
+        catalog.publish(&actor, "old").await.unwrap();
+    }
+    let none = catalog.history("old", &|_| 0).unwrap();
+    assert_eq!(none.len(), HISTORY_MAX);
+    let named: Vec<&str> = none.iter().map(|row| row.version.as_str()).collect();
+    let all = catalog.history("old", &|version| u64::from(!named.contains(&version))).unwrap();
+    assert_eq!((all.len(), all.last().map(|row| (row.live, row.at_ms > 0))), (HISTORY_MAX + 1, Some((1, true))));
 }

@@ -159,19 +159,24 @@ impl Catalog {
         if let Some(newest) = found.iter_mut().rev().find(|version| published == Some(version.version.as_str())) {
             newest.published = true;
         }
-        // Runs of what was never published: somebody ran a draft.
-        for record in known.iter().filter(|record| record.published_ms == 0) {
+        // Runs of what was never published (somebody ran a draft), or so long ago that its publication is forgotten.
+        for record in &known {
             let named = found.iter().any(|version| version.version == record.version);
             if !named && live(&record.version) > 0 {
-                found.push(FlowVersion {
+                let (at, note) = match record.published_ms {
+                    0 => (found.len(), "run as a draft"),
+                    _ => (0, ""),
+                };
+                let version = FlowVersion {
                     version: record.version.clone(),
-                    at_ms: 0,
+                    at_ms: record.published_ms,
                     by: record.by.clone(),
-                    note: "run as a draft".to_owned(),
+                    note: note.to_owned(),
                     published: false,
                     live: live(&record.version),
                     changes: String::new(),
-                });
+                };
+                found.insert(at, version);
             }
         }
         if let (Some(draft), Some(version)) = (&entry.record.draft, &entry.row.draft) {

@@ -124,6 +124,14 @@ impl Gate {
         self.lanes.count() >= WAITING_MAX || keys.into_iter().any(|key| self.lanes.waiting(key) >= QUEUE_MAX)
     }
 
+    /// How many runs of a flow wait; who waits for its key and its rate counts twice. Of throttles and schedules nobody
+    /// knows here whose they are: who waits behind them counts for every flow.
+    #[must_use]
+    pub fn waiting_of(&self, flow: FlowId) -> usize {
+        let of = |owner| self.lanes.waiting_of(owner);
+        if self.lanes.count() == 0 { 0 } else { of(flow.bytes()) + of([0; 16]) }
+    }
+
     /// Whether the concurrency key itself is taken, whatever the rate says.
     #[must_use]
     pub fn is_held(&self, slot: PoolKey, limit: u32) -> bool {
@@ -374,6 +382,8 @@ mod tests {
         let why = gate.why(runs[2]).unwrap();
         assert!(why.reason.contains("2 in") && why.reason.contains("the next at"), "{why:?}");
         assert_eq!(gate.lanes().wakes_us(), Some(100));
+        let waiting = [1, 2].map(|flow| gate.waiting_of(FlowId::from_bytes([flow; 16])) > 0);
+        assert_eq!(waiting, [true, false], "of another flow nobody waits");
         assert_eq!(gate.next(100).map(|(run, _)| run), Some(runs[2]), "one that was used at 0 is over");
         assert_eq!(gate.next(500).map(|(run, _)| run), None, "the key is held");
         gate.release(Some([7; 16]), runs[2], 500);

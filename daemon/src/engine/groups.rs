@@ -93,6 +93,12 @@ impl HeldRows {
         Some(row)
     }
 
+    /// All of a flow are gone with it.
+    pub fn forget(&mut self, flow: FlowId) {
+        self.rows.retain(|_, row| row.flow != flow);
+        self.of_key.retain(|key, _| key.0 != flow);
+    }
+
     /// The group of an event with it, not yet in place, and as it was before if it was there; `id` is that of a new
     /// one, later than all others.
     pub fn joined(

@@ -1,5 +1,5 @@
-//! What comes for a paused flow: each event is held in a row of its own, and they start in the order in which they came
-//! once the flow is resumed.
+//! What comes for a paused flow, and what a source read for one that is off: each event is held in a row of its own, and
+//! they start in the order in which they came once the flow goes on.
 //!
 //! Invariant: an event never overtakes one that was accepted before it. While rows of a flow are left, also after it was
 //! resumed, what comes is held behind them; the last row and the look that finds none are under the intake lock. In
@@ -73,6 +73,11 @@ impl HeldBack {
         HeldId::from_bytes(self.last.to_be_bytes())
     }
 
+    /// Its rows are gone with their flow.
+    pub fn forget(&mut self, flow: FlowId) {
+        self.counts.remove(&flow);
+    }
+
     fn came(&mut self, flow: FlowId) {
         *self.counts.entry(flow).or_default() += 1;
     }
@@ -89,9 +94,12 @@ impl HeldBack {
 
 impl Driver {
     /// Whether an event of a flow has to wait behind others, as things stand now: since its delivery was read somebody
-    /// may have paused or resumed the flow.
+    /// may have paused or resumed the flow. Of a flow that is off only what a source read comes so far.
     pub(crate) fn holds_back(&self, tenant: TenantId, flow: &Published) -> bool {
-        self.deps.flows.is_paused(tenant, flow.id).unwrap_or(flow.paused) || lock(&self.held_back).of(flow.id) > 0
+        let is_off = || !self.deps.flows.published(tenant, flow.id).is_some_and(|now| now.enabled);
+        self.deps.flows.is_paused(tenant, flow.id).unwrap_or(flow.paused)
+            || (!flow.enabled && is_off())
+            || lock(&self.held_back).of(flow.id) > 0
     }
 
     /// Holds an event of a paused flow; none: there are too many. The caller holds the intake lock.
@@ -126,7 +134,8 @@ impl Driver {
         self.deps.store.put(txn, tenant, Table::Held, held_key(tenant, held), &row)?;
         txn.tell(TailEntry::Held(tenant, held));
         let reason = (EventState::Held, None);
-        self.record_event(tenant, &flow.name, delivery, reason, "its flow is paused".to_owned(), txn)?;
+        let why = if flow.enabled { "its flow is paused" } else { "its flow is off" };
+        self.record_event(tenant, &flow.name, delivery, reason, why.to_owned(), txn)?;
         // Last: what is counted is stored, or everything behind it would wait for ever.
         lock(&self.held_back).came(flow.id);
         Ok(Some(Ack { event_id: delivery.event, run_id: None, state: EventState::Held, starts_at: None }))

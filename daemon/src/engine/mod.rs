@@ -520,6 +520,16 @@ impl Engine {
         }
     }
 
+    /// A flow is gone for good, with its rows: nothing is known of it any more.
+    pub fn flow_gone(&self, flow: FlowId) {
+        let driver = self.driver();
+        driver.schedules.forget(flow);
+        driver.polls.forget(flow);
+        driver.backfills.forget(flow);
+        driver::lock(&driver.held).forget(flow);
+        driver::lock(&driver.held_back).forget(flow);
+    }
+
     /// When the next schedule of each flow is due, in Unix milliseconds.
     #[must_use]
     pub fn next_by_flow(&self) -> std::collections::HashMap<FlowId, i64> {

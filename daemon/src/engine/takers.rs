@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aura_protocol::source::{BACKFILL, POLL};
 use aura_protocol::{EventId, RunId, TenantId};
 use aura_storage::rows::InboxRow;
 use aura_storage::{Key, Table, Txn};
@@ -200,7 +201,10 @@ impl Driver {
         let permit = self.deps.store.reserve().await.map_err(|error| error.to_string())?;
         let published = self.deps.flows.published(tenant, id);
         let of = |flow: &Published| flow.flow.triggers.iter().position(|known| known.id == delivery.trigger);
-        let found = published.as_ref().filter(|flow| flow.enabled).and_then(|flow| Some((of(flow)?, flow.clone())));
+        // What a source read is known by its key and read no more: while its flow is off it is held, not dropped.
+        let held = matches!(delivery.method.as_str(), POLL | BACKFILL);
+        let takes = |flow: &&Published| flow.enabled || held;
+        let found = published.as_ref().filter(takes).and_then(|flow| Some((of(flow)?, flow.clone())));
         let Some((trigger, flow)) = found else {
             let mut txn = Txn::new();
             txn.delete(Table::Inbox, key.clone());

@@ -54,16 +54,17 @@ struct Rig {
     catalog: Catalog,
     actor: Actor,
     said: Arc<Said>,
+    clock: Clock,
 }
 
 impl Rig {
     fn new() -> Self {
         let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
-        let registry = Arc::new(Registry::builtin());
-        let catalog = Catalog::open(store.clone(), registry, Clock::system(), Sink::default()).unwrap();
+        let (registry, clock) = (Arc::new(Registry::builtin()), Clock::demo());
+        let catalog = Catalog::open(store.clone(), registry, clock.clone(), Sink::default()).unwrap();
         let actor = Actor { name: "test".to_owned(), role: Role::Owner, tenant: TENANT, request: RequestId::now() };
         let said = Arc::new(Said { catalog: catalog.clone(), paused: AtomicUsize::new(0) });
-        Self { store, catalog, actor, said }
+        Self { store, catalog, actor, said, clock }
     }
 
     /// A flow that takes an event from inside and does next to nothing.
@@ -81,7 +82,7 @@ impl Rig {
             public_url: "https://hooks.example.com".into(),
             store: self.store.clone(),
             flows: Arc::clone(&self.said) as Arc<dyn Flows>,
-            clock: Clock::system(),
+            clock: self.clock.clone(),
             registry: Arc::new(Registry::builtin()),
             http: Arc::new(Http::new(EgressPolicy::default()).unwrap()),
             calls_max: 4,
@@ -167,6 +168,28 @@ async fn an_event_read_before_a_pause_that_was_answered_is_held() {
     rig.catalog.pause(&rig.actor, "halted", false).await.unwrap();
     engine.flow_changed(TENANT, flow).await;
     wait_until("run of what was held", || rig.rows(Table::Runs) == 1 && engine.held_back(flow) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_flow_that_is_gone_for_good_nothing_is_left() {
+    let rig = Rig::new();
+    let text = "aura: 1\nflow: brief\ntriggers:\n  - { id: told, on: event, with: { name: paid }, batch: { max: 9, for: 1h } }\n  - { id: nightly, on: schedule, with: { cron: '0 3 * * *', zone: UTC } }\n  - { id: asked, on: poll, with: { every: 1h, http: { url: 'https://127.0.0.1:1/' }, key: '{{ item.id }}' } }\nsteps: [{ id: got, set: { n: 1 } }]\n";
+    rig.catalog.apply(&rig.actor, text).await.unwrap();
+    rig.catalog.publish(&rig.actor, "brief").await.unwrap();
+    let flow = rig.catalog.flow_id("brief").unwrap();
+    let engine = rig.engine().await;
+    rig.accept(&engine, flow, false).await;
+    let tables = [Table::Held, Table::Schedules, Table::Polls, Table::Versions, Table::Flows];
+    assert_eq!(tables.map(|table| rig.rows(table) > 0), [true; 5]);
+    rig.catalog.flow_delete(&rig.actor, "brief").await.unwrap();
+    engine.flow_changed(TENANT, flow).await;
+    assert_eq!(rig.catalog.empty_bin(TENANT).await.unwrap(), [], "it can come back for 30 days");
+    rig.clock.advance(31 * 86_400_000);
+    assert_eq!(rig.catalog.empty_bin(TENANT).await.unwrap(), [flow]);
+    engine.flow_gone(flow);
+    assert_eq!(tables.map(|table| rig.rows(table)), [0; 5]);
+    assert!(lock(&engine.driver().held).len() == 0 && engine.driver().unarmed().is_empty());
+    assert!(engine.schedules(TENANT, Some(flow), 1).is_empty() && engine.polls(TENANT, Some(flow)).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

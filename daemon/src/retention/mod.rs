@@ -99,6 +99,8 @@ pub struct Retention {
     pub quota: u64,
     /// How long messages to subscriptions and their sendings are kept, in milliseconds.
     pub outgoing_ms: i64,
+    /// Told of each flow that is gone for good.
+    pub gone: Box<dyn Fn(FlowId) + Send + Sync>,
 }
 
 impl Retention {
@@ -121,8 +123,9 @@ impl Retention {
                     self.shrink(part(self.quota, QUOTA_TO)).await?;
                 }
                 if due {
-                    if let Err(error) = self.catalog.empty_bin(TenantId::DEFAULT).await {
-                        tracing::error!(%error, "the bin could not be emptied; it is tried again");
+                    match self.catalog.empty_bin(TenantId::DEFAULT).await {
+                        Ok(flows) => flows.into_iter().for_each(|flow| (self.gone)(flow)),
+                        Err(error) => tracing::error!(%error, "the bin could not be emptied; it is tried again"),
                     }
                     self.sweep(&Policy::of(&self.catalog, self.usual_ms), &mut frontiers).await?;
                 }

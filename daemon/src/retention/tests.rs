@@ -80,6 +80,7 @@ fn retention(store: &Store, clock: &Clock, quota: u64) -> Retention {
         usual_ms: 30 * 24 * HOUR,
         quota,
         outgoing_ms: 30 * 24 * HOUR,
+        gone: Box::new(|_| {}),
     }
 }
 

@@ -85,9 +85,9 @@ pub enum PollEdit {
     Now,
     /// Go on from this cursor.
     Cursor(Value),
-    /// Begin as a new poll does; what was told is still known by its keys.
+    /// Begin as a new poll does; what was told or marked as known is still known by its keys.
     Reset {
-        /// Tell also what is there already, whatever the trigger says.
+        /// Tell what is there and not known, whatever the trigger says.
         all: bool,
     },
 }

@@ -17,6 +17,8 @@ use super::wall;
 
 /// `COUNT` is at most this.
 pub const COUNT_MAX: usize = 5_000;
+/// Instants that are looked at to find those of a rule with `COUNT` and `BYSETPOS`.
+const LOOKS_MAX: usize = 10_000_000;
 /// Times of a day.
 const TIMES_MAX: usize = 96;
 /// Years without an instant after which there is none any more.
@@ -188,6 +190,18 @@ impl Recurrence {
             return Err(format!("it has more than {TIMES_MAX} times of a day; write `cron` for that"));
         }
         if let Some(count) = rule.count {
+            // With `BYSETPOS` each instant is chosen among all of its period.
+            let days = match rule.freq {
+                Freq::Daily => 1,
+                Freq::Weekly => 7,
+                Freq::Monthly => 31,
+                Freq::Yearly => 366,
+            };
+            let looks = count.saturating_mul(days * rule.times.len());
+            if !rule.positions.is_empty() && looks > LOOKS_MAX {
+                return Err("it takes too long to find all of its instants; give it a lower `COUNT` or no `BYSETPOS`"
+                    .to_owned());
+            }
             let mut walk = Vec::new();
             let mut after = i64::MIN;
             while walk.len() < count
@@ -485,6 +499,9 @@ mod tests {
         check("FREQ=DAILY;COUNT=3;UNTIL=20270101", "keep one");
         check("FREQ=DAILY;COUNT=0", "from 1 to");
         check("FREQ=DAILY;FREQ=WEEKLY", "twice");
+        let hours: Vec<String> = (0..24).map(|hour| hour.to_string()).collect();
+        let costly = format!("FREQ=YEARLY;BYHOUR={};BYMINUTE=0,15,30,45;BYSETPOS=1;COUNT=5000", hours.join(","));
+        check(&costly, "takes too long");
         check("FREQ=MONTHLY;BYMONTHDAY=0", "has no 0");
         check("FREQ=WEEKLY;BYDAY=MONDAY", "is no weekday");
         check("FREQ=DAILY;UNTIL=soon", "is no time");

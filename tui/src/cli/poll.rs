@@ -37,12 +37,14 @@ pub enum Command {
         /// The cursor as JSON; what is no JSON is text
         cursor: String,
     },
-    /// Begin as a new poll does; what was told before is not told again
-    #[command(after_help = "Example: aura poll reset new-orders --all   # also what is there already")]
+    /// Begin as a new poll does; what was told, or known when it began, is told again by a backfill only
+    #[command(
+        after_help = "Example: aura poll reset new-orders --all\n         aura flow backfill new-orders --again   # tells also what is known"
+    )]
     Reset {
         /// Name of the flow, or FLOW/TRIGGER
         flow: String,
-        /// Tell also what is there already
+        /// Tell what is there and not known, instead of marking it as known
         #[arg(long)]
         all: bool,
     },

@@ -195,6 +195,12 @@ impl<O: Copy + Eq + Hash, T> Lanes<O, T> {
         self.pools.get(&key).map_or(0, |pool| pool.waiting)
     }
 
+    /// How many wait behind limits of somebody; who waits behind two of them counts twice.
+    #[must_use]
+    pub fn waiting_of(&self, owner: [u8; 16]) -> usize {
+        self.pools.values().filter(|pool| pool.owner == owner).map(|pool| pool.waiting).sum()
+    }
+
     /// Whether a limit is in memory; if not, what is stored of its rate is to be handed in by [`Lanes::restore`].
     #[must_use]
     pub fn knows(&self, key: PoolKey) -> bool {

@@ -12,7 +12,8 @@ use aura_protocol::{Code, FlowId, TenantId, WireError};
 use aura_storage::rows::ScheduleRow;
 
 use super::show::info;
-use super::{Cause, Fired, Firing, Owner, fired_before};
+use super::{Cause, Fired, Firing, Owner};
+use crate::engine::core::bugs::{Bug, has};
 use crate::engine::driver::{Driver, EngineError, lock};
 
 /// While a backfill goes on it is looked at so often.
@@ -25,6 +26,8 @@ const RUNS_MAX: u64 = 10_000;
 const WALK_MAX: usize = 200_000;
 /// Runs made in one look.
 const BURST: usize = 16;
+/// Instants that have fired which are passed over in one look.
+const STEPS: usize = 5_000;
 /// Runs of it that may wait for the one before them.
 const AHEAD: usize = 16;
 /// Instants that a plan shows.
@@ -58,6 +61,28 @@ fn walk(schedule: &Schedule, row: &ScheduleRow, from_ms: i64, to_ms: i64) -> Res
         }
     }
     Ok(found)
+}
+
+/// The next instant that has not fired, with the one before it; without one, up to where all have fired, which is the
+/// end unless there were so many that the rest is for the next look.
+fn next_to_make(schedule: &Schedule, row: &ScheduleRow, job: &Backfilling, steps: usize) -> (i64, Option<i64>) {
+    let fired = row.fired.as_ref().filter(|_| !has(Bug::InstantsAreForgotten));
+    // Read once: an instant is judged in no time, and the settings are parsed in some.
+    let judge = fired.map(aura_protocol::schedule::Stretches::judge);
+    let mut at = job.at_ms;
+    for (step, instant) in schedule.after(at, steps.saturating_add(1)).enumerate() {
+        if instant > job.to_ms {
+            return (job.to_ms, None);
+        }
+        if judge.as_ref().is_none_or(|judge| !judge.has(instant)) {
+            return (at, Some(instant));
+        }
+        at = instant;
+        if step + 1 >= steps {
+            return (at, None);
+        }
+    }
+    (job.to_ms, None)
 }
 
 impl Driver {
@@ -168,17 +193,13 @@ impl Driver {
             if self.stopping.is_cancelled() || lock(&self.gate).waiting(slot).len() >= AHEAD {
                 return Ok(true);
             }
-            let (mut at, mut row) = (job.at_ms, known.row);
-            let next = loop {
-                match schedule.next_after(at).filter(|next| *next <= job.to_ms) {
-                    Some(next) if fired_before(&row, next) => at = next,
-                    found => break found,
-                }
-            };
+            let mut row = known.row;
+            let (at, next) = next_to_make(&schedule, &row, &job, STEPS);
             let Some(instant) = next else {
-                row.backfill = None;
+                let goes_on = at < job.to_ms;
+                row.backfill = goes_on.then_some(Backfilling { at_ms: at, ..job });
                 self.keep(tenant, owner, row, &schedule).await?;
-                return Ok(false);
+                return Ok(goes_on);
             };
             let tick = Tick {
                 scheduled_at: schedule.local(instant),
@@ -197,5 +218,49 @@ impl Driver {
             }
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aura_protocol::schedule::Stretches;
+    use aura_protocol::{FlowId, Value};
+
+    use super::*;
+
+    #[test]
+    fn what_fired_is_passed_over_in_pieces() {
+        let with = [("every".to_owned(), Value::from("1s"))].into_iter().collect();
+        let schedule = Schedule::read(&with).unwrap();
+        let mut fired = Stretches::default();
+        fired.fired(&schedule, 0, 10_000);
+        let row = ScheduleRow {
+            flow: FlowId::from_bytes([1; 16]),
+            trigger: "all".to_owned(),
+            rule: schedule.rule(),
+            armed: true,
+            mark_ms: 100_000,
+            gap: None,
+            last_ms: None,
+            last_run: None,
+            missed: 0,
+            settings: schedule.settings().to_owned(),
+            fired: Some(fired),
+            last_note: String::new(),
+            paused_by: None,
+            keeps: false,
+            backfill: None,
+        };
+        let check = |at_ms: i64, to_ms: i64, expected: (i64, Option<i64>)| {
+            let job = Backfilling { from_ms: 1, to_ms, at_ms, made: 0, left: 9, by: String::new() };
+            assert_eq!(next_to_make(&schedule, &row, &job, 4), expected, "{at_ms} {to_ms}");
+        };
+        check(0, 20_000, (4_000, None));
+        check(4_000, 20_000, (8_000, None));
+        check(8_000, 20_000, (10_000, Some(11_000)));
+        check(11_000, 20_000, (11_000, Some(12_000)));
+        check(20_000, 20_500, (20_500, None));
+        check(8_000, 9_500, (9_500, None));
+        check(0, 4_000, (4_000, None));
     }
 }

@@ -39,6 +39,13 @@ pub(crate) struct Schedules {
     wake: Notify,
 }
 
+impl Schedules {
+    /// All of a flow are gone with it.
+    pub(crate) fn forget(&self, flow: FlowId) {
+        lock(&self.known).retain(|owner, _| owner.0 != flow);
+    }
+}
+
 /// Flow and index hash of the trigger's id.
 type Owner = (FlowId, [u8; 16]);
 

@@ -18,7 +18,7 @@ use aura_storage::rows::{BackfillRow, BackfillState, ReadTo};
 use aura_storage::{Key, Receipt, Table, Txn};
 
 use super::page::{self, Bounds, Object};
-use super::{Listener, OwnKey, again_after, chunks, made_ms};
+use super::{Asking, Listener, OwnKey, again_after, chunks, made_ms};
 use crate::engine::Published;
 use crate::engine::core::state::ms;
 use crate::engine::driver::{Driver, EngineError, lock};
@@ -27,7 +27,7 @@ use crate::engine::driver::{Driver, EngineError, lock};
 const KEPT: usize = 200;
 /// With so many calls waiting no page is read.
 const CALLS_MAX: usize = 100;
-/// With so many queued runs no page is read.
+/// With so many queued runs of its flow no page is read.
 const QUEUED_MAX: usize = 200;
 /// How often who waits looks again.
 const BREATH: Duration = Duration::from_millis(100);
@@ -39,6 +39,13 @@ const TRIES: u32 = 3;
 pub(crate) struct Backfills {
     known: Mutex<BTreeMap<BackfillId, Known>>,
     edit: tokio::sync::Mutex<()>,
+}
+
+impl Backfills {
+    /// All of a flow are gone with it.
+    pub(crate) fn forget(&self, flow: FlowId) {
+        lock(&self.known).retain(|_, known| known.row.flow != flow);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +75,8 @@ struct Sifted {
 /// Why a backfill does not go on now.
 enum Ended {
     Over,
+    /// Its flow is deleted.
+    Gone,
     Failed(StepError),
     Store(EngineError),
 }
@@ -236,6 +245,10 @@ impl Driver {
 
     /// The bounds that were asked for, if the source can keep them.
     pub(crate) fn bounds(&self, source: &Source, ask: &BackfillAsk, now_ms: i64) -> Result<Bounds, WireError> {
+        if ask.limit == Some(0) {
+            let error = WireError::new(Code::Invalid, "a backfill of 0 objects tells nothing");
+            return Err(error.hint("give --limit a number from 1 on, or leave it out"));
+        }
         let refuse = |what: &str, hint: &str| {
             Err(WireError::new(Code::Invalid, format!("this source cannot be read {what} a time")).hint(hint))
         };
@@ -257,6 +270,7 @@ impl Driver {
             if begun.row.state != BackfillState::Running {
                 break;
             }
+            let mut is_over = false;
             let failed = match self.backfill_page(tenant, id, &begun).await {
                 Ok(true) => continue,
                 Ok(false) => break,
@@ -271,8 +285,13 @@ impl Driver {
                     StepError::new(ErrorClass::Internal, "what was read could not be stored")
                 }
                 Err(Ended::Failed(error)) => error,
+                Err(Ended::Gone) => {
+                    is_over = true;
+                    let message = "its flow is deleted; begin another one if it comes back";
+                    StepError::new(ErrorClass::NotFound, message)
+                }
             };
-            let pause = match self.backfill_failed(tenant, id, begun.generation, &failed).await {
+            let pause = match self.backfill_failed(tenant, id, begun.generation, (&failed, is_over)).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::error!(%error, "how a backfill failed could not be stored");
@@ -315,13 +334,14 @@ impl Driver {
                 return Some(false);
             }
             self.quiet().await?;
+            // Deleted: that is found out, and not waited for.
             let published = self.deps.flows.published(TenantId::DEFAULT, begun.row.flow);
-            let why = if !published.is_some_and(|flow| flow.starts()) {
+            let why = if published.is_some_and(|flow| !flow.starts()) {
                 "its flow is off or paused"
             } else if lock(&self.backlog).len() >= CALLS_MAX {
                 "live calls wait for their turn"
-            } else if lock(&self.gate).lanes().count() >= QUEUED_MAX {
-                "runs wait behind a limit"
+            } else if lock(&self.gate).waiting_of(begun.row.flow) >= QUEUED_MAX {
+                "runs of its flow wait behind a limit"
             } else {
                 self.waits(id, Some("its connection's budget"));
                 return Some(true);
@@ -342,7 +362,7 @@ impl Driver {
             Some(false) | None => return Err(Ended::Over),
         }
         let gone = |what: &str| Ended::Failed(StepError::new(ErrorClass::NotFound, what));
-        let published = self.deps.flows.published(tenant, begun.row.flow).ok_or_else(|| gone("its flow is gone"))?;
+        let published = self.deps.flows.published(tenant, begun.row.flow).ok_or(Ended::Gone)?;
         let trigger = published.flow.triggers.iter().find(|trigger| trigger.id == begun.row.trigger);
         let trigger = trigger.ok_or_else(|| gone("its flow has no such trigger any more"))?;
         let source = self.source_of(trigger).ok_or_else(|| gone("its trigger does not say any more what is read"))?;
@@ -360,9 +380,11 @@ impl Driver {
         };
         let bounds = Bounds { since: begun.row.since.clone(), until: begun.row.until.clone() };
         let input = page::asked(&source, &begun.row.place, &bounds, &self.moment())?;
-        let Some(answer) = self.ask_source(tenant, &source, &input).await else { return Err(Ended::Over) };
+        let wanted = || self.is_generation(id, begun.generation) && self.goes_on(tenant, begun.row.flow).is_some();
+        let said = self.ask_source(tenant, &source, &input, Asking::while_wanted(&wanted)).await;
+        let said = said.ok_or(Ended::Over)?;
         self.waits(id, None);
-        let read = page::read(&source, &begun.row.place, &bounds, &answer?, &self.moment())?;
+        let read = page::read(&source, &begun.row.place, &bounds, &said.answer?, &self.moment())?;
         self.take_backfill(&listener, id, (&source, &bounds), begun, read).await
     }
 
@@ -438,9 +460,10 @@ impl Driver {
         let (after, ends) = if sifted.stop {
             (before.clone(), true)
         } else if !read.next.is_null() {
-            (ReadTo { page: read.next.clone(), ..before.clone() }, false)
+            (page::onward(&before, &read.next, read.objects.is_empty())?, false)
         } else if follows && reads_cursor && came != before.cursor {
-            (ReadTo { cursor: came, ..ReadTo::default() }, false)
+            let after = page::onward(&before, &came, read.objects.is_empty())?;
+            (ReadTo { cursor: came, page: Value::Null, ..after }, false)
         } else {
             (before.clone(), true)
         };
@@ -484,6 +507,9 @@ impl Driver {
             let Some(known) = known.get_mut(&id).filter(|known| known.generation == generation) else {
                 return Err(Ended::Over);
             };
+            if !self.listens(listener, &row.identity) {
+                return Err(Ended::Over);
+            }
             let telling = lock(&self.telling);
             let again = row.again.then_some(&own as OwnKey<'_>);
             let mut told = self.tell_objects(&telling, listener, piece, true, again)?;
@@ -508,7 +534,7 @@ impl Driver {
         tenant: TenantId,
         id: BackfillId,
         generation: u64,
-        error: &StepError,
+        (error, is_over): (&StepError, bool),
     ) -> Result<i64, EngineError> {
         let permit = self.deps.store.reserve().await?;
         let (receipt, pause) = {
@@ -519,12 +545,16 @@ impl Driver {
             row.error = error.message.chars().take(500).collect();
             let lasting = matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound | ErrorClass::Auth);
             let mut pause = again_after(row.failures, 0, error, &self.moment());
-            if lasting && row.failures >= TRIES {
+            if is_over {
+                // Of a flow that is deleted nothing can be told.
+                (row.state, row.ended_ms) = (BackfillState::Failed, Some(self.deps.clock.now_ms()));
+                pause = 0;
+            } else if lasting && row.failures >= TRIES {
                 row.state = BackfillState::Paused;
                 pause = 0;
             } else if lasting && row.failures == TRIES - 1 && error.class != ErrorClass::Auth {
                 // Perhaps its page cannot be asked for any more; what was told is known by its keys.
-                row.place.page = Value::Null;
+                row.place = page::from_first(&row.place);
             }
             let mut txn = Txn::new();
             self.deps.store.put(&mut txn, tenant, Table::Backfills, row_key(tenant, id), &row)?;

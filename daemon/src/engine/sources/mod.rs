@@ -8,6 +8,7 @@ pub mod backfills;
 pub(crate) mod page;
 pub mod plan;
 pub mod polls;
+pub(crate) mod sift;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, MutexGuard};
@@ -16,10 +17,11 @@ use std::time::Duration;
 use aura_integrations::ctx::CallCtx;
 use aura_protocol::event::Delivery;
 use aura_protocol::run::{CallOutcome, ErrorClass, StepError};
-use aura_protocol::source::{Ask, Source};
-use aura_protocol::{EventId, FlowId, TenantId, Value};
+use aura_protocol::source::{Ask, BACKFILL, Source};
+use aura_protocol::{EventId, FlowId, RunId, TenantId, Value};
 use aura_storage::rows::InboxRow;
 use aura_storage::{DedupeEntry, Key, Table, Txn};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::calls::Turn;
 use super::core::Moment;
@@ -32,6 +34,8 @@ use page::Object;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How often who waits for room looks again.
 const BREATH: Duration = Duration::from_millis(50);
+/// And later, if that takes long.
+const BREATH_MAX: Duration = Duration::from_millis(200);
 /// Objects of one transaction.
 const CHUNK: usize = 64;
 /// Bytes of one transaction's objects.
@@ -43,6 +47,29 @@ const AGAIN_MAX_MS: i64 = 3_600_000;
 
 /// The hash of an object's key in a backfill that tells again what was told.
 pub(crate) type OwnKey<'a> = &'a dyn Fn(&str) -> [u8; 16];
+
+/// What a question waits for besides its turn.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    /// Whether its answer is still wanted: somebody may change what asks for it while it waits.
+    pub wanted: &'a (dyn Fn() -> bool + Sync),
+    /// Of these it takes one with its turn, never before: who waits for a rate keeps nobody else out.
+    pub places: Option<&'a Arc<Semaphore>>,
+}
+
+impl<'a> Asking<'a> {
+    /// For whoever wants the answer as long as this holds.
+    pub fn while_wanted(wanted: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { wanted, places: None }
+    }
+}
+
+/// What a provider said.
+pub(crate) struct Said {
+    pub answer: Result<Value, StepError>,
+    /// To be kept until the answer is worked off.
+    pub place: Option<OwnedSemaphorePermit>,
+}
 
 /// To whom objects are told.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +120,16 @@ pub(crate) fn again_after(failures: u32, least_ms: i64, error: &StepError, momen
     pause.max(asked).saturating_add(i64::try_from(jitter).unwrap_or(0))
 }
 
+/// What the key of an object has in place of a run if a backfill told it.
+pub(crate) fn of_backfill() -> RunId {
+    RunId::from_bytes([0; 16])
+}
+
+/// Whether a backfill told an object that the poll of its trigger has not seen since.
+pub(crate) fn is_of_backfill(entry: &DedupeEntry) -> bool {
+    entry.run == Some(of_backfill())
+}
+
 /// When an event was made, in Unix milliseconds.
 pub(crate) fn made_ms(event: EventId) -> i64 {
     let [a, b, c, d, e, f, ..] = event.bytes();
@@ -124,11 +161,16 @@ impl Driver {
         for object in objects {
             let event = EventId::from_bytes(self.new_run(&moment).bytes());
             let (own, shared) = (again.map(|hash| hash(&object.key)), self.object_hash(listener, &object.key));
-            if store.dedupe_find(tenant, &own.unwrap_or(shared), moment.now_ms).is_some() {
+            let find = |hash: &[u8; 16]| store.dedupe_find(tenant, hash, moment.now_ms);
+            let known = find(&shared);
+            if own.map_or(known, |own| find(&own)).is_some() {
                 continue;
             }
-            for hash in own.into_iter().chain([shared]) {
-                let entry = DedupeEntry { tenant, hash, event, run: None, expires_ms };
+            let run = (listener.method == BACKFILL).then(of_backfill);
+            let new = |hash| DedupeEntry { tenant, hash, event, run, expires_ms };
+            // What the poll knew by itself it knows by itself also after a backfill told it again.
+            let shared = known.map_or_else(|| new(shared), |known| DedupeEntry { expires_ms, ..known });
+            for entry in own.map(new).into_iter().chain([shared]) {
                 store.dedupe_remember(entry);
                 told.txn.dedupe.push(entry);
             }
@@ -171,47 +213,76 @@ impl Driver {
         }
     }
 
-    /// A place among the calls and room in a connection's budget, behind all calls of runs that wait. `None`: it ends.
-    async fn background_turn(self: &Arc<Self>, tenant: TenantId, connection: Option<&str>) -> Option<Turn> {
+    /// Whether a trigger reads this source and starts runs, as things stand now. Who tells objects asks under the lock
+    /// of what is known, or what is read for nobody would be known and told to nobody.
+    pub(crate) fn listens(&self, listener: &Listener<'_>, identity: &str) -> bool {
+        let Some(flow) = self.goes_on(listener.tenant, listener.flow) else { return false };
+        let trigger = flow.flow.triggers.iter().find(|trigger| trigger.id == listener.trigger);
+        let source = trigger.and_then(|trigger| self.source_of(trigger));
+        source.is_some_and(|source| source.identity == identity)
+    }
+
+    /// A place among the calls and room in a connection's budget, behind all calls of runs that wait. `None`: it ends,
+    /// or the answer is not wanted any more.
+    async fn background_turn(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        connection: Option<&str>,
+        asking: Asking<'_>,
+    ) -> Option<(Turn, Option<OwnedSemaphorePermit>)> {
         let need = Need { narrow: None, wide: connection.and_then(|name| self.budget_of(tenant, name)) };
         self.restore_need(tenant, &need);
+        let mut breath = BREATH;
         loop {
-            if self.stopping.is_cancelled() || self.retired.is_cancelled() {
+            if self.stopping.is_cancelled() || self.retired.is_cancelled() || !(asking.wanted)() {
                 return None;
             }
-            if lock(&self.backlog).enter(&need, self.now_us()) {
-                return Some(self.turn(need.lane()));
+            // Both or none: nobody holds one of them while it waits for the other.
+            let place = asking.places.map(|places| Arc::clone(places).try_acquire_owned());
+            let full = matches!(place, Some(Err(_)));
+            if !full && lock(&self.backlog).enter(&need, self.now_us()) {
+                return Some((self.turn(need.lane()), place.and_then(Result::ok)));
             }
-            tokio::time::sleep(BREATH).await;
+            drop(place);
+            tokio::time::sleep(breath).await;
+            breath = (breath * 2).min(BREATH_MAX);
         }
     }
 
-    /// Asks a provider once, within its connection's budget. `None`: the daemon ends.
+    /// Asks a provider once, within its connection's budget. `None`: the daemon ends, or nobody wants the answer any
+    /// more.
     pub(crate) async fn ask_source(
         self: &Arc<Self>,
         tenant: TenantId,
         source: &Source,
         input: &Value,
-    ) -> Option<Result<Value, StepError>> {
+        asking: Asking<'_>,
+    ) -> Option<Said> {
         let action = match &source.ask {
             Ask::Uses { action, .. } => Some(action.as_str()),
             Ask::Http => None,
         };
-        self.ask_provider(tenant, action, source.connection(), input).await
+        self.ask_provider(tenant, action, source.connection(), input, asking).await
     }
 
-    /// Asks a provider once: an action, or a request if none is named. `None`: the daemon ends.
+    /// Asks a provider once: an action, or a request if none is named. `None`: the daemon ends, or nobody wants the
+    /// answer any more.
     pub(crate) async fn ask_provider(
         self: &Arc<Self>,
         tenant: TenantId,
         action: Option<&str>,
         connection: Option<&str>,
         input: &Value,
-    ) -> Option<Result<Value, StepError>> {
-        let turn = self.background_turn(tenant, connection).await?;
-        let Ok(place) = Arc::clone(&self.slots).acquire_owned().await else { return None };
+        asking: Asking<'_>,
+    ) -> Option<Said> {
+        let (turn, place) = self.background_turn(tenant, connection, asking).await?;
+        let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return None };
+        if !(asking.wanted)() {
+            return None;
+        }
         if let Err(error) = self.uses_rates(tenant, &turn).await {
-            return Some(Err(StepError::new(ErrorClass::Internal, error.to_string())));
+            let answer = Err(StepError::new(ErrorClass::Internal, error.to_string()));
+            return Some(Said { answer, place });
         }
         let asked = async {
             let Some(action) = action else { return http::read(&self.deps.http, input, TIMEOUT).await };
@@ -240,15 +311,16 @@ impl Driver {
             () = self.retired.cancelled() => return None,
             outcome = tokio::time::timeout(TIMEOUT, asked) => outcome,
         };
-        drop((place, turn));
+        drop((slot, turn));
         self.pump_calls();
-        Some(match outcome.map(|outcome| self.clean(outcome)) {
+        let answer = match outcome.map(|outcome| self.clean(outcome)) {
             Ok(CallOutcome::Done(output)) => Ok(output),
             Ok(CallOutcome::Failed(error, _)) => Err(error),
             Err(_) => {
                 let message = format!("no answer within {} s", TIMEOUT.as_secs());
                 Err(StepError::new(ErrorClass::Timeout, message))
             }
-        })
+        };
+        Some(Said { answer, place })
     }
 }

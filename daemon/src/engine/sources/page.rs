@@ -14,6 +14,8 @@ use crate::engine::core::Moment;
 
 /// Most bytes of one object.
 const OBJECT_MAX: usize = 1024 * 1024;
+/// Empty pages in a row that are followed.
+const EMPTY_MAX: u64 = 200;
 /// Longest key, in bytes.
 const KEY_MAX: usize = 1024;
 
@@ -164,6 +166,27 @@ pub(crate) fn read(
     Ok(Page { objects, next, cursor })
 }
 
+/// Where the reader is after a page with another one behind it, or why it goes no further: pages that lead back to an
+/// earlier one are found after less than three rounds, whatever their number, by one that is remembered.
+pub(crate) fn onward(before: &ReadTo, next: &Value, is_empty: bool) -> Result<ReadTo, StepError> {
+    let pages = before.pages.saturating_add(1);
+    let empty = if is_empty { before.empty.saturating_add(1) } else { 0 };
+    if empty >= EMPTY_MAX {
+        return Err(wrong(format!("{EMPTY_MAX} pages in a row were empty, and yet there is another one")));
+    }
+    if !before.mark.is_null() && before.mark == *next {
+        let shown = display(&next.to_json().chars().take(60).collect::<String>());
+        return Err(wrong(format!("the pages go in a circle: {shown} came before")));
+    }
+    let mark = if pages.is_power_of_two() { next.clone() } else { before.mark.clone() };
+    Ok(ReadTo { page: next.clone(), pages, empty, mark, ..before.clone() })
+}
+
+/// The same look from its first page on.
+pub(crate) fn from_first(place: &ReadTo) -> ReadTo {
+    ReadTo { page: Value::Null, pages: 0, empty: 0, mark: Value::Null, ..place.clone() }
+}
+
 /// Whether a cursor lies behind a bound: times as times, numbers by amount, texts as texts; `None` if they cannot be
 /// compared.
 pub(crate) fn is_behind(cursor: &Value, bound: &Value) -> Option<bool> {
@@ -179,11 +202,27 @@ pub(crate) fn is_behind(cursor: &Value, bound: &Value) -> Option<bool> {
             _ => cursor.cmp(bound),
         })
     });
-    let seconds = || {
-        let bound = bound.as_str()?.parse::<jiff::Timestamp>().ok()?;
-        Some(cursor.as_int()?.cmp(&i128::from(bound.as_second())))
-    };
-    order.or_else(seconds).map(|order| order == Ordering::Greater)
+    order.or_else(|| Some(epoch_ms(cursor)?.cmp(&epoch_ms(bound)?))).map(|order| order == Ordering::Greater)
+}
+
+/// A time as milliseconds since 1970: written, or counted in seconds or milliseconds.
+fn epoch_ms(value: &Value) -> Option<i128> {
+    // In seconds the year 5138, in milliseconds 1973.
+    const MILLISECONDS: u128 = 100_000_000_000;
+    match value.as_int() {
+        Some(number) if number.unsigned_abs() >= MILLISECONDS => Some(number),
+        Some(number) => Some(number * 1_000),
+        None => Some(i128::from(value.as_str()?.parse::<jiff::Timestamp>().ok()?.as_millisecond())),
+    }
+}
+
+/// Whether a cursor surely lies before a bound: numbers and times only, since other texts may have no order.
+pub(crate) fn is_before(cursor: &Value, bound: &Value) -> bool {
+    let time = |value: &Value| value.as_str()?.parse::<jiff::Timestamp>().ok();
+    match (time(cursor), time(bound)) {
+        (Some(cursor), Some(bound)) => cursor < bound,
+        _ => aura_protocol::expr::order(cursor, bound) == Some(std::cmp::Ordering::Less),
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +259,36 @@ mod tests {
     }
 
     #[test]
+    fn pages_that_never_end_are_refused_and_others_are_read_however_many() {
+        // Of so many pages the last one leads back to this one; after how many it is found.
+        let circle = |pages: u64, back: u64| {
+            let mut place = ReadTo::default();
+            for read in 1..100 * pages {
+                let at = place.page.as_int().map_or(0, |page| u64::try_from(page).unwrap());
+                let next = if at + 1 == pages { back } else { at + 1 };
+                match onward(&place, &Value::from(i64::try_from(next).unwrap()), false) {
+                    Ok(further) => place = further,
+                    Err(error) => {
+                        assert!(error.message.starts_with("the pages go in a circle: "), "{}", error.message);
+                        return read;
+                    }
+                }
+            }
+            panic!("{pages} pages that lead back to {back} are read for ever");
+        };
+        for (pages, back) in [(2, 0), (2, 1), (3, 1), (7, 3), (100, 99), (100, 0)] {
+            assert!(circle(pages, back) <= 4 * pages, "{pages} {back}");
+        }
+        let mut place = ReadTo::default();
+        for number in 1..2_000_i64 {
+            place = onward(&place, &Value::from(number), number % 200 != 0).unwrap();
+        }
+        let empty = (0..201_i64).try_fold(ReadTo::default(), |place, page| onward(&place, &Value::from(page), true));
+        assert_eq!(empty.unwrap_err().message, "200 pages in a row were empty, and yet there is another one");
+        assert_eq!(from_first(&place), ReadTo::default());
+    }
+
+    #[test]
     fn a_large_page_is_within_the_budget_of_expressions() {
         let source = source(r#"{"uses":"a.b","items":"{{ output.list }}","key":"{{ item.id }}"}"#);
         let item = |number: usize| format!(r#"{{"id":{number},"text":"{}"}}"#, "x".repeat(20_000));
@@ -238,6 +307,9 @@ mod tests {
         assert_eq!(behind("10", "9"), Some(true));
         assert_eq!(behind("1767225601", r#""2026-01-01T00:00:00Z""#), Some(true));
         assert_eq!(behind("1767225600", r#""2026-01-01T00:00:00Z""#), Some(false));
+        assert_eq!(behind(r#""2026-01-01T00:00:00Z""#, "1767225599"), Some(true), "a bound behind a cursor");
+        assert_eq!(behind("1767225600001", r#""2026-01-01T00:00:00Z""#), Some(true));
+        assert_eq!(behind("1767225600000", r#""2026-01-01T00:00:00Z""#), Some(false));
         assert_eq!(behind(r#""b""#, r#""a""#), Some(true));
         assert_eq!(behind("null", "1"), None);
     }

@@ -11,8 +11,8 @@ use aura_protocol::source::{Ask, BACKFILL};
 use aura_protocol::{Code, TenantId, WireError};
 use aura_storage::rows::ReadTo;
 
-use super::Listener;
 use super::page::{self, is_behind};
+use super::{Asking, Listener};
 use crate::engine::Published;
 use crate::engine::driver::Driver;
 
@@ -37,11 +37,12 @@ impl Driver {
         let (trigger, source) = self.backfilled(&flow, ask.trigger.as_deref())?;
         let bounds = self.bounds(&source, &ask, now)?;
         let moment = self.moment();
+        let asking = Asking::while_wanted(&|| true);
         let counted = match (&source.count, &source.ask) {
             (Some(count), Ask::Uses { .. }) => {
                 let input = page::count_input(count, &bounds, &moment).map_err(|error| refused(&error))?;
-                let answer = self.ask_provider(tenant, Some(&count.action), source.connection(), &input).await;
-                let output = answer.ok_or_else(ending)?.map_err(|error| refused(&error))?;
+                let answer = self.ask_provider(tenant, Some(&count.action), source.connection(), &input, asking).await;
+                let output = answer.ok_or_else(ending)?.answer.map_err(|error| refused(&error))?;
                 Some(page::counted(&count.value, &output, &moment).map_err(|error| refused(&error))?)
             }
             _ => None,
@@ -50,8 +51,8 @@ impl Driver {
         let cursor = if reads_since { aura_protocol::Value::Null } else { bounds.since.clone() };
         let place = ReadTo { cursor, ..ReadTo::default() };
         let input = page::asked(&source, &place, &bounds, &moment).map_err(|error| refused(&error))?;
-        let answer = self.ask_source(tenant, &source, &input).await.ok_or_else(ending)?;
-        let answer = answer.map_err(|error| refused(&error))?;
+        let answer = self.ask_source(tenant, &source, &input, asking).await.ok_or_else(ending)?;
+        let answer = answer.answer.map_err(|error| refused(&error))?;
         let first = page::read(&source, &place, &bounds, &answer, &moment).map_err(|error| refused(&error))?;
         let listener = Listener { tenant, flow: flow.id, trigger: &trigger.id, method: BACKFILL, window_ms: 0 };
         let inside = first.objects.iter().filter(|object| {

@@ -11,19 +11,20 @@ use aura_protocol::rpc::{PollChange, PollEdit, PollInfo};
 use aura_protocol::run::{ErrorClass, StepError};
 use aura_protocol::source::{Order, POLL, Poll, Start};
 use aura_protocol::text::display;
-use aura_protocol::{Code, FlowId, TenantId, Value, WireError};
+use aura_protocol::{Code, EventId, FlowId, TenantId, Value, WireError};
 use aura_storage::rows::{PollRow, ReadTo};
 use aura_storage::{DedupeEntry, Key, Permit, Receipt, Table, Txn};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::page::{self, Bounds, Object};
-use super::{Listener, again_after, chunks, made_ms};
+use super::sift::{self, Look, Sifted};
+use super::{Asking, Listener, again_after, chunks};
 use crate::engine::core::state::ms;
 use crate::engine::driver::{Driver, EngineError, lock};
 
 /// The clock is looked at so often while anything is polled: it may be set.
 const LOOK_MS: u64 = 5_000;
-/// Polls that look at the same time.
+/// Pages of polls that are asked for and worked off at the same time.
 const AT_ONCE: usize = 8;
 /// What has more to read goes on after this long at most.
 const SOON_MS: i64 = 1_000;
@@ -34,11 +35,27 @@ const ERROR_MAX: usize = 500;
 type Owner = (FlowId, [u8; 16]);
 
 /// All polls in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Polls {
     known: Mutex<BTreeMap<Owner, Known>>,
     edit: tokio::sync::Mutex<()>,
     wake: Notify,
+    /// For pages; who waits for the budget of its connection has none.
+    places: Arc<Semaphore>,
+}
+
+impl Default for Polls {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Self { known: Mutex::default(), edit: tokio::sync::Mutex::default(), wake: Notify::new(), places }
+    }
+}
+
+impl Polls {
+    /// All of a flow are gone with it.
+    pub(crate) fn forget(&self, flow: FlowId) {
+        lock(&self.known).retain(|owner, _| owner.0 != flow);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +81,7 @@ impl Known {
 
 /// Why a look ended early.
 enum Ended {
-    /// The daemon ends, or somebody changed the poll meanwhile.
+    /// The daemon ends, or somebody changed the poll or its flow meanwhile.
     Over,
     /// It failed.
     Failed(StepError),
@@ -218,7 +235,6 @@ impl Driver {
     fn start_polls(self: &Arc<Self>, tenant: TenantId) -> Option<i64> {
         let now = self.deps.clock.wall_ms();
         let mut known = lock(&self.polls.known);
-        let mut places = AT_ONCE.saturating_sub(known.values().filter(|known| known.busy).count());
         let mut next: Option<i64> = None;
         for (owner, known) in known.iter_mut() {
             let Some(poll) = known.poll.clone().filter(|_| !known.busy) else { continue };
@@ -228,11 +244,10 @@ impl Driver {
             if !self.deps.flows.published(tenant, owner.0).is_some_and(|flow| flow.starts()) {
                 continue;
             }
-            if known.next_ms > now || places == 0 {
-                next = Some(next.unwrap_or(i64::MAX).min(known.next_ms.max(now + 50)));
+            if known.next_ms > now {
+                next = Some(next.unwrap_or(i64::MAX).min(known.next_ms));
                 continue;
             }
-            places -= 1;
             known.busy = true;
             let (driver, owner, begun) = (Arc::clone(self), *owner, known.clone());
             self.tasks.spawn(async move {
@@ -292,7 +307,7 @@ impl Driver {
             // A page that cannot be asked for any more: the look begins again, and what it told is known by its keys.
             let forgotten = |error: &StepError| matches!(error.class, ErrorClass::Invalid | ErrorClass::NotFound);
             if settled.error.as_ref().is_some_and(forgotten) {
-                row.place.page = Value::Null;
+                row.place = page::from_first(&row.place);
             }
             if row == known.row {
                 return Ok(());
@@ -329,15 +344,25 @@ impl Driver {
             let moment = self.moment();
             let input = page::asked(&poll.source, &row.place, &Bounds::default(), &moment)?;
             self.note_waiting(owner, true);
-            let Some(answer) = self.ask_source(tenant, &poll.source, &input).await else { return Err(Ended::Over) };
+            let wanted = || self.is_wanted(tenant, owner, begun.generation);
+            let asking = Asking { wanted: &wanted, places: Some(&self.polls.places) };
+            let said = self.ask_source(tenant, &poll.source, &input, asking).await.ok_or(Ended::Over)?;
             self.note_waiting(owner, false);
-            let read = page::read(&poll.source, &row.place, &Bounds::default(), &answer?, &self.moment())?;
+            let read = page::read(&poll.source, &row.place, &Bounds::default(), &said.answer?, &self.moment())?;
             let onward = self.take_page(&listener, owner, (poll, begun.generation), &mut row, read).await?;
+            drop(said.place);
             if onward == Onward::End {
                 return Ok(Onward::End);
             }
         }
         Ok(Onward::More)
+    }
+
+    /// Whether a look that waits for its turn is still to be made.
+    fn is_wanted(&self, tenant: TenantId, owner: Owner, generation: u64) -> bool {
+        let known = lock(&self.polls.known);
+        let same = known.get(&owner).is_some_and(|known| known.poll.is_some() && known.generation == generation);
+        same && self.goes_on(tenant, owner.0).is_some()
     }
 
     fn note_waiting(&self, owner: Owner, waits: bool) {
@@ -357,9 +382,9 @@ impl Driver {
     ) -> Result<Onward, Ended> {
         let source = &poll.source;
         let began_ms = row.place.began_ms.unwrap_or_else(|| self.deps.clock.now_ms());
-        let found = self.sift(listener, source.order, began_ms, &read.objects);
         let before = row.place.clone();
         let mut after = ReadTo { began_ms: Some(began_ms), ..before.clone() };
+        let found = self.sift(listener, source.order, &after, &read.objects);
         let cursors = |objects: &[Object]| -> Option<Value> {
             let mut cursors = objects.iter().map(|object| &object.cursor).filter(|cursor| !cursor.is_null());
             match source.order {
@@ -387,7 +412,7 @@ impl Driver {
                 onward = Onward::End;
             }
         } else {
-            after.page = read.next;
+            after = page::onward(&after, &read.next, read.objects.is_empty())?;
         }
         let tells = row.begun;
         let pieces = chunks(&found.fresh);
@@ -409,7 +434,7 @@ impl Driver {
         Ok(onward)
     }
 
-    /// One transaction: objects, their keys, and the row; nothing if somebody changed the poll meanwhile.
+    /// One transaction: objects, their keys, and the row; nothing if somebody changed the poll or its flow meanwhile.
     async fn write_piece(
         self: &Arc<Self>,
         listener: &Listener<'_>,
@@ -423,6 +448,9 @@ impl Driver {
             let Some(known) = known.get_mut(&owner).filter(|known| known.generation == generation) else {
                 return Err(Ended::Over);
             };
+            if !self.listens(listener, &row.identity) {
+                return Err(Ended::Over);
+            }
             let (was, is) = (&known.row, &*row);
             let same = was.place.cursor == is.place.cursor
                 && (was.begun, was.failures, &was.error) == (is.begun, is.failures, &is.error);
@@ -449,35 +477,21 @@ impl Driver {
         Ok(())
     }
 
-    /// What of a page is new, oldest first, and whether what follows is known.
-    fn sift(&self, listener: &Listener<'_>, order: Order, began_ms: i64, objects: &[Object]) -> Sifted {
-        let now = self.deps.clock.now_ms();
-        let mut sifted = Sifted::default();
-        let mut seen = std::collections::HashSet::new();
-        for object in objects {
+    /// What of a page is new, and whether what follows is known.
+    fn sift(&self, listener: &Listener<'_>, order: Order, place: &ReadTo, objects: &[Object]) -> Sifted {
+        let moment = self.moment();
+        let look = Look {
+            order,
+            began_ms: place.began_ms.unwrap_or(moment.now_ms),
+            now_ms: moment.now_ms,
+            window_ms: listener.window_ms,
+            cursor: &place.cursor,
+        };
+        let known = |object: &Object| {
             let hash = self.object_hash(listener, &object.key);
-            match self.deps.store.dedupe_find(listener.tenant, &hash, now) {
-                Some(entry) => {
-                    if order == Order::Newest && made_ms(entry.event) < began_ms {
-                        sifted.stop = true;
-                    }
-                    // What is still there is not forgotten.
-                    if entry.expires_ms.saturating_sub(now) < listener.window_ms / 2 {
-                        let expires_ms = now.saturating_add(listener.window_ms);
-                        sifted.refreshed.push(DedupeEntry { hash, expires_ms, ..entry });
-                    }
-                    if sifted.stop {
-                        break;
-                    }
-                }
-                None if seen.insert(hash) => sifted.fresh.push(object.clone()),
-                None => {}
-            }
-        }
-        if order == Order::Newest {
-            sifted.fresh.reverse();
-        }
-        sifted
+            (hash, self.deps.store.dedupe_find(listener.tenant, &hash, moment.now_ms))
+        };
+        sift::sift(&look, objects, known, || EventId::from_bytes(self.new_run(&moment).bytes()))
     }
 
     /// The polls of published flows.
@@ -607,14 +621,6 @@ struct Settled {
     next_ms: i64,
     error: Option<StepError>,
     failures: u32,
-}
-
-/// What of a page is new.
-#[derive(Default)]
-struct Sifted {
-    fresh: Vec<Object>,
-    refreshed: Vec<DedupeEntry>,
-    stop: bool,
 }
 
 fn cut(text: &str) -> String {
