@@ -256,6 +256,16 @@ fn a_receiver_that_is_gone_or_fails_too_long_is_disabled_and_what_it_missed_is_r
     assert_eq!(shown_code(&daemon, "dead"), 3);
     daemon.aura(&["subscription", "restore", "dead"]).success();
     assert_eq!((shown(&daemon, "dead")["enabled"].as_bool(), sendings(&daemon, "dead", &[]).len()), (Some(false), 3));
+    // One that was disabled, lay in the bin over a start and is wanted again: that holds over the next start too.
+    daemon.aura(&["subscription", "delete", "gone"]).success();
+    daemon.kill9();
+    daemon.up();
+    daemon.aura(&["subscription", "restore", "gone"]).success();
+    assert_eq!(shown(&daemon, "gone")["health"]["disabled"][1], "gone", "why it was disabled is still known");
+    daemon.aura(&["subscription", "enable", "gone"]).success();
+    daemon.kill9();
+    daemon.up();
+    assert_eq!(shown(&daemon, "gone")["enabled"], true);
 }
 
 fn shown_code(daemon: &Daemon, name: &str) -> i32 {

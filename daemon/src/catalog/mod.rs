@@ -553,11 +553,11 @@ impl Flows for Catalog {
         self.now().subscriptions_by_id.get(&id).cloned()
     }
 
-    fn subscriptions(&self, tenant: TenantId) -> Vec<Arc<SubscriptionRecord>> {
+    fn subscription_ids(&self, tenant: TenantId) -> Vec<SubscriptionId> {
         if tenant != TenantId::DEFAULT {
             return Vec::new();
         }
-        self.subscription_records()
+        self.every_subscription()
     }
 
     fn variables(&self, _tenant: TenantId, wanted: &aura_protocol::flow::Variables) -> aura_protocol::Value {

@@ -100,17 +100,18 @@ impl Driver {
         let newest = self.deps.store.keys_back(Table::Messages, &from, &from.after_prefix(), 1)?;
         let mut lanes = lock(&self.sends.lanes);
         newest.iter().filter_map(|key| message_at(key, 16)).for_each(|message| lanes.made(message));
-        for record in self.deps.flows.subscriptions(tenant) {
-            let health = match self.health_row(tenant, record.id) {
+        // Those of the bin too: one that is restored fares as it did before.
+        for id in self.deps.flows.subscription_ids(tenant) {
+            let health = match self.health_row(tenant, id) {
                 Ok(health) => health,
                 Err(error @ ReadError::Corrupt { .. }) => {
-                    tracing::error!(subscription = record.name, %error, "how a subscription fared is lost");
+                    tracing::error!(subscription = %id, %error, "how a subscription fared is lost");
                     HealthRow::default()
                 }
                 Err(error) => return Err(error.into()),
             };
-            lanes.configure(record.id, Some(&record));
-            lanes.fares(record.id, health);
+            lanes.configure(id, self.deps.flows.subscription(tenant, id).as_deref());
+            lanes.fares(id, health);
         }
         Ok(())
     }
@@ -204,11 +205,8 @@ impl Driver {
         let permit = self.deps.store.reserve().await?;
         let receipt = {
             let mut lanes = lock(&self.sends.lanes);
-            let before = lanes.health(id);
-            let health = HealthRow { failing_since_ms: None, disabled: None, ..before };
-            if health == before {
-                return Ok(());
-            }
+            // Whatever memory says: a row that is left over would count again at the next start.
+            let health = HealthRow { failing_since_ms: None, disabled: None, ..lanes.health(id) };
             let mut txn = Txn::new();
             self.deps.store.put(&mut txn, tenant, Table::SubscriptionHealth, subscription_key(tenant, id), &health)?;
             lanes.fares(id, health);
