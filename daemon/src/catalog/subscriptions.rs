@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use aura_protocol::outgoing::{
-    HEADERS_MAX, Header, KEEP_MAX_MS, NOTE_MAX, SUBSCRIPTIONS_MAX, Subscription, SubscriptionPut, SubscriptionRotate,
-    TYPES_MAX, URL_MAX, Wrong, check_customer, check_header, check_name, check_secret, check_type, concerns, read_rate,
-    takes,
+    HEADERS_MAX, Header, KEEP_MAX_MS, NOTE_MAX, SECRET_PREFIX, SUBSCRIPTIONS_MAX, Subscription, SubscriptionPut,
+    SubscriptionRotate, TYPES_MAX, URL_MAX, Wrong, check_customer, check_header, check_name, check_secret, check_type,
+    concerns, read_rate, takes,
 };
 use aura_protocol::rpc::{Actor, Removed};
 use aura_protocol::text::display;
@@ -68,6 +68,12 @@ fn missing(name: &str) -> WireError {
 /// Whether its days in the bin are over: then its sendings may be gone already.
 fn is_over(record: &SubscriptionRecord, now_ms: i64) -> bool {
     record.deleted.as_ref().is_some_and(|deleted| deleted.at_ms.saturating_add(KEPT_MS) <= now_ms)
+}
+
+/// A secret, and the part of it that receivers know by itself: behind `whsec_`, or behind a header's word for a scheme.
+fn parts(value: &str) -> impl Iterator<Item = &str> {
+    let bearer = || value.split_once(' ').map(|(_, rest)| rest.trim());
+    std::iter::once(value).chain(value.strip_prefix(SECRET_PREFIX).or_else(bearer))
 }
 
 fn room_for_one(state: &State) -> Result<(), WireError> {
@@ -404,8 +410,17 @@ impl State {
         self.subscriptions.values().chain(&self.binned_subscriptions).flat_map(|record| {
             let signing = record.secrets.iter().map(|secret| secret.value.as_str());
             let headers = record.headers.iter().filter(|header| header.secret).map(|header| header.value.as_str());
-            signing.chain(headers)
+            signing.chain(headers).flat_map(parts)
         })
+    }
+
+    /// Secret headers that are too short or too plain to be kept out of what leaves.
+    pub(super) fn weak_headers(&self, weak: impl Fn(&str) -> bool) -> Vec<String> {
+        let of = |record: &Arc<SubscriptionRecord>| {
+            let secret = record.headers.iter().filter(|header| header.secret && parts(&header.value).any(&weak));
+            secret.map(|header| format!("{}.{}", record.name, header.name)).collect::<Vec<_>>()
+        };
+        self.subscriptions.values().flat_map(of).collect()
     }
 
     /// Whoever gets an event, enabled or not.
@@ -527,5 +542,19 @@ mod tests {
         assert!(refused.message.contains("in the bin"), "its sendings may be gone already: {refused}");
         catalog.subscription_forget(TenantId::DEFAULT, id).await.unwrap();
         assert!(catalog.every_subscription().is_empty());
+    }
+
+    #[test]
+    fn also_the_part_of_a_secret_that_a_receiver_knows_by_itself_is_looked_for() {
+        let header = |name: &str, value: &str| Header { name: name.into(), value: value.into(), secret: true };
+        let headers = vec![header("Authorization", "Bearer tok-9a7b3c"), header("X-Key", "Bearer abc")];
+        let record = changed(None, SubscriptionPut { headers, ..put() }, 0).unwrap();
+        let mut state = State::default();
+        state.take_subscription(Arc::new(record));
+        let known: Vec<&str> = state.subscription_secrets().collect();
+        for secret in [SECRET, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "Bearer tok-9a7b3c", "tok-9a7b3c"] {
+            assert!(known.contains(&secret), "{secret}");
+        }
+        assert_eq!(state.weak_headers(|value| value.len() < 6), ["acme.X-Key"]);
     }
 }
