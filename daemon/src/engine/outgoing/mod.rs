@@ -93,6 +93,11 @@ fn message_at(key: &Key, offset: usize) -> Option<MessageId> {
     key.id_at(offset).map(MessageId::from_bytes)
 }
 
+/// The time that the key of a due row holds.
+fn due_at(key: &Key) -> Option<i64> {
+    key.number_at(32).and_then(|due| i64::try_from(due).ok())
+}
+
 impl Driver {
     /// Reads how subscriptions fare, and looks at each of them once.
     pub(crate) fn read_subscriptions(&self, tenant: TenantId) -> Result<(), EngineError> {
@@ -173,19 +178,23 @@ impl Driver {
             self.deps.store.scan::<DueRow>(tenant, Table::SendingsDue, &from, &from.after_prefix(), limit, false);
         let rows = match rows {
             Ok(rows) => rows.into_iter().map(|(key, row)| (key, row.next_ms)).collect::<Vec<_>>(),
-            // A damaged row says nothing but its key; its sending is looked at, and the row goes with that.
+            // A damaged row says nothing but its key, which holds the same time unless it is of an ordered lane; its
+            // sending is looked at then.
             Err(ReadError::Corrupt { .. }) => {
                 let keys = self.deps.store.keys(Table::SendingsDue, &from, &from.after_prefix(), limit)?;
-                keys.into_iter().map(|key| (key, now_ms)).collect()
+                keys.into_iter().filter_map(|key| Some((due_at(&key)?, key))).map(|(at, key)| (key, at)).collect()
             }
             Err(error) => return Err(error),
         };
         let mut page = Page::default();
         for (key, next_ms) in rows {
-            let due_ms = key.number_at(32).and_then(|due| i64::try_from(due).ok());
-            let (Some(due_ms), Some(message)) = (due_ms, message_at(&key, 40)) else { continue };
+            let (Some(due_ms), Some(message)) = (due_at(&key), message_at(&key, 40)) else { continue };
             if next_ms > now_ms {
-                page.next_ms = Some(next_ms);
+                page.next_ms = Some(page.next_ms.map_or(next_ms, |next| next.min(next_ms)));
+                // A row from when the lane went in order stands before those whose time is in their key.
+                if due_ms == 0 && !ordered {
+                    continue;
+                }
                 break;
             }
             page.due.push(Due { due_ms, message });
