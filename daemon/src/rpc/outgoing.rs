@@ -6,7 +6,7 @@ use aura_protocol::outgoing::{
     Resend, Resent, Sending, SendingDetail, SendingPage, SendingQuery, SendingRef, Subscription, SubscriptionEnable,
     SubscriptionPage, SubscriptionPut, SubscriptionQuery, SubscriptionRotate, SubscriptionTest, check_type, takes,
 };
-use aura_protocol::rpc::{Actor, Removed};
+use aura_protocol::rpc::{Actor, Removed, Role};
 use aura_protocol::text::display;
 use aura_protocol::{Code, MessageId, SubscriptionId, TenantId, Value, WireError, wire};
 use aura_storage::rows::outgoing::{
@@ -22,7 +22,7 @@ use crate::rpc::{Service, Shared};
 
 /// Most rows of one page.
 const PAGE_MAX: usize = 500;
-/// Bytes of rows after which a page ends.
+/// Bytes of rows after which a page ends; of what still belongs to its last message only the last attempts are shown.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Rows looked at for one page, whatever its filter.
 const LOOKED_AT: usize = 5_000;
@@ -163,8 +163,16 @@ pub async fn restore(service: &Service, actor: Actor, name: String) -> Result<Su
 /// # Errors
 /// There is no such subscription, or what is to be sent is refused. A receiver that fails is no error.
 pub async fn test(service: &Service, actor: Actor, request: SubscriptionTest) -> Result<SendingDetail, WireError> {
+    if (request.kind.is_some() || request.data.is_some()) && actor.role < Role::Editor {
+        let message = "a test with a type or data of its own looks to a receiver like a real event: editors send it";
+        return Err(WireError::new(Code::Forbidden, message).hint("leave --type and --data out"));
+    }
     let record = service.catalog.subscription_named(&request.name)?;
     if let Some(kind) = &request.kind {
+        if kind.ends_with('*') {
+            let message = format!("`{}` is no event type but stands for many", display(kind));
+            return Err(WireError::new(Code::Invalid, message).hint("write a name like order.paid"));
+        }
         check_type(kind).map_err(|wrong| WireError::new(Code::Invalid, wrong.message).hint(wrong.hint))?;
     }
     let data = match &request.data {
@@ -264,7 +272,11 @@ fn listed(
                     && query.kind.as_ref().is_none_or(|pattern| takes(pattern, &row.kind))
             };
             if let Some(row) = row.filter(fits) {
-                let sending = seen(store, eyes, (message, &line.name), row, ANSWER_LISTED);
+                let mut sending = seen(store, eyes, (message, &line.name), row, ANSWER_LISTED);
+                // Of a message to very many the page still fits its frame.
+                if bytes > PAGE_BYTES_MAX {
+                    sending.attempts.drain(..sending.attempts.len().saturating_sub(1));
+                }
                 bytes += wire::encode(&sending).map_or(PAGE_BYTES_MAX, |encoded| encoded.len());
                 page.sendings.push(sending);
             }
@@ -317,7 +329,8 @@ pub fn show(shared: &Shared, eyes: &Eyes, of: &SendingRef) -> Result<SendingDeta
             .hint(format!("`aura subscription sendings {name}` shows what was"))
     })?;
     let message: Option<MessageRow> = read(&shared.store, Table::Messages, &message_key(tenant, of.message))?;
-    let (by, mut body) = message.map_or_else(Default::default, |message| (message.by, message.body));
+    let (by, mut body) =
+        message.map_or_else(Default::default, |message| (message.by, message.body));
     eyes.bytes(&shared.store, &mut body);
     Ok(SendingDetail {
         sending: seen(&shared.store, eyes, (of.message, &record.name), row, usize::MAX),
@@ -410,5 +423,34 @@ mod tests {
             }
             assert_eq!(count, 200 * ids.len());
         }
+    }
+
+    #[tokio::test]
+    async fn a_page_fits_its_frame_also_if_a_message_went_to_all_and_failed_often() {
+        use aura_protocol::outgoing::{Attempt, SUBSCRIPTIONS_MAX};
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let attempt = |number| Attempt {
+            number,
+            at_ms: i64::MAX,
+            took_ms: u32::MAX,
+            status: Some(500),
+            error: "e".repeat(300),
+            answer: "a".repeat(1024),
+        };
+        let failed =
+            SendingRow { reason: "r".repeat(300), attempts: (1..=20).map(attempt).collect(), ..row(&"k".repeat(64)) };
+        let of: Vec<_> = (0..SUBSCRIPTIONS_MAX).map(|_| (SubscriptionId::now(), "n".repeat(64))).collect();
+        for ids in of.chunks(200) {
+            let mut txn = Txn::new();
+            for (id, _) in ids {
+                let key = sending_key(TenantId::DEFAULT, *id, message(1));
+                store.put(&mut txn, TenantId::DEFAULT, Table::Sendings, key, &failed).unwrap();
+            }
+            store.commit(txn).await.unwrap();
+        }
+        let page = listed(&store, &Eyes::own(), of, &SendingQuery { limit: 500, ..SendingQuery::default() }).unwrap();
+        assert_eq!((page.sendings.len(), page.sendings[0].attempts.len()), (SUBSCRIPTIONS_MAX, 20));
+        assert_eq!(page.sendings.last().unwrap().attempts.last().map(|attempt| attempt.number), Some(20));
+        assert!(wire::encode(&page).unwrap().len() + 1024 < wire::FRAME_MAX);
     }
 }
