@@ -326,7 +326,7 @@ fn sending(store: &Store, txn: &mut Txn, to: SubscriptionId, number: u16, create
     let message = MessageId::from_parts(u64::try_from(created_ms).unwrap(), &random);
     let body = vec![b'x'; 1_000];
     let by = String::new();
-    let row = MessageRow { kind: "a".to_owned(), customer: None, body, created_ms, by, test: false };
+    let row = MessageRow { kind: "a".to_owned(), customer: None, body, created_ms, by, test: false, shown: None };
     store.put(txn, TENANT, Table::Messages, message_key(TENANT, message), &row).unwrap();
     let due_ms = waits.then_some(created_ms);
     let row = SendingRow {

@@ -330,7 +330,7 @@ pub fn show(shared: &Shared, eyes: &Eyes, of: &SendingRef) -> Result<SendingDeta
     })?;
     let message: Option<MessageRow> = read(&shared.store, Table::Messages, &message_key(tenant, of.message))?;
     let (by, mut body) =
-        message.map_or_else(Default::default, |message| (message.by, message.body));
+        message.map_or_else(Default::default, |message| (message.by, message.shown.unwrap_or(message.body)));
     eyes.bytes(&shared.store, &mut body);
     Ok(SendingDetail {
         sending: seen(&shared.store, eyes, (of.message, &record.name), row, usize::MAX),

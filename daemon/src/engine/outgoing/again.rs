@@ -83,7 +83,7 @@ impl Driver {
         if row.state == SendingState::Failed {
             row.reason = "a test is tried once".to_owned();
         }
-        let message_row = MessageRow { kind, customer: None, body, created_ms: now_ms, by, test: true };
+        let message_row = MessageRow { kind, customer: None, body, created_ms: now_ms, by, test: true, shown: None };
         let mut txn = Txn::new();
         self.deps.store.put(&mut txn, tenant, Table::Messages, message_key(tenant, message), &message_row)?;
         self.deps.store.put(&mut txn, tenant, Table::Sendings, sending_key(tenant, record.id, message), &row)?;

@@ -4,6 +4,7 @@
 //! whatever a receiver answers, a sending ends.
 
 use aura_integrations::http::Delivered;
+use aura_protocol::flow::redact::HIDDEN;
 use aura_protocol::outgoing::{Attempt, Cause, SendingState};
 use aura_protocol::run::StepError;
 use aura_protocol::text::display_lines;
@@ -39,6 +40,12 @@ pub(super) enum Verdict {
 /// The beginning of a text, at most `max` bytes.
 fn cut(text: &str, max: usize) -> &str {
     text.get(..text.floor_char_boundary(max)).unwrap_or_default()
+}
+
+/// An answer of which nothing is kept but that there was one.
+pub(super) fn without_body(said: Delivered) -> Delivered {
+    let body = if said.body.is_empty() { Vec::new() } else { HIDDEN.as_bytes().to_vec() };
+    Delivered { body, ..said }
 }
 
 /// What happened, for the log.

@@ -132,6 +132,8 @@ impl Driver {
             () = self.retired.cancelled() => return Ok(Went::Nothing(0)),
             said = self.posted(&record, due.message, message.body) => said,
         };
+        // What the step redacts may come back in the answer.
+        let said = said.map(|said| if message.shown.is_some() { judge::without_body(said) } else { said });
         let took = began.elapsed();
         let went = if said.is_ok() { Went::Answered(took) } else { Went::Silent };
         // Refused at once, by the receiver's machine or our own policy: in nobody's way.
