@@ -205,6 +205,8 @@ impl Driver {
         let attempt = judge::attempt(row.attempted.saturating_add(1), at_ms, took_ms, &said);
         let error = attempt.error.clone();
         let next = judge::after(&row, attempt, verdict, record.ordered);
+        // More of them wait for the store than are at work.
+        drop(said);
         let mut txn = Txn::new();
         // Sealed before anybody is held up; it expects the due row to be as it was.
         self.settle_sending(tenant, (id, due), &next, &mut txn)?;
