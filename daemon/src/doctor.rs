@@ -199,7 +199,8 @@ fn secrets(weak: &[String], out: &mut Vec<DoctorFinding>) {
                 shown.join(", ")
             ),
             Some(
-                "give them at least 6 characters with letters and digits, or 12 of any kind: `aura connection rotate`",
+                "give them at least 6 characters with letters and digits, or 12 of any kind: `aura connection rotate`, \
+                 of subscriptions `aura subscription edit --secret-header`",
             ),
         ));
     }

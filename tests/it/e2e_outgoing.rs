@@ -256,6 +256,16 @@ fn a_receiver_that_is_gone_or_fails_too_long_is_disabled_and_what_it_missed_is_r
     assert_eq!(shown_code(&daemon, "dead"), 3);
     daemon.aura(&["subscription", "restore", "dead"]).success();
     assert_eq!((shown(&daemon, "dead")["enabled"].as_bool(), sendings(&daemon, "dead", &[]).len()), (Some(false), 3));
+    // One that was disabled, lay in the bin over a start and is wanted again: that holds over the next start too.
+    daemon.aura(&["subscription", "delete", "gone"]).success();
+    daemon.kill9();
+    daemon.up();
+    daemon.aura(&["subscription", "restore", "gone"]).success();
+    assert_eq!(shown(&daemon, "gone")["health"]["disabled"][1], "gone", "why it was disabled is still known");
+    daemon.aura(&["subscription", "enable", "gone"]).success();
+    daemon.kill9();
+    daemon.up();
+    assert_eq!(shown(&daemon, "gone")["enabled"], true);
 }
 
 fn shown_code(daemon: &Daemon, name: &str) -> i32 {
@@ -452,6 +462,7 @@ fn a_rate_holds_an_order_can_be_skipped_and_what_is_wrong_is_refused() {
         ),
         (&["edit", "nobody", "--url", "https://a.example"], "there is no subscription"),
         (&["resend", "slow"], "say which messages"),
+        (&["test", "slow", "--type", "order.*"], "stands for many"),
     ] {
         let said = daemon.aura(&[&["subscription"][..], words].concat());
         assert!(said.code != 0 && said.err.contains(part), "{words:?}: {said:?}");
@@ -462,6 +473,21 @@ fn a_rate_holds_an_order_can_be_skipped_and_what_is_wrong_is_refused() {
     assert_eq!(sendings(&daemon, "slow", &["--type", "order.*", "--since", "1h"]).len(), 5);
     assert_eq!(sendings(&daemon, "slow", &["--type", "other"]).len(), 0);
     assert_eq!(sendings(&daemon, "slow", &["--until", "1h"]).len(), 0);
+    // What a step redacts is sent, and nobody is shown it: not what was sent, nor what came back.
+    receiver.on("/echo", |request, _| {
+        Answer::ok().body(&String::from_utf8_lossy(request.body.as_deref().unwrap_or_default()))
+    });
+    subscribe(&daemon, "echo", &receiver.url("/echo"), &[]);
+    daemon.publish(
+        "aura: 1\nflow: tells\nsteps:\n  - id: tell\n    redact: [input.body.iban]\n    emit: { event: person.new, to: subscribers, body: { iban: NO9386011117947, name: Ada } }\n",
+    );
+    daemon.wait_state(daemon.run("tells", "{}"), RunState::Succeeded);
+    assert_eq!(receiver.wait("/echo", 1)[0].json()["data"]["iban"], "NO9386011117947");
+    let rows = wait_state(&daemon, "echo", "succeeded", 1);
+    let message = rows[0]["message"].as_str().expect("an id");
+    let seen = daemon.aura(&["subscription", "attempts", "echo", message, "--json"]).success().out;
+    assert_says(seen.clone(), &["[redacted]", "Ada"]);
+    assert!(!format!("{seen}{rows:?}").contains("NO9386011117947"), "{seen} {rows:?}");
 }
 
 /// For `.ci/full`: a real request, verified by a program of somebody else (`AURA_VERIFY`, its folder `AURA_VERIFY_IN`).

@@ -363,7 +363,7 @@ impl State {
         of_connections.chain(self.subscription_secrets())
     }
 
-    /// Fields of connections whose secrets are too short or too plain to be kept out of what leaves.
+    /// Fields of connections and headers of subscriptions whose secrets are too short or too plain to be kept out of what leaves.
     #[must_use]
     pub fn weak_secrets(&self) -> Vec<String> {
         let weak = |value: &str| !value.is_empty() && redact::watched(value) != redact::Watched::Whole;
@@ -371,7 +371,7 @@ impl State {
             let found = record.secrets.iter().filter(|(_, value)| weak(value));
             found.map(|(field, _)| format!("{}.{field}", record.name)).collect::<Vec<_>>()
         };
-        self.connections.values().flat_map(of).collect()
+        self.connections.values().flat_map(of).chain(self.weak_headers(weak)).collect()
     }
 
     /// All connections and named secrets.
@@ -553,11 +553,11 @@ impl Flows for Catalog {
         self.now().subscriptions_by_id.get(&id).cloned()
     }
 
-    fn subscriptions(&self, tenant: TenantId) -> Vec<Arc<SubscriptionRecord>> {
+    fn subscription_ids(&self, tenant: TenantId) -> Vec<SubscriptionId> {
         if tenant != TenantId::DEFAULT {
             return Vec::new();
         }
-        self.subscription_records()
+        self.every_subscription()
     }
 
     fn variables(&self, _tenant: TenantId, wanted: &aura_protocol::flow::Variables) -> aura_protocol::Value {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use aura_protocol::outgoing::{
-    HEADERS_MAX, Header, KEEP_MAX_MS, NOTE_MAX, SUBSCRIPTIONS_MAX, Subscription, SubscriptionPut, SubscriptionRotate,
-    TYPES_MAX, URL_MAX, Wrong, check_customer, check_header, check_name, check_secret, check_type, concerns, read_rate,
-    takes,
+    HEADERS_MAX, Header, KEEP_MAX_MS, NOTE_MAX, SECRET_PREFIX, SUBSCRIPTIONS_MAX, Subscription, SubscriptionPut,
+    SubscriptionRotate, TYPES_MAX, URL_MAX, Wrong, check_customer, check_header, check_name, check_secret, check_type,
+    concerns, read_rate, takes,
 };
 use aura_protocol::rpc::{Actor, Removed};
 use aura_protocol::text::display;
@@ -63,6 +63,25 @@ fn invalid(message: impl Into<String>, hint: &str) -> WireError {
 fn missing(name: &str) -> WireError {
     WireError::not_found(format!("there is no subscription named {}", display(name)))
         .hint("`aura subscription list` shows all of them")
+}
+
+/// Whether its days in the bin are over: then its sendings may be gone already.
+fn is_over(record: &SubscriptionRecord, now_ms: i64) -> bool {
+    record.deleted.as_ref().is_some_and(|deleted| deleted.at_ms.saturating_add(KEPT_MS) <= now_ms)
+}
+
+/// A secret, and the part of it that receivers know by itself: behind `whsec_`, or behind a header's word for a scheme.
+fn parts(value: &str) -> impl Iterator<Item = &str> {
+    let bearer = || value.split_once(' ').map(|(_, rest)| rest.trim());
+    std::iter::once(value).chain(value.strip_prefix(SECRET_PREFIX).or_else(bearer))
+}
+
+fn room_for_one(state: &State) -> Result<(), WireError> {
+    if state.subscriptions.len() < SUBSCRIPTIONS_MAX {
+        return Ok(());
+    }
+    let message = format!("there are {SUBSCRIPTIONS_MAX} subscriptions already; nothing was stored");
+    Err(WireError::new(Code::Conflict, message).hint("delete some that nobody uses"))
 }
 
 /// The types as they are kept: checked, each once.
@@ -221,11 +240,9 @@ impl Catalog {
     /// Those whose 30 days in the bin are over.
     #[must_use]
     pub fn subscriptions_over(&self) -> Vec<SubscriptionId> {
-        let now = self.0.clock.now_ms();
-        let over = |record: &&Arc<SubscriptionRecord>| {
-            record.deleted.as_ref().is_some_and(|deleted| deleted.at_ms.saturating_add(KEPT_MS) <= now)
-        };
-        self.now().binned_subscriptions.iter().filter(over).map(|record| record.id).collect()
+        let now_ms = self.0.clock.now_ms();
+        let state = self.now();
+        state.binned_subscriptions.iter().filter(|record| is_over(record, now_ms)).map(|record| record.id).collect()
     }
 
     /// Creates a subscription, or changes what is given of one.
@@ -246,11 +263,8 @@ impl Catalog {
                 return Err(WireError::new(Code::Conflict, message).hint("use `aura subscription edit`"));
             }
             (false, None) => return Err(missing(&put.name)),
-            (true, None) if state.subscriptions.len() >= SUBSCRIPTIONS_MAX => {
-                let message = format!("there are {SUBSCRIPTIONS_MAX} subscriptions already; nothing was stored");
-                return Err(WireError::new(Code::Conflict, message).hint("delete some that nobody uses"));
-            }
-            _ => {}
+            (true, None) => room_for_one(&state)?,
+            (false, Some(_)) => {}
         }
         let record = changed(old.map(Arc::as_ref), put, self.0.clock.now_ms())?;
         self.put_subscription(actor.tenant, record).await
@@ -314,8 +328,10 @@ impl Catalog {
     /// It is not there, its name is taken, or not stored.
     pub async fn subscription_restore(&self, actor: &Actor, name: &str) -> Result<Arc<SubscriptionRecord>, WireError> {
         let _one = self.editing().await?;
-        let state = self.now();
-        let found = state.binned_subscriptions.iter().filter(|record| record.name == name);
+        let (state, now_ms) = (self.now(), self.0.clock.now_ms());
+        // One whose time is over goes any moment, and its sendings with it.
+        let kept = |record: &&Arc<SubscriptionRecord>| record.name == name && !is_over(record, now_ms);
+        let found = state.binned_subscriptions.iter().filter(kept);
         let newest = found.max_by_key(|record| record.deleted.as_ref().map(|deleted| deleted.at_ms));
         let Some(old) = newest else {
             let message = format!("there is no subscription named {} in the bin", display(name));
@@ -325,17 +341,23 @@ impl Catalog {
             let message = format!("there is a subscription named {} again; nothing was restored", display(name));
             return Err(WireError::new(Code::Conflict, message).hint("delete that one first"));
         }
-        let changed_ms = self.0.clock.now_ms();
-        let record = SubscriptionRecord { deleted: None, enabled: false, changed_ms, ..SubscriptionRecord::clone(old) };
+        room_for_one(&state)?;
+        let record =
+            SubscriptionRecord { deleted: None, enabled: false, changed_ms: now_ms, ..SubscriptionRecord::clone(old) };
         self.put_subscription(actor.tenant, record).await
     }
 
-    /// Forgets a subscription of the bin for good; its sendings are gone already.
+    /// Forgets a subscription of the bin for good; its sendings are gone already. One whose time is not over, or that is
+    /// not in the bin, stays.
     ///
     /// # Errors
     /// Not stored.
     pub async fn subscription_forget(&self, tenant: TenantId, id: SubscriptionId) -> Result<(), WireError> {
         let _one = self.editing().await?;
+        let (state, now_ms) = (self.now(), self.0.clock.now_ms());
+        if !state.binned_subscriptions.iter().any(|record| record.id == id && is_over(record, now_ms)) {
+            return Ok(());
+        }
         let mut txn = Txn::new();
         txn.delete(Table::Subscriptions, subscription_key(tenant, id));
         self.0.store.commit(txn).await.map_err(|error| uncommitted(&error))?;
@@ -388,8 +410,17 @@ impl State {
         self.subscriptions.values().chain(&self.binned_subscriptions).flat_map(|record| {
             let signing = record.secrets.iter().map(|secret| secret.value.as_str());
             let headers = record.headers.iter().filter(|header| header.secret).map(|header| header.value.as_str());
-            signing.chain(headers)
+            signing.chain(headers).flat_map(parts)
         })
+    }
+
+    /// Secret headers that are too short or too plain to be kept out of what leaves.
+    pub(super) fn weak_headers(&self, weak: impl Fn(&str) -> bool) -> Vec<String> {
+        let of = |record: &Arc<SubscriptionRecord>| {
+            let secret = record.headers.iter().filter(|header| header.secret && parts(&header.value).any(&weak));
+            secret.map(|header| format!("{}.{}", record.name, header.name)).collect::<Vec<_>>()
+        };
+        self.subscriptions.values().flat_map(of).collect()
     }
 
     /// Whoever gets an event, enabled or not.
@@ -482,5 +513,48 @@ mod tests {
         assert_eq!(values(&at_once), [(secret(4), None)], "without overlap the others are gone at once");
         assert!(rotated(&two, &rotate(2, 0), 0).is_err(), "the same again");
         assert!(rotated(&two, &rotate(5, KEEP_MAX_MS + 1), 0).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_bin_gives_back_for_its_time_only_and_forgets_nobody_before() {
+        use aura_storage::{Store, StoreOptions};
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let clock = crate::clock::Clock::demo();
+        let registry = Arc::new(aura_integrations::registry::Registry::builtin());
+        let catalog = Catalog::open(store, registry, clock.clone(), aura_integrations::redact::Sink::default());
+        let (request, tenant) = (aura_protocol::RequestId::now(), TenantId::DEFAULT);
+        let actor = Actor { name: "anna".to_owned(), role: aura_protocol::rpc::Role::Owner, tenant, request };
+        let catalog = catalog.unwrap();
+        let id = catalog.subscription_put(&actor, put()).await.unwrap().id;
+        catalog.subscription_delete(&actor, "acme").await.unwrap();
+        catalog.subscription_forget(TenantId::DEFAULT, id).await.unwrap();
+        assert_eq!(catalog.every_subscription(), [id], "its time is not over");
+        clock.advance(KEPT_MS.unsigned_abs() - 60_000).unwrap();
+        catalog.subscription_restore(&actor, "acme").await.unwrap();
+        clock.advance(120_000).unwrap();
+        // The sweep had it on its list.
+        catalog.subscription_forget(TenantId::DEFAULT, id).await.unwrap();
+        assert_eq!(catalog.subscription_named("acme").unwrap().id, id, "it is out of the bin");
+        catalog.subscription_delete(&actor, "acme").await.unwrap();
+        clock.advance(KEPT_MS.unsigned_abs()).unwrap();
+        assert_eq!(catalog.subscriptions_over(), [id]);
+        let refused = catalog.subscription_restore(&actor, "acme").await.unwrap_err();
+        assert!(refused.message.contains("in the bin"), "its sendings may be gone already: {refused}");
+        catalog.subscription_forget(TenantId::DEFAULT, id).await.unwrap();
+        assert!(catalog.every_subscription().is_empty());
+    }
+
+    #[test]
+    fn also_the_part_of_a_secret_that_a_receiver_knows_by_itself_is_looked_for() {
+        let header = |name: &str, value: &str| Header { name: name.into(), value: value.into(), secret: true };
+        let headers = vec![header("Authorization", "Bearer tok-9a7b3c"), header("X-Key", "Bearer abc")];
+        let record = changed(None, SubscriptionPut { headers, ..put() }, 0).unwrap();
+        let mut state = State::default();
+        state.take_subscription(Arc::new(record));
+        let known: Vec<&str> = state.subscription_secrets().collect();
+        for secret in [SECRET, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "Bearer tok-9a7b3c", "tok-9a7b3c"] {
+            assert!(known.contains(&secret), "{secret}");
+        }
+        assert_eq!(state.weak_headers(|value| value.len() < 6), ["acme.X-Key"]);
     }
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use aura_protocol::event::{Delivery, TEST};
+use aura_protocol::flow::redact::Part;
 use aura_protocol::run::{CallOutcome, ErrorClass, Reach, Record, RunStarted, RunState as State, StepError};
 use aura_protocol::{EventId, RunId, TenantId, Value};
 use aura_storage::rows::InboxRow;
@@ -113,7 +114,9 @@ impl Driver {
         if to != "flows" {
             let customer = input.get("customer").and_then(Value::as_str);
             let data = input.get("body").cloned().unwrap_or_default();
-            offered = self.offer(tenant, (name, customer), &data, format!("{run} {path}"), &mut txn)?;
+            let shown = self.redacted_body(tenant, (run, path), input)?.filter(|shown| *shown != data);
+            let by = format!("{run} {path}");
+            offered = self.offer(tenant, (name, customer), (&data, shown.as_ref()), by, &mut txn)?;
             output.push(("message_id", offered.message.map(|id| Value::from(id.to_string())).unwrap_or_default()));
             output.push(("subscriptions", Value::from(i64::try_from(offered.to.len()).unwrap_or(i64::MAX))));
         }
@@ -151,6 +154,32 @@ impl Driver {
             notes.push((note.key, event));
         }
         Ok(notes)
+    }
+
+    /// The body of an `emit` as people are shown it, if its step redacts anything.
+    fn redacted_body(
+        &self,
+        tenant: TenantId,
+        (run, path): (RunId, &str),
+        input: &Value,
+    ) -> Result<Option<Value>, EngineError> {
+        let cell = self.cell(run);
+        let plan = {
+            let mut place = lock(&cell);
+            if place.is_none() {
+                *place = Some(self.load(tenant, run)?);
+            }
+            place.as_ref().map(|live| Arc::clone(&live.plan))
+        };
+        self.forget_idle(run, cell);
+        let Some(plan) = plan.filter(|plan| !plan.redacted.is_empty()) else { return Ok(None) };
+        let mut shown = input.clone();
+        plan.redacted.hide(path, Part::Input, &mut shown);
+        Ok(Some(match shown {
+            Value::Map(mut map) => map.swap_remove("body").unwrap_or_default(),
+            // All of the input.
+            hidden => hidden,
+        }))
     }
 
     /// How deep a run is, and who began or replayed what led to it.

@@ -125,8 +125,8 @@ pub trait Flows: Send + Sync + 'static {
     fn subscription(&self, _tenant: TenantId, _id: SubscriptionId) -> Option<Arc<SubscriptionRecord>> {
         None
     }
-    /// All of them.
-    fn subscriptions(&self, _tenant: TenantId) -> Vec<Arc<SubscriptionRecord>> {
+    /// All of them, those in the bin too.
+    fn subscription_ids(&self, _tenant: TenantId) -> Vec<SubscriptionId> {
         Vec::new()
     }
     /// The variables that a new run reads, as an object; null if it reads none.

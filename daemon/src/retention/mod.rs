@@ -218,7 +218,8 @@ impl Retention {
         }
     }
 
-    /// Deletes the oldest finished runs until no more than this is stored.
+    /// Deletes the oldest finished runs until no more than this is stored; if these do not suffice, the oldest messages
+    /// to subscriptions that nobody waits for.
     async fn shrink(&self, to_bytes: u64) -> Result<u64, DeleteError> {
         let (tenant, now) = (TenantId::DEFAULT, self.clock.now_ms());
         let mut gone = 0;
@@ -256,12 +257,14 @@ impl Retention {
                 tokio::time::sleep(BREATH).await;
             }
         }
-        if gone > 0 {
+        let outgoing = outgoing::shrink(&self.store, &self.catalog, to_bytes).await?;
+        if gone + outgoing > 0 {
             tracing::warn!(
                 runs = gone,
+                outgoing,
                 stored = self.store.stored(),
                 quota = self.quota,
-                "the quota is nearly used up: the oldest finished runs were deleted early"
+                "the quota is nearly used up: the oldest finished runs, and then messages, were deleted early"
             );
         }
         Ok(gone)

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use aura_integrations::redact::Sink;
 use aura_integrations::registry::Registry;
+use aura_protocol::outgoing::{SendingState, SubscriptionPut};
+use aura_protocol::rpc::{Actor, Role};
 use aura_protocol::run::{Record, RunState, Transition};
-use aura_protocol::{EventId, RunId, Value};
+use aura_protocol::{EventId, MessageId, RunId, SubscriptionId, Value};
+use aura_storage::rows::outgoing::{DueRow, MessageRow, SendingRow, due_key, message_key, sending_key, waiting_key};
 use aura_storage::rows::{LiveRow, journal_key};
 use aura_storage::{StoreOptions, Txn};
 
@@ -315,4 +318,99 @@ async fn housekeeping_adds_at_most_fifty_milliseconds_to_an_acknowledgement() {
     // Of the worst ones some are the machine's own: other tests write to the same disk.
     let added = at(&during, 90).saturating_sub(at(&before, 90));
     assert!(during.len() > 20 && added <= Duration::from_millis(50), "{added:?} of {} acks", during.len());
+}
+
+/// A message with a sending; gives its id.
+fn sending(store: &Store, txn: &mut Txn, to: SubscriptionId, number: u16, created_ms: i64, waits: bool) -> MessageId {
+    let mut random = [0; 10];
+    random[8..].copy_from_slice(&number.to_be_bytes());
+    let message = MessageId::from_parts(u64::try_from(created_ms).unwrap(), &random);
+    let body = vec![b'x'; 1_000];
+    let by = String::new();
+    let row = MessageRow { kind: "a".to_owned(), customer: None, body, created_ms, by, test: false, shown: None };
+    store.put(txn, TENANT, Table::Messages, message_key(TENANT, message), &row).unwrap();
+    let due_ms = waits.then_some(created_ms);
+    let row = SendingRow {
+        kind: "a".to_owned(),
+        state: if waits { SendingState::Waiting } else { SendingState::Succeeded },
+        created_ms,
+        due_ms,
+        next_ms: due_ms,
+        tries: 0,
+        attempted: 0,
+        attempts: Vec::new(),
+        reason: String::new(),
+    };
+    store.put(txn, TENANT, Table::Sendings, sending_key(TENANT, to, message), &row).unwrap();
+    if let Some(next_ms) = due_ms {
+        let due = due_key(TENANT, to, next_ms, message);
+        store.put(txn, TENANT, Table::SendingsDue, due, &DueRow { next_ms }).unwrap();
+        txn.counters.push((waiting_key(TENANT, to), 1));
+    }
+    message
+}
+
+async fn subscription(catalog: &Catalog) -> SubscriptionId {
+    let request = aura_protocol::RequestId::now();
+    let actor = Actor { name: "anna".to_owned(), role: Role::Owner, tenant: TENANT, request };
+    let put = SubscriptionPut {
+        name: "acme".to_owned(),
+        create: true,
+        url: Some("https://acme.example/hook".to_owned()),
+        types: Some(vec!["*".to_owned()]),
+        secret: Some(aura_protocol::outgoing::secret_of(&[7; 32])),
+        ..SubscriptionPut::default()
+    };
+    catalog.subscription_put(&actor, put).await.unwrap().id
+}
+
+fn rows_of(store: &Store, table: Table) -> usize {
+    let all = Key::tenant(TENANT);
+    store.keys(table, &all, &all.after_prefix(), 10_000).unwrap().len()
+}
+
+#[tokio::test]
+async fn sendings_that_waited_too_long_go_with_their_due_rows_and_their_count() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let clock = Clock::demo();
+    let retention = retention(&store, &clock, 0);
+    let to = subscription(&retention.catalog).await;
+    let old = clock.now_ms() - 31 * 24 * HOUR;
+    let mut txn = Txn::new();
+    let messages: Vec<MessageId> = (0..300).map(|number| sending(&store, &mut txn, to, number, old, true)).collect();
+    sending(&store, &mut txn, to, 300, old, false);
+    sending(&store, &mut txn, to, 301, clock.now_ms(), true);
+    store.commit(txn).await.unwrap();
+    // One was moved by somebody between the look and the commit.
+    let mut txn = Txn::new();
+    txn.delete(Table::SendingsDue, due_key(TENANT, to, old, messages[5]));
+    store
+        .put(&mut txn, TENANT, Table::SendingsDue, due_key(TENANT, to, 9, messages[5]), &DueRow { next_ms: 9 })
+        .unwrap();
+    store.commit(txn).await.unwrap();
+    let gone = outgoing::sweep(&store, &retention.catalog, retention.outgoing_ms, clock.now_ms()).await.unwrap();
+    let waiting: Option<i64> = store.get(TENANT, Table::Counters, &waiting_key(TENANT, to)).unwrap();
+    assert_eq!((gone, waiting, rows_of(&store, Table::SendingsDue)), (300, Some(2), 2));
+    assert_eq!((rows_of(&store, Table::Sendings), rows_of(&store, Table::Messages)), (2, 1));
+}
+
+#[tokio::test]
+async fn a_quota_that_runs_cannot_free_takes_the_oldest_messages_that_nobody_waits_for() {
+    let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+    let clock = Clock::demo();
+    let retention = retention(&store, &clock, 0);
+    let to = subscription(&retention.catalog).await;
+    let mut txn = Txn::new();
+    for number in 0..1_000 {
+        let created = clock.now_ms() - 1_000 + i64::from(number);
+        sending(&store, &mut txn, to, number, created, number % 10 == 0);
+    }
+    store.commit(txn).await.unwrap();
+    let half = store.stored() / 2;
+    retention.shrink(half).await.unwrap();
+    let left = rows_of(&store, Table::Messages);
+    assert!(store.stored() <= half && (300..520).contains(&left), "no more than it needs: {left}");
+    retention.shrink(0).await.unwrap();
+    let left = [Table::Messages, Table::Sendings, Table::SendingsDue].map(|table| rows_of(&store, table));
+    assert_eq!(left, [100, 100, 100], "what waits stays, and its message with it");
 }

@@ -6,13 +6,13 @@ use aura_protocol::outgoing::{
     Resend, Resent, Sending, SendingDetail, SendingPage, SendingQuery, SendingRef, Subscription, SubscriptionEnable,
     SubscriptionPage, SubscriptionPut, SubscriptionQuery, SubscriptionRotate, SubscriptionTest, check_type, takes,
 };
-use aura_protocol::rpc::{Actor, Removed};
+use aura_protocol::rpc::{Actor, Removed, Role};
 use aura_protocol::text::display;
 use aura_protocol::{Code, MessageId, SubscriptionId, TenantId, Value, WireError, wire};
 use aura_storage::rows::outgoing::{
     MessageRow, SendingRow, SubscriptionRecord, message_key, sending_key, subscription_key, waiting_key,
 };
-use aura_storage::{Key, ReadError, Table};
+use aura_storage::{Key, ReadError, Store, Table};
 
 use crate::catalog::subscriptions::shown;
 use crate::catalog::unreadable;
@@ -22,7 +22,7 @@ use crate::rpc::{Service, Shared};
 
 /// Most rows of one page.
 const PAGE_MAX: usize = 500;
-/// Bytes of rows after which a page ends.
+/// Bytes of rows after which a page ends; of what still belongs to its last message only the last attempts are shown.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Rows looked at for one page, whatever its filter.
 const LOOKED_AT: usize = 5_000;
@@ -163,8 +163,16 @@ pub async fn restore(service: &Service, actor: Actor, name: String) -> Result<Su
 /// # Errors
 /// There is no such subscription, or what is to be sent is refused. A receiver that fails is no error.
 pub async fn test(service: &Service, actor: Actor, request: SubscriptionTest) -> Result<SendingDetail, WireError> {
+    if (request.kind.is_some() || request.data.is_some()) && actor.role < Role::Editor {
+        let message = "a test with a type or data of its own looks to a receiver like a real event: editors send it";
+        return Err(WireError::new(Code::Forbidden, message).hint("leave --type and --data out"));
+    }
     let record = service.catalog.subscription_named(&request.name)?;
     if let Some(kind) = &request.kind {
+        if kind.ends_with('*') {
+            let message = format!("`{}` is no event type but stands for many", display(kind));
+            return Err(WireError::new(Code::Invalid, message).hint("write a name like order.paid"));
+        }
         check_type(kind).map_err(|wrong| WireError::new(Code::Invalid, wrong.message).hint(wrong.hint))?;
     }
     let data = match &request.data {
@@ -203,9 +211,12 @@ struct Line {
 }
 
 impl Line {
-    fn fill(&mut self, shared: &Shared, from: &Key, most: usize) -> Result<(), WireError> {
-        let Some(to) = self.to.take().filter(|_| self.keys.is_empty()) else { return Ok(()) };
-        let keys = shared.store.keys_back(Table::Sendings, from, &to, most).map_err(|error| unreadable(&error))?;
+    fn fill(&mut self, store: &Store, from: &Key, most: usize) -> Result<(), WireError> {
+        if !self.keys.is_empty() {
+            return Ok(());
+        }
+        let Some(to) = self.to.take() else { return Ok(()) };
+        let keys = store.keys_back(Table::Sendings, from, &to, most).map_err(|error| unreadable(&error))?;
         self.to = keys.last().filter(|_| keys.len() == most).cloned();
         self.keys = keys.iter().rev().filter_map(|key| key.id_at(32)).map(MessageId::from_bytes).collect();
         Ok(())
@@ -217,6 +228,16 @@ impl Line {
 /// # Errors
 /// There is no such subscription, or the store cannot be read.
 pub fn sendings(shared: &Shared, eyes: &Eyes, query: &SendingQuery) -> Result<SendingPage, WireError> {
+    listed(&shared.store, eyes, newest(shared, query)?, query)
+}
+
+/// Sendings to these subscriptions, newest first.
+fn listed(
+    store: &Store,
+    eyes: &Eyes,
+    of: Vec<(SubscriptionId, String)>,
+    query: &SendingQuery,
+) -> Result<SendingPage, WireError> {
     let tenant = TenantId::DEFAULT;
     let limit = usize::try_from(query.limit).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
     let first = query.since_ms.map_or(MessageId::from_bytes([0; 16]), first_at);
@@ -224,12 +245,11 @@ pub fn sendings(shared: &Shared, eyes: &Eyes, query: &SendingQuery) -> Result<Se
     let end = query.before.map_or(end, |before| before.min(end));
     let start = |id| subscription_key(tenant, id).id(first.bytes());
     let mut lines = Vec::new();
-    let of = newest(shared, query)?;
     let most = if of.len() > 1 { limit.min(WINDOW) } else { WINDOW };
     for (id, name) in of {
         let to = Some(subscription_key(tenant, id).id(end.bytes()));
         let mut line = Line { id, name, keys: Vec::new(), to };
-        line.fill(shared, &start(id), most)?;
+        line.fill(store, &start(id), most)?;
         lines.push(line);
     }
     let (mut page, mut bytes, mut looked_at) = (SendingPage::default(), 0, 0);
@@ -246,24 +266,28 @@ pub fn sendings(shared: &Shared, eyes: &Eyes, query: &SendingQuery) -> Result<Se
         for line in lines.iter_mut().filter(|line| line.keys.last() == Some(&message)) {
             line.keys.pop();
             looked_at += 1;
-            let row: Option<SendingRow> = read(shared, Table::Sendings, &sending_key(tenant, line.id, message))?;
+            let row: Option<SendingRow> = read(store, Table::Sendings, &sending_key(tenant, line.id, message))?;
             let fits = |row: &SendingRow| {
                 (query.states.is_empty() || query.states.contains(&row.state))
                     && query.kind.as_ref().is_none_or(|pattern| takes(pattern, &row.kind))
             };
             if let Some(row) = row.filter(fits) {
-                let sending = seen(shared, eyes, (message, &line.name), row, ANSWER_LISTED);
+                let mut sending = seen(store, eyes, (message, &line.name), row, ANSWER_LISTED);
+                // Of a message to very many the page still fits its frame.
+                if bytes > PAGE_BYTES_MAX {
+                    sending.attempts.drain(..sending.attempts.len().saturating_sub(1));
+                }
                 bytes += wire::encode(&sending).map_or(PAGE_BYTES_MAX, |encoded| encoded.len());
                 page.sendings.push(sending);
             }
-            line.fill(shared, &start(line.id), most)?;
+            line.fill(store, &start(line.id), most)?;
         }
     }
 }
 
 /// A row; a damaged one is left out and said.
-fn read<T: serde::de::DeserializeOwned>(shared: &Shared, table: Table, key: &Key) -> Result<Option<T>, WireError> {
-    match shared.store.get(TenantId::DEFAULT, table, key) {
+fn read<T: serde::de::DeserializeOwned>(store: &Store, table: Table, key: &Key) -> Result<Option<T>, WireError> {
+    match store.get(TenantId::DEFAULT, table, key) {
         Ok(row) => Ok(row),
         Err(error @ ReadError::Corrupt { .. }) => {
             tracing::error!(%error, "a row of outgoing webhooks is damaged and is left out");
@@ -273,10 +297,10 @@ fn read<T: serde::de::DeserializeOwned>(shared: &Shared, table: Table, key: &Key
     }
 }
 
-fn seen(shared: &Shared, eyes: &Eyes, (message, name): (MessageId, &str), row: SendingRow, answer: usize) -> Sending {
+fn seen(store: &Store, eyes: &Eyes, (message, name): (MessageId, &str), row: SendingRow, answer: usize) -> Sending {
     let mut attempts = row.attempts;
     for attempt in &mut attempts {
-        eyes.text(&shared.store, &mut attempt.answer);
+        eyes.text(store, &mut attempt.answer);
         attempt.answer.truncate(attempt.answer.floor_char_boundary(answer));
     }
     Sending {
@@ -298,17 +322,18 @@ fn seen(shared: &Shared, eyes: &Eyes, (message, name): (MessageId, &str), row: S
 pub fn show(shared: &Shared, eyes: &Eyes, of: &SendingRef) -> Result<SendingDetail, WireError> {
     let tenant = TenantId::DEFAULT;
     let record = shared.catalog.subscription_named(&of.subscription)?;
-    let row: Option<SendingRow> = read(shared, Table::Sendings, &sending_key(tenant, record.id, of.message))?;
+    let row: Option<SendingRow> = read(&shared.store, Table::Sendings, &sending_key(tenant, record.id, of.message))?;
     let row = row.ok_or_else(|| {
         let name = display(&of.subscription);
         WireError::not_found(format!("{} was not sent to {name}", of.message))
             .hint(format!("`aura subscription sendings {name}` shows what was"))
     })?;
-    let message: Option<MessageRow> = read(shared, Table::Messages, &message_key(tenant, of.message))?;
-    let (by, mut body) = message.map_or_else(Default::default, |message| (message.by, message.body));
+    let message: Option<MessageRow> = read(&shared.store, Table::Messages, &message_key(tenant, of.message))?;
+    let (by, mut body) =
+        message.map_or_else(Default::default, |message| (message.by, message.shown.unwrap_or(message.body)));
     eyes.bytes(&shared.store, &mut body);
     Ok(SendingDetail {
-        sending: seen(shared, eyes, (of.message, &record.name), row, usize::MAX),
+        sending: seen(&shared.store, eyes, (of.message, &record.name), row, usize::MAX),
         by,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
@@ -335,4 +360,97 @@ pub async fn give_up(service: &Service, actor: Actor, of: SendingRef) -> Result<
     service.engine.give_up(&actor, record.id, &of).await?;
     let eyes = Eyes::of(&actor);
     service.read(move |shared| show(shared, &eyes, &of)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use aura_protocol::outgoing::SendingState;
+    use aura_storage::{StoreOptions, Txn};
+
+    use super::*;
+
+    /// A message whose place in time is its number.
+    fn message(number: u8) -> MessageId {
+        MessageId::from_bytes([number; 16])
+    }
+
+    fn row(kind: &str) -> SendingRow {
+        SendingRow {
+            kind: kind.to_owned(),
+            state: SendingState::Succeeded,
+            created_ms: 0,
+            due_ms: None,
+            next_ms: None,
+            tries: 1,
+            attempted: 1,
+            attempts: Vec::new(),
+            reason: String::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_goes_on_behind_its_first_window_also_to_what_only_old_ones_fit() {
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let (tenant, one, two) = (TenantId::DEFAULT, SubscriptionId::now(), SubscriptionId::now());
+        let mut txn = Txn::new();
+        for number in 1..=200_u8 {
+            let kind = if number <= 3 { "old" } else { "new" };
+            for id in [one, two] {
+                let key = sending_key(tenant, id, message(number));
+                store.put(&mut txn, tenant, Table::Sendings, key, &row(kind)).unwrap();
+            }
+        }
+        store.commit(txn).await.unwrap();
+        let of = |ids: &[SubscriptionId]| ids.iter().map(|id| (*id, id.to_string())).collect::<Vec<_>>();
+        let page = |of, query: &SendingQuery| listed(&store, &Eyes::own(), of, query).unwrap();
+        for ids in [&[one][..], &[one, two]] {
+            let query = SendingQuery { limit: 500, ..SendingQuery::default() };
+            let all = page(of(ids), &query);
+            assert_eq!((all.sendings.len(), all.next), (200 * ids.len(), None));
+            let old = page(of(ids), &SendingQuery { kind: Some("old".to_owned()), ..query.clone() });
+            let found: Vec<MessageId> = old.sendings.iter().map(|sending| sending.message).collect();
+            let expected: Vec<MessageId> = [3, 2, 1].iter().flat_map(|n| vec![message(*n); ids.len()]).collect();
+            assert_eq!(found, expected);
+            // By pages the same.
+            let (mut before, mut count) = (None, 0);
+            loop {
+                let page = page(of(ids), &SendingQuery { limit: 7, before, ..SendingQuery::default() });
+                count += page.sendings.len();
+                before = page.next;
+                if before.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(count, 200 * ids.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_fits_its_frame_also_if_a_message_went_to_all_and_failed_often() {
+        use aura_protocol::outgoing::{Attempt, SUBSCRIPTIONS_MAX};
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let attempt = |number| Attempt {
+            number,
+            at_ms: i64::MAX,
+            took_ms: u32::MAX,
+            status: Some(500),
+            error: "e".repeat(300),
+            answer: "a".repeat(1024),
+        };
+        let failed =
+            SendingRow { reason: "r".repeat(300), attempts: (1..=20).map(attempt).collect(), ..row(&"k".repeat(64)) };
+        let of: Vec<_> = (0..SUBSCRIPTIONS_MAX).map(|_| (SubscriptionId::now(), "n".repeat(64))).collect();
+        for ids in of.chunks(200) {
+            let mut txn = Txn::new();
+            for (id, _) in ids {
+                let key = sending_key(TenantId::DEFAULT, *id, message(1));
+                store.put(&mut txn, TenantId::DEFAULT, Table::Sendings, key, &failed).unwrap();
+            }
+            store.commit(txn).await.unwrap();
+        }
+        let page = listed(&store, &Eyes::own(), of, &SendingQuery { limit: 500, ..SendingQuery::default() }).unwrap();
+        assert_eq!((page.sendings.len(), page.sendings[0].attempts.len()), (SUBSCRIPTIONS_MAX, 20));
+        assert_eq!(page.sendings.last().unwrap().attempts.last().map(|attempt| attempt.number), Some(20));
+        assert!(wire::encode(&page).unwrap().len() + 1024 < wire::FRAME_MAX);
+    }
 }

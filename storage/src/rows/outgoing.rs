@@ -127,6 +127,9 @@ pub struct MessageRow {
     /// It is a test of one subscription: nobody else gets it later.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
+    /// What people are shown instead of the bytes that are sent, if the step redacts some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_bytes")]
+    pub shown: Option<Vec<u8>>,
 }
 
 /// What became of a message for a subscription (table `Sendings`, sealed).

@@ -107,7 +107,15 @@ pub async fn sendings(data: &Path, master: [u8; 32], to: SubscriptionId, waiting
             let message = MessageId::from_parts(u64::try_from(now_ms)?, &random);
             let body = crate::payload::payload(&waiting.tag, number).into_bytes();
             let (kind, by) = ("order.created".to_owned(), "bench".to_owned());
-            let row = MessageRow { kind: kind.clone(), customer: None, body, created_ms: now_ms, by, test: false };
+            let row = MessageRow {
+                kind: kind.clone(),
+                customer: None,
+                body,
+                created_ms: now_ms,
+                by,
+                test: false,
+                shown: None,
+            };
             store.put(&mut txn, tenant, Table::Messages, message_key(tenant, message), &row)?;
             let row = SendingRow {
                 kind,

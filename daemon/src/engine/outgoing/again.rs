@@ -12,7 +12,7 @@ use aura_storage::rows::outgoing::{
     DueRow, MessageRow, SendingRow, SubscriptionRecord, due_key, message_key, sending_key, subscription_key,
     waiting_key,
 };
-use aura_storage::{Key, ReadError, Table, Txn};
+use aura_storage::{CommitError, Key, ReadError, Table, Txn};
 use serde::de::DeserializeOwned;
 
 use super::judge::{self, Verdict};
@@ -25,6 +25,8 @@ use crate::engine::{Engine, no_references};
 const PIECE: usize = 500;
 /// Messages named in a reply.
 const FIRST: usize = 10;
+/// A piece is done so often while others move its rows.
+const TRIES: usize = 5;
 
 /// The least id of a message made at this time or later.
 pub fn first_at(unix_ms: i64) -> MessageId {
@@ -83,7 +85,7 @@ impl Driver {
         if row.state == SendingState::Failed {
             row.reason = "a test is tried once".to_owned();
         }
-        let message_row = MessageRow { kind, customer: None, body, created_ms: now_ms, by, test: true };
+        let message_row = MessageRow { kind, customer: None, body, created_ms: now_ms, by, test: true, shown: None };
         let mut txn = Txn::new();
         self.deps.store.put(&mut txn, tenant, Table::Messages, message_key(tenant, message), &message_row)?;
         self.deps.store.put(&mut txn, tenant, Table::Sendings, sending_key(tenant, record.id, message), &row)?;
@@ -117,15 +119,44 @@ impl Driver {
         let keys = self.deps.store.keys(table, &from, &until, PIECE)?;
         let offset = prefix.0.len();
         let more = keys.len() == PIECE;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut txn = Txn::new();
+            let mut resent = self.again(tenant, &to, (&keys, offset), &ask, &mut txn)?;
+            resent.next = keys.last().filter(|_| more).and_then(|key| message_at(key, offset));
+            if ask.plan || resent.sendings == 0 {
+                return Ok(resent);
+            }
+            match self.deps.store.commit(txn).await {
+                Ok(_) => {
+                    self.sends.told(&[to.id]);
+                    return Ok(resent);
+                }
+                // One of them was sent meanwhile, or given up: what is still to do is less.
+                Err(CommitError::Conflict(_)) if tries < TRIES => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// What of these rows is sent again.
+    fn again(
+        &self,
+        tenant: TenantId,
+        to: &SubscriptionRecord,
+        (keys, offset): (&[Key], usize),
+        ask: &Resend,
+        txn: &mut Txn,
+    ) -> Result<Resent, EngineError> {
         let mut resent = Resent::default();
-        let mut txn = Txn::new();
-        for key in &keys {
+        for key in keys {
             let Some(message) = message_at(key, offset) else { continue };
             let row: Option<SendingRow> = self.row(tenant, Table::Sendings, &sending_key(tenant, to.id, message))?;
             let new = match row {
-                Some(row) => self.resent(tenant, &to, message, (&row, &ask), &mut txn)?,
+                Some(row) => self.resent(tenant, to, message, (&row, ask), txn)?,
                 None if ask.missing => {
-                    let found = self.missed(tenant, &to, message, &ask, &mut txn)?;
+                    let found = self.missed(tenant, to, message, ask, txn)?;
                     resent.missing += u64::from(found);
                     found
                 }
@@ -137,11 +168,6 @@ impl Driver {
                     resent.first.push(message);
                 }
             }
-        }
-        resent.next = keys.last().filter(|_| more).and_then(|key| message_at(key, offset));
-        if !ask.plan && resent.sendings > 0 {
-            self.deps.store.commit(txn).await?;
-            self.sends.told(&[to.id]);
         }
         Ok(resent)
     }
@@ -166,6 +192,11 @@ impl Driver {
             return Ok(false);
         }
         let now_ms = self.deps.clock.now_ms();
+        // Its turn comes anyway, perhaps at this very moment: it counts and stays as it is.
+        let waits = row.state == SendingState::Waiting && row.next_ms.is_some_and(|next| next <= now_ms);
+        if waits && ask.message.is_none() {
+            return Ok(true);
+        }
         let due_ms = if to.ordered { 0 } else { now_ms };
         let next = SendingRow {
             state: SendingState::Waiting,

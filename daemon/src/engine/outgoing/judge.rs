@@ -4,6 +4,7 @@
 //! whatever a receiver answers, a sending ends.
 
 use aura_integrations::http::Delivered;
+use aura_protocol::flow::redact::HIDDEN;
 use aura_protocol::outgoing::{Attempt, Cause, SendingState};
 use aura_protocol::run::StepError;
 use aura_protocol::text::display_lines;
@@ -13,6 +14,8 @@ use aura_storage::rows::outgoing::{HealthRow, SendingRow};
 pub(super) const ATTEMPTS_KEPT: usize = 20;
 /// Bytes kept of an answer.
 const ANSWER_KEPT: usize = 1024;
+/// No link and no secret of ours is longer, in bytes.
+const PIECE_MAX: usize = 600;
 /// Bytes kept of a sentence.
 const ERROR_KEPT: usize = 300;
 /// A receiver can ask for a wait of at most this: a day.
@@ -41,6 +44,19 @@ fn cut(text: &str, max: usize) -> &str {
     text.get(..text.floor_char_boundary(max)).unwrap_or_default()
 }
 
+/// A text that was cut, without what may be a piece of a link or a secret at its end: nobody would find a piece.
+fn without_piece(text: &str) -> &str {
+    let token = |c: char| c.is_ascii_alphanumeric() || "-_.~+/=%".contains(c);
+    let rest = text.trim_end_matches(token).len();
+    cut(text, rest.max(text.len().saturating_sub(PIECE_MAX)))
+}
+
+/// An answer of which nothing is kept but that there was one.
+pub(super) fn without_body(said: Delivered) -> Delivered {
+    let body = if said.body.is_empty() { Vec::new() } else { HIDDEN.as_bytes().to_vec() };
+    Delivered { body, ..said }
+}
+
 /// What happened, for the log.
 pub(super) fn attempt(number: u32, at_ms: i64, took_ms: u32, said: &Result<Delivered, StepError>) -> Attempt {
     let (status, error, answer) = match said {
@@ -53,7 +69,12 @@ pub(super) fn attempt(number: u32, at_ms: i64, took_ms: u32, said: &Result<Deliv
                 410 => "the answer 410 says that nobody wants these events any more".to_owned(),
                 _ => format!("the answer has status {status}"),
             };
-            let mut answer = cut(&display_lines(&String::from_utf8_lossy(&said.body)), ANSWER_KEPT).to_owned();
+            let whole = display_lines(&String::from_utf8_lossy(&said.body));
+            let mut answer = cut(&whole, ANSWER_KEPT);
+            if answer.len() < whole.len() || said.cut.is_some() {
+                answer = without_piece(answer);
+            }
+            let mut answer = answer.to_owned();
             if let Some(why) = said.cut {
                 answer.insert_str(0, &format!("[{why}]\n"));
             }
@@ -207,6 +228,14 @@ mod tests {
         let kept = attempt(3, 0, 1, &said);
         assert!(kept.answer.len() <= ANSWER_KEPT + 40 && kept.answer.starts_with("[the body broke off]\n"));
         assert!(!kept.answer.contains('\u{1b}'), "nothing reaches a terminal as it came");
+        // A piece of a word is dropped with its word, and of one that is longer than ours as much as ours would be.
+        let kept = |body: String, cut| {
+            attempt(1, 0, 1, &Ok(Delivered { status: 500, body: body.into(), cut, ..Delivered::default() }))
+        };
+        assert_eq!(kept("a b token-9a7".to_owned(), None).answer, "a b token-9a7", "nothing was cut");
+        assert_eq!(kept("a b token-9a7".to_owned(), Some("late")).answer, "[late]\na b ");
+        assert_eq!(kept(format!("{}/a/token/0123456789", "a ".repeat(505)), None).answer, "a ".repeat(505));
+        assert_eq!(kept("x".repeat(5000), None).answer.len(), ANSWER_KEPT - PIECE_MAX);
         let long: Result<Delivered, _> = Err(StepError::new(ErrorClass::Transient, "x".repeat(5000)));
         assert_eq!(attempt(1, 0, 1, &long).error.len(), ERROR_KEPT);
         let mut row = SendingRow {

@@ -12,8 +12,10 @@ use aura_storage::rows::outgoing::{HealthRow, SubscriptionRecord};
 
 use crate::engine::limits::{Rate, us, window::Window};
 
-/// Sendings that a lane names beside those at work.
+/// Sendings that a lane names beside those at work and settling.
 pub(super) const READY: usize = 32;
+/// So many times what a lane sends at the same time may be on the way into the store, then it waits for that.
+const SETTLING: usize = 4;
 /// A lane begins with so many at the same time, and falls back to them when its receiver is slow.
 const FIRST: usize = 4;
 /// A receiver that answers within this time is in nobody's way.
@@ -87,8 +89,17 @@ pub(super) struct Lane {
     window: usize,
     /// At work; whether each counts among the slow ones.
     at_work: BTreeMap<MessageId, bool>,
+    /// Answered, and what became of them is on its way into the store; their due rows are still there.
+    settling: BTreeSet<MessageId>,
     ready: VecDeque<Due>,
     place: Place,
+}
+
+impl Lane {
+    /// Its due row is looked after already.
+    fn is_at_work(&self, message: MessageId) -> bool {
+        self.at_work.contains_key(&message) || self.settling.contains(&message)
+    }
 }
 
 /// All of them.
@@ -176,9 +187,9 @@ impl Lanes {
         record.enabled && self.lanes.get(&record.id).is_none_or(|lane| lane.health.disabled.is_none())
     }
 
-    /// Whether a sending is at work.
+    /// Whether a sending is at work, or not yet recorded.
     pub fn is_at_work(&self, id: SubscriptionId, message: MessageId) -> bool {
-        self.lanes.get(&id).is_some_and(|lane| lane.at_work.contains_key(&message))
+        self.lanes.get(&id).is_some_and(|lane| lane.is_at_work(message))
     }
 
     /// Attempts at work.
@@ -240,7 +251,12 @@ impl Lanes {
                 true => 1,
                 false => lane.window.max(FIRST).min(self.each),
             };
-            if !lane.on || lane.health.disabled.is_some() || lane.at_work.len() >= places {
+            let taken = lane.at_work.len() + if lane.ordered { lane.settling.len() } else { 0 };
+            if !lane.on || lane.health.disabled.is_some() || taken >= places {
+                continue;
+            }
+            // The store is behind: each that is settled looks here again.
+            if lane.settling.len() >= SETTLING * self.each {
                 continue;
             }
             if self.at_work >= self.most {
@@ -262,7 +278,8 @@ impl Lanes {
             }
             if lane.ready.is_empty() {
                 lane.place = Place::Reading(false);
-                return Next::Read { id, ordered: lane.ordered, room: READY + lane.at_work.len() };
+                let room = READY + lane.at_work.len() + lane.settling.len();
+                return Next::Read { id, ordered: lane.ordered, room };
             }
             let Some(due) = lane.ready.pop_front() else { continue };
             if let Some(rate) = lane.rate {
@@ -282,8 +299,7 @@ impl Lanes {
     pub fn filled(&mut self, id: SubscriptionId, page: Page, now_ms: i64) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let Place::Reading(came) = lane.place else { return };
-        let at_work = &lane.at_work;
-        lane.ready = page.due.into_iter().filter(|due| !at_work.contains_key(&due.message)).collect();
+        lane.ready = page.due.into_iter().filter(|due| !lane.is_at_work(due.message)).collect();
         lane.place = Place::Nowhere;
         match page.next_ms.filter(|_| lane.ready.is_empty() && !came) {
             Some(next) => self.time(id, next.max(now_ms + 1)),
@@ -292,10 +308,22 @@ impl Lanes {
         }
     }
 
-    /// An attempt is over: its place is free.
-    pub fn ended(&mut self, id: SubscriptionId, message: MessageId, went: Went) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
-        let Some(was_slow) = lane.at_work.remove(&message) else { return };
+    /// An attempt was answered, and what became of it is on its way into the store: its place is free before that is
+    /// there, and [`Lanes::ended`] follows then. In an ordered lane nothing may overtake it, so it keeps its place.
+    pub fn answered(&mut self, id: SubscriptionId, message: MessageId, went: Went) {
+        if self.lanes.get(&id).is_none_or(|lane| lane.ordered) || !self.gives_back(id, message, went) {
+            return;
+        }
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.settling.insert(message);
+        }
+        self.heat(id);
+    }
+
+    /// Gives a place back; whether it was taken.
+    fn gives_back(&mut self, id: SubscriptionId, message: MessageId, went: Went) -> bool {
+        let Some(lane) = self.lanes.get_mut(&id) else { return false };
+        let Some(was_slow) = lane.at_work.remove(&message) else { return false };
         self.at_work = self.at_work.saturating_sub(1);
         match went {
             Went::Answered(took) if took <= QUICK => {
@@ -317,6 +345,15 @@ impl Lanes {
                     self.hot.push_back(next);
                 }
             }
+        }
+        true
+    }
+
+    /// An attempt is over and recorded, or could not be: nothing of it is held any more.
+    pub fn ended(&mut self, id: SubscriptionId, message: MessageId, went: Went) {
+        let settled = self.lanes.get_mut(&id).is_some_and(|lane| lane.settling.remove(&message));
+        if !settled && !self.gives_back(id, message, went) {
+            return;
         }
         match (went, self.lanes.get_mut(&id)) {
             (Went::Nothing(again_ms), Some(lane))

@@ -93,6 +93,11 @@ fn message_at(key: &Key, offset: usize) -> Option<MessageId> {
     key.id_at(offset).map(MessageId::from_bytes)
 }
 
+/// The time that the key of a due row holds.
+fn due_at(key: &Key) -> Option<i64> {
+    key.number_at(32).and_then(|due| i64::try_from(due).ok())
+}
+
 impl Driver {
     /// Reads how subscriptions fare, and looks at each of them once.
     pub(crate) fn read_subscriptions(&self, tenant: TenantId) -> Result<(), EngineError> {
@@ -100,17 +105,18 @@ impl Driver {
         let newest = self.deps.store.keys_back(Table::Messages, &from, &from.after_prefix(), 1)?;
         let mut lanes = lock(&self.sends.lanes);
         newest.iter().filter_map(|key| message_at(key, 16)).for_each(|message| lanes.made(message));
-        for record in self.deps.flows.subscriptions(tenant) {
-            let health = match self.health_row(tenant, record.id) {
+        // Those of the bin too: one that is restored fares as it did before.
+        for id in self.deps.flows.subscription_ids(tenant) {
+            let health = match self.health_row(tenant, id) {
                 Ok(health) => health,
                 Err(error @ ReadError::Corrupt { .. }) => {
-                    tracing::error!(subscription = record.name, %error, "how a subscription fared is lost");
+                    tracing::error!(subscription = %id, %error, "how a subscription fared is lost");
                     HealthRow::default()
                 }
                 Err(error) => return Err(error.into()),
             };
-            lanes.configure(record.id, Some(&record));
-            lanes.fares(record.id, health);
+            lanes.configure(id, self.deps.flows.subscription(tenant, id).as_deref());
+            lanes.fares(id, health);
         }
         Ok(())
     }
@@ -172,19 +178,23 @@ impl Driver {
             self.deps.store.scan::<DueRow>(tenant, Table::SendingsDue, &from, &from.after_prefix(), limit, false);
         let rows = match rows {
             Ok(rows) => rows.into_iter().map(|(key, row)| (key, row.next_ms)).collect::<Vec<_>>(),
-            // A damaged row says nothing but its key; its sending is looked at, and the row goes with that.
+            // A damaged row says nothing but its key, which holds the same time unless it is of an ordered lane; its
+            // sending is looked at then.
             Err(ReadError::Corrupt { .. }) => {
                 let keys = self.deps.store.keys(Table::SendingsDue, &from, &from.after_prefix(), limit)?;
-                keys.into_iter().map(|key| (key, now_ms)).collect()
+                keys.into_iter().filter_map(|key| Some((due_at(&key)?, key))).map(|(at, key)| (key, at)).collect()
             }
             Err(error) => return Err(error),
         };
         let mut page = Page::default();
         for (key, next_ms) in rows {
-            let due_ms = key.number_at(32).and_then(|due| i64::try_from(due).ok());
-            let (Some(due_ms), Some(message)) = (due_ms, message_at(&key, 40)) else { continue };
+            let (Some(due_ms), Some(message)) = (due_at(&key), message_at(&key, 40)) else { continue };
             if next_ms > now_ms {
-                page.next_ms = Some(next_ms);
+                page.next_ms = Some(page.next_ms.map_or(next_ms, |next| next.min(next_ms)));
+                // A row from when the lane went in order stands before those whose time is in their key.
+                if due_ms == 0 && !ordered {
+                    continue;
+                }
                 break;
             }
             page.due.push(Due { due_ms, message });
@@ -204,11 +214,8 @@ impl Driver {
         let permit = self.deps.store.reserve().await?;
         let receipt = {
             let mut lanes = lock(&self.sends.lanes);
-            let before = lanes.health(id);
-            let health = HealthRow { failing_since_ms: None, disabled: None, ..before };
-            if health == before {
-                return Ok(());
-            }
+            // Whatever memory says: a row that is left over would count again at the next start.
+            let health = HealthRow { failing_since_ms: None, disabled: None, ..lanes.health(id) };
             let mut txn = Txn::new();
             self.deps.store.put(&mut txn, tenant, Table::SubscriptionHealth, subscription_key(tenant, id), &health)?;
             lanes.fares(id, health);

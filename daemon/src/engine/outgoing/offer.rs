@@ -35,12 +35,12 @@ pub(super) fn envelope(kind: &str, created_ms: i64, data: &Value) -> Vec<u8> {
 }
 
 impl Driver {
-    /// Offers an event to whom it concerns.
+    /// Offers an event to whom it concerns; people are shown the second of the data, if there is one.
     pub(crate) fn offer(
         &self,
         tenant: TenantId,
         (kind, customer): (&str, Option<&str>),
-        data: &Value,
+        (data, shown): (&Value, Option<&Value>),
         by: String,
         txn: &mut Txn,
     ) -> Result<Offered, EngineError> {
@@ -56,6 +56,7 @@ impl Driver {
             created_ms: now_ms,
             by,
             test: false,
+            shown: shown.map(|shown| envelope(kind, now_ms, shown)),
         };
         let (message, on) = {
             let mut lanes = lock(&self.sends.lanes);

@@ -78,7 +78,9 @@ impl Driver {
             // The whole of it: its end gives the place back.
             let mut flight = flight;
             let driver = Arc::clone(&flight.driver);
-            match driver.attempt(tenant, id, due).await {
+            let went = driver.attempt(tenant, id, due).await;
+            flight.went = Went::Nothing(driver.deps.clock.now_ms().saturating_add(AGAIN_MS));
+            match went {
                 Ok(went) => flight.went = went,
                 Err(EngineError::Commit(error)) if !matches!(error, CommitError::Conflict(_)) => {
                     tracing::debug!(%error, "what became of a sending was not stored; it is made again");
@@ -130,11 +132,13 @@ impl Driver {
             () = self.retired.cancelled() => return Ok(Went::Nothing(0)),
             said = self.posted(&record, due.message, message.body) => said,
         };
+        // What the step redacts may come back in the answer.
+        let said = said.map(|said| if message.shown.is_some() { judge::without_body(said) } else { said });
         let took = began.elapsed();
         let went = if said.is_ok() { Went::Answered(took) } else { Went::Silent };
         // Refused at once, by the receiver's machine or our own policy: in nobody's way.
         let went = if said.is_err() && took < self.deps.outgoing.timeout / 2 { Went::Answered(took) } else { went };
-        self.record(tenant, &record, (row, due), (said, at_ms, took)).await?;
+        self.record(tenant, &record, (row, due), (said, at_ms, took), went).await?;
         Ok(went)
     }
 
@@ -191,6 +195,7 @@ impl Driver {
         record: &SubscriptionRecord,
         (row, due): (SendingRow, Due),
         (said, at_ms, took): (Result<Delivered, StepError>, i64, std::time::Duration),
+        went: Went,
     ) -> Result<(), EngineError> {
         let (id, options) = (record.id, &self.deps.outgoing);
         let now_ms = self.deps.clock.now_ms();
@@ -200,30 +205,43 @@ impl Driver {
         let attempt = judge::attempt(row.attempted.saturating_add(1), at_ms, took_ms, &said);
         let error = attempt.error.clone();
         let next = judge::after(&row, attempt, verdict, record.ordered);
+        // More of them wait for the store than are at work.
+        drop(said);
+        let mut txn = Txn::new();
+        // Sealed before anybody is held up; it expects the due row to be as it was.
+        self.settle_sending(tenant, (id, due), &next, &mut txn)?;
         let permit = self.deps.store.reserve().await?;
-        let (receipt, health, notes) = {
+        let (receipt, turned, notes) = {
             // Order of decisions is order of commits, also of how it fares.
             let mut lanes = lock(&self.sends.lanes);
             let before = lanes.health(id);
             let health = judge::fares(before, verdict, now_ms, options.disable_after_ms);
-            let mut txn = Txn::new();
-            self.settle_sending(tenant, (id, due), &next, &mut txn)?;
             let turned = (before.failing_since_ms, before.disabled) != (health.failing_since_ms, health.disabled);
             let mut notes = Vec::new();
             if turned {
-                notes = self.turned(tenant, record, (before, health), &error, &mut txn)?;
+                notes = self.turned(tenant, record, (before, health), health, &error, &mut txn)?;
             }
             lanes.fares(id, health);
-            (permit.submit(txn), turned.then_some((before, health)), notes)
+            let receipt = permit.submit(txn);
+            // The receiver has answered: the next may be sent while this is stored.
+            lanes.answered(id, due.message, went);
+            (receipt, turned.then_some((before, health)), notes)
         };
+        self.sends.wake.notify_one();
         match receipt.committed().await {
             Ok(_) => {}
             // A person gave it up or had it sent again meanwhile: that counts, and how it fares still does.
             Err(CommitError::Conflict(_)) => {
-                let mut txn = Txn::new();
-                let Some(turned) = health else { return Ok(()) };
-                let again = self.turned(tenant, record, turned, &error, &mut txn)?;
-                self.deps.store.commit(txn).await?;
+                let Some(turned) = turned else { return Ok(()) };
+                let permit = self.deps.store.reserve().await?;
+                let (receipt, again) = {
+                    let lanes = lock(&self.sends.lanes);
+                    let mut txn = Txn::new();
+                    // Others may have told since how it fares: what counts is how it does now.
+                    let again = self.turned(tenant, record, turned, lanes.health(id), &error, &mut txn)?;
+                    (permit.submit(txn), again)
+                };
+                receipt.committed().await?;
                 again.into_iter().for_each(|(key, event)| self.spawn_taken(tenant, key, event));
                 return Ok(());
             }
@@ -239,17 +257,18 @@ impl Driver {
         Ok(())
     }
 
-    /// It fares otherwise than before: the row that says so, and notes for flows if it was disabled.
+    /// It fares otherwise than before: the row that says how, and notes for flows if it was disabled.
     fn turned(
         &self,
         tenant: TenantId,
         record: &SubscriptionRecord,
         (before, now): (HealthRow, HealthRow),
+        row: HealthRow,
         error: &str,
         txn: &mut Txn,
     ) -> Result<Vec<(Key, EventId)>, EngineError> {
         let key = subscription_key(tenant, record.id);
-        self.deps.store.put(txn, tenant, Table::SubscriptionHealth, key, &now)?;
+        self.deps.store.put(txn, tenant, Table::SubscriptionHealth, key, &row)?;
         txn.tell(TailEntry::Subscription(tenant, record.id));
         let (None, Some((at_ms, cause))) = (before.disabled, now.disabled) else { return Ok(Vec::new()) };
         tracing::warn!(

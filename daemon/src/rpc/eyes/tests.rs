@@ -2,6 +2,8 @@
 
 use aura_integrations::http::EgressPolicy;
 use aura_integrations::redact::Sink;
+use aura_protocol::Code;
+use aura_protocol::outgoing::SubscriptionTest;
 use aura_protocol::rpc::{Call, EventQuery, FlowApply, FlowRun, Handler, PayloadQuery, RunQuery, RunRef};
 use aura_protocol::run::RunState;
 use aura_protocol::upkeep::ExportQuery;
@@ -235,4 +237,25 @@ async fn a_flow_that_nobody_can_read_hides_everything() {
     assert_eq!(runs::redacted(shared, &head), aura_protocol::flow::redact::Redacted::default());
     let lost = RunHead { version: "0".repeat(64), ..head };
     assert_eq!(runs::redacted(shared, &lost), aura_protocol::flow::redact::Redacted::everything());
+}
+
+#[tokio::test]
+async fn only_editors_send_a_test_that_looks_like_a_real_event() {
+    let rig = Rig::start().await;
+    let test = |kind: Option<&str>, data: Option<&str>| SubscriptionTest {
+        name: "acme".to_owned(),
+        kind: kind.map(str::to_owned),
+        data: data.map(str::to_owned),
+    };
+    for (role, test, expected) in [
+        (Role::Operator, test(Some("order.paid"), None), Code::Forbidden),
+        (Role::Operator, test(None, Some("{}")), Code::Forbidden),
+        // There is no such subscription: so far they come.
+        (Role::Operator, test(None, None), Code::NotFound),
+        (Role::Editor, test(Some("order.paid"), Some("{}")), Code::NotFound),
+    ] {
+        let (session, actor) = rig.session("anna", role);
+        let error = session.subscription_test(actor, test.clone()).await.unwrap_err();
+        assert_eq!(error.code, expected, "{role:?} {test:?}: {error}");
+    }
 }

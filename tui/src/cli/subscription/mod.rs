@@ -107,10 +107,10 @@ pub enum Command {
     Test {
         /// Its name
         name: String,
-        /// The event's type
+        /// The event's type, if you are an editor (else it is aura.test)
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
-        /// Its data as JSON; @file and - are read
+        /// Its data as JSON, if you are an editor; @file and - are read
         #[arg(long, value_name = "JSON")]
         data: Option<String>,
     },

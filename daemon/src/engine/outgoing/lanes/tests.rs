@@ -159,10 +159,48 @@ fn what_comes_while_a_lane_is_read_is_not_forgotten() {
     assert_eq!((lanes.next(5), lanes.next_ms()), (Next::Nothing, Some(9_000)));
 }
 
+#[test]
+fn a_receiver_is_sent_to_again_while_its_answers_are_stored_but_not_for_ever() {
+    let mut lanes = Lanes::new(256, 4);
+    let mut rows = Rows::default();
+    for (number, ordered) in [(1, false), (2, true)] {
+        lanes.configure(id(number), Some(&record(number, ordered, None)));
+        for _ in 0..100 {
+            rows.0.insert((id(number), 0, lanes.message(0, [number; 10])), 0);
+        }
+    }
+    let quick = Went::Answered(Duration::ZERO);
+    let (mut settling, mut of_ordered) = (Vec::new(), Vec::new());
+    while let Some((lane, due)) = take(&mut lanes, &rows, 0) {
+        lanes.answered(lane, due.message, quick);
+        assert!(lanes.is_at_work(lane, due.message), "it may not be sent again yet");
+        if lane == id(1) { settling.push(due) } else { of_ordered.push(due) }
+    }
+    let seen: BTreeSet<MessageId> = settling.iter().map(|due| due.message).collect();
+    assert_eq!((seen.len(), settling.len()), (4 * SETTLING, 4 * SETTLING), "each once, and no more than that wait");
+    assert_eq!((of_ordered.len(), lanes.at_work()), (1, 1), "in order nothing is sent before the one before is stored");
+    let first = settling.remove(0);
+    rows.0.remove(&(id(1), first.due_ms, first.message));
+    lanes.ended(id(1), first.message, quick);
+    let (lane, next) = take(&mut lanes, &rows, 0).expect("one is stored, so there is room");
+    assert!(lane == id(1) && !seen.contains(&next.message));
+    // One that could not be stored is looked at again, later.
+    lanes.answered(lane, next.message, quick);
+    lanes.ended(lane, next.message, Went::Nothing(1_000));
+    assert_eq!((take(&mut lanes, &rows, 0), lanes.next_ms()), (None, Some(1_000)));
+    for due in settling {
+        rows.0.remove(&(id(1), due.due_ms, due.message));
+        lanes.ended(id(1), due.message, quick);
+    }
+    assert_eq!(take(&mut lanes, &rows, 1_000), Some((id(1), next)));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Add(u8),
+    Answer(usize, bool),
     End(usize, bool),
+    Lose(usize),
     Wait(i64),
 }
 
@@ -170,6 +208,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1_u8..5).prop_map(Step::Add),
         4 => (any::<usize>(), any::<bool>()).prop_map(|(which, fails)| Step::End(which, fails)),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(which, fails)| Step::Answer(which, fails)),
+        1 => any::<usize>().prop_map(Step::Lose),
         1 => (1_i64..5_000).prop_map(Step::Wait),
     ]
 }
@@ -182,6 +222,8 @@ proptest! {
         let mut lanes = Lanes::new(6, 3);
         let mut rows = Rows::default();
         let (mut now, mut at_work, mut over) = (0_i64, Vec::<(SubscriptionId, Due)>::new(), Vec::new());
+        // Answered and not stored yet; whether it failed.
+        let mut settling = Vec::<((SubscriptionId, Due), bool)>::new();
         let mut added = 0_usize;
         for number in 1..5 {
             lanes.configure(id(number), Some(&record(number, number < 3, None)));
@@ -210,23 +252,49 @@ proptest! {
                     added += 1;
                     lanes.heat(id(number));
                 }
-                Step::End(which, fails) if !at_work.is_empty() => {
+                Step::Answer(which, fails) if !at_work.is_empty() => {
+                    let (lane, due) = at_work[which % at_work.len()];
+                    let went = if fails { Went::Silent } else { Went::Answered(Duration::ZERO) };
+                    lanes.answered(lane, due.message, went);
+                    if lane >= id(3) {
+                        at_work.retain(|other| *other != (lane, due));
+                        settling.push(((lane, due), fails));
+                    }
+                }
+                Step::End(which, fails) if which % 2 == 0 && !at_work.is_empty() => {
                     let which = which % at_work.len();
                     end(&mut lanes, &mut rows, &mut over, at_work.remove(which), fails, now);
                 }
-                Step::End(..) => {}
+                Step::End(which, _) if !settling.is_empty() => {
+                    let (next, fails) = settling.remove(which % settling.len());
+                    end(&mut lanes, &mut rows, &mut over, next, fails, now);
+                }
+                // The commit failed: its row is as it was.
+                Step::Lose(which) if !settling.is_empty() => {
+                    let ((lane, due), _) = settling.remove(which % settling.len());
+                    lanes.ended(lane, due.message, Went::Nothing(now + 1_000));
+                }
+                Step::Answer(..) | Step::End(..) | Step::Lose(_) => {}
                 Step::Wait(ms) => now += ms,
             }
             while let Some(next) = take(&mut lanes, &rows, now) {
                 prop_assert!(!at_work.contains(&next), "at work twice");
+                prop_assert!(settling.iter().all(|(other, _)| *other != next), "at work and not yet stored");
                 at_work.push(next);
             }
+            prop_assert!(settling.len() <= 2 * (SETTLING + 1) * 3);
             prop_assert!(at_work.len() <= 6 && lanes.at_work() == at_work.len());
             for number in 1..3 {
                 prop_assert!(at_work.iter().filter(|(lane, _)| *lane == id(number)).count() <= 1);
             }
         }
         for _ in 0..10_000 {
+            while let Some((next, fails)) = settling.pop() {
+                end(&mut lanes, &mut rows, &mut over, next, fails, now);
+            }
+            while let Some(next) = take(&mut lanes, &rows, now) {
+                at_work.push(next);
+            }
             match at_work.pop() {
                 Some(next) => end(&mut lanes, &mut rows, &mut over, next, false, now),
                 None if rows.0.is_empty() => break,
