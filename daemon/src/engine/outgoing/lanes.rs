@@ -14,8 +14,12 @@ use crate::engine::limits::{Rate, us, window::Window};
 
 /// Sendings that a lane names beside those at work and settling.
 pub(super) const READY: usize = 32;
-/// So many times what a lane sends at the same time may be on the way into the store, then it waits for that.
-const SETTLING: usize = 4;
+/// A lane that sends much names so many times what it sends at the same time: each reading meets again what is at work
+/// and settling.
+const READY_EACH: usize = 16;
+/// So many times what a lane sends at the same time may be on the way into the store, then it waits for that. A
+/// receiver answers ten times while a group is written.
+const SETTLING: usize = 16;
 /// A lane begins with so many at the same time, and falls back to them when its receiver is slow.
 const FIRST: usize = 4;
 /// A receiver that answers within this time is in nobody's way.
@@ -278,7 +282,8 @@ impl Lanes {
             }
             if lane.ready.is_empty() {
                 lane.place = Place::Reading(false);
-                let room = READY + lane.at_work.len() + lane.settling.len();
+                let names = if lane.ordered { 1 } else { READY.max(READY_EACH * lane.window) };
+                let room = names + lane.at_work.len() + lane.settling.len();
                 return Next::Read { id, ordered: lane.ordered, room };
             }
             let Some(due) = lane.ready.pop_front() else { continue };
@@ -349,11 +354,21 @@ impl Lanes {
         true
     }
 
-    /// An attempt is over and recorded, or could not be: nothing of it is held any more.
-    pub fn ended(&mut self, id: SubscriptionId, message: MessageId, went: Went) {
-        let settled = self.lanes.get_mut(&id).is_some_and(|lane| lane.settling.remove(&message));
-        if !settled && !self.gives_back(id, message, went) {
-            return;
+    /// An attempt is over and recorded, or could not be: nothing of it is held any more. Whether somebody has to look
+    /// what can be sent now.
+    pub fn ended(&mut self, id: SubscriptionId, message: MessageId, went: Went) -> bool {
+        let full = SETTLING * self.each;
+        let Some(lane) = self.lanes.get_mut(&id) else { return false };
+        let was_full = lane.settling.len() >= full;
+        if lane.settling.remove(&message) {
+            // With names left and attempts at work the end of one of these looks here, and the store is read after the
+            // last name.
+            let goes_on = !was_full && !lane.ready.is_empty() && !lane.at_work.is_empty();
+            if goes_on && matches!(went, Went::Answered(_)) {
+                return false;
+            }
+        } else if !self.gives_back(id, message, went) {
+            return false;
         }
         match (went, self.lanes.get_mut(&id)) {
             (Went::Nothing(again_ms), Some(lane))
@@ -368,6 +383,7 @@ impl Lanes {
             }
             _ => self.heat(id),
         }
+        true
     }
 }
 

@@ -34,8 +34,9 @@ struct Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        lock(&self.driver.sends.lanes).ended(self.id, self.message, self.went);
-        self.driver.sends.wake.notify_one();
+        if lock(&self.driver.sends.lanes).ended(self.id, self.message, self.went) {
+            self.driver.sends.wake.notify_one();
+        }
     }
 }
 

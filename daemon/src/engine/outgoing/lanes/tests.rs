@@ -115,7 +115,7 @@ fn a_lane_keeps_a_handful_of_names_of_a_million() {
             out.push(next);
         }
         let lane = &lanes.lanes[&id(1)];
-        assert!(lane.ready.len() <= READY + 16 && lane.at_work.len() <= 16);
+        assert!(lane.ready.len() <= READY_EACH * 16 + 16 && lane.at_work.len() <= 16);
         let Some((lane, due)) = out.pop() else { break };
         rows.0.remove(&(lane, due.due_ms, due.message));
         lanes.ended(lane, due.message, Went::Answered(Duration::ZERO));
