@@ -7,6 +7,7 @@
 use rust_decimal::Decimal;
 
 use super::functions::Function;
+use crate::text::display;
 
 /// Highest tree that the parser builds.
 pub(super) const HEIGHT_MAX: u8 = 100;
@@ -182,14 +183,14 @@ impl Term {
         match &self.kind {
             Kind::Root(name) | Kind::Local(_, name) => name.to_string(),
             Kind::Step(id) if is_name(id) => format!("steps.{id}"),
-            Kind::Step(id) => format!("steps['{id}']"),
+            Kind::Step(id) => format!("steps['{}']", display(id)),
             Kind::Field { of, name, optional } => {
                 format!("{}{}{name}", of.path(), if *optional { "?." } else { "." })
             }
             Kind::Index { of, index, optional } => {
                 let dot = if *optional { "?." } else { "" };
                 match &index.kind {
-                    Kind::Text(key) => format!("{}{dot}['{key}']", of.path()),
+                    Kind::Text(key) => format!("{}{dot}['{}']", of.path(), display(key)),
                     Kind::Int(place) => format!("{}{dot}[{place}]", of.path()),
                     _ => format!("{}{dot}[…]", of.path()),
                 }
@@ -201,12 +202,12 @@ impl Term {
                     _ => format!("{name}()"),
                 }
             }
-            Kind::Text(text) => format!("'{text}'"),
+            Kind::Text(text) => format!("'{}'", display(text)),
             Kind::Int(number) => number.to_string(),
             Kind::Dec(number) => number.to_string(),
             Kind::Bool(yes) => yes.to_string(),
             Kind::Null => "null".to_owned(),
-            Kind::Regex(pattern) => format!("/{}/", pattern.source),
+            Kind::Regex(pattern) => format!("/{}/", display(&pattern.source)),
             Kind::List(_) => "the list".to_owned(),
             Kind::Object(_) => "the object".to_owned(),
             Kind::Join(_) => "the text".to_owned(),

@@ -263,6 +263,10 @@ fn texts_are_split() {
     check("{{\n  [1, 2]\n    .map(x => x)\n}}", "[1,2]");
     check("x {{ trigger.body.tags }}", "! trigger.body.tags is a list and cannot stand in text");
     check("x {{ trigger.body.note }}", "! trigger.body.note is null and cannot stand in text");
+    // What moves the cursor of a terminal is not said back, however it was written.
+    check("x {{ /a\tb/ }}", "! /a    b/ is a regular expression and cannot stand in text");
+    check("x {{ trigger.body['\u{9}\u{202e}'] }}", "! trigger.body['    \\u{202e}'] is not there");
+    check("x {{ trigger.body['\\u001b[31m'] }}", "! trigger.body['␛[31m'] is not there");
     check("x {{ trigger.body.note ?? '' }}", "\"x \"");
     check("x {{ 1", "! `{{` is not closed");
     check("x {{ 1 } y", "! an expression ends with one brace");
