@@ -11,6 +11,7 @@ pub mod deliveries;
 pub mod events;
 pub mod export;
 pub mod eyes;
+pub mod feed;
 pub mod flows;
 pub mod frames;
 pub mod handler;
