@@ -33,6 +33,7 @@ mod e2e_forms;
 mod e2e_items;
 mod e2e_layouts;
 mod e2e_limits;
+mod e2e_listen;
 mod e2e_mail;
 mod e2e_many;
 mod e2e_operate;
