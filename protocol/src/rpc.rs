@@ -10,6 +10,7 @@ mod replay;
 mod room;
 mod sources;
 mod trials;
+mod tunnel;
 mod versions;
 mod views;
 mod webhooks;
@@ -34,6 +35,7 @@ pub use trials::{
     AskedStep, CallRow, CaseProblem, CaseReport, CrashReport, DataFrom, FlowPart, FlowTest, FlowTested, FlowTried,
     FlowTry, PathRow,
 };
+pub use tunnel::TunnelStatus;
 pub use versions::{
     FLOWS_AT_ONCE, FlowFiles, FlowText, FlowVersion, FlowVersionOf, PlannedFlow, RunMigrate, RunMigrated,
 };
@@ -460,6 +462,9 @@ pub struct StatusReply {
     /// What the check of this start found; none until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<StartChecked>,
+    /// Its tunnel, if it keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelStatus>,
 }
 
 /// What the check of a start looked at and found.

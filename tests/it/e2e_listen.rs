@@ -285,7 +285,8 @@ fn over_a_lost_link_and_a_killed_daemon_none_is_missing_and_none_comes_twice() {
                 _ => panic!("{line}"),
             }
         }
-        assert!(links.0 >= 4 && links.1 >= 4, "it says so: {links:?}");
+        // A link that is cut before it is up again is lost once.
+        assert!(links.0 >= 2 && links.0 == links.1, "it says so: {links:?}");
         listener.end()
     };
     assert_eq!((code, &sum["taken"], receiver.count("/hook")), (0, &sent.len().into(), sent.len()));

@@ -201,14 +201,14 @@ impl Handler for Session {
         watch::watch(&self.service, Eyes::of(&actor), request).await
     }
     async fn webhook_list(&self, actor: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
-        let mut hooks = self.service.catalog.webhooks(&self.service.public_url);
+        let mut hooks = self.service.catalog.webhooks(&self.service.reached.address());
         if !matches!(actor.role, Role::Owner | Role::Admin) {
             hooks.iter_mut().for_each(|hook| hook.offered = None);
         }
         Ok(hooks)
     }
     async fn form_list(&self, _: Actor, (): ()) -> Result<Vec<FormInfo>, WireError> {
-        Ok(self.service.catalog.forms(&self.service.public_url))
+        Ok(self.service.catalog.forms(&self.service.reached.address()))
     }
     async fn poll_list(&self, actor: Actor, query: PollQuery) -> Result<Vec<PollInfo>, WireError> {
         self.service.read(move |shared| sources::polls(shared, actor.tenant, &query)).await
