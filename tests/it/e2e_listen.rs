@@ -249,20 +249,20 @@ fn over_a_lost_link_and_a_killed_daemon_none_is_missing_and_none_comes_twice() {
         sent.len()
     };
     for round in 0..4 {
-        // Cut and killed while copies are on their way, and while none is.
-        let count = send(&orders, 6);
-        if round < 2 {
-            receiver.wait("/hook", count);
-        }
+        // All have come, so the link is up; then it is cut, or the daemon killed, while copies are on their way.
+        let count = send(&orders, 2);
+        receiver.wait("/hook", count);
         let before = road.pid();
+        send(&orders, 4);
         if round % 2 == 0 {
             road.cut();
+            send(&orders, 3);
+            wait_until("a new link", LIMIT, || road.pid() != before);
         } else {
             daemon.kill9();
             daemon.up();
+            send(&orders, 3);
         }
-        send(&orders, 3);
-        wait_until("a new link", LIMIT, || road.pid() != before);
     }
     let got: Vec<String> = receiver
         .wait("/hook", sent.len())
