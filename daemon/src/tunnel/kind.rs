@@ -61,7 +61,7 @@ impl Kind {
     pub fn install(self) -> &'static str {
         match self {
             Self::Cloudflared => {
-                "install it (https://developers.cloudflare.com/tunnel/downloads/), or name it with `tunnel_program`"
+                "install it (https://github.com/cloudflare/cloudflared/releases), or name it with `tunnel_program`"
             }
             Self::Ngrok => {
                 "install it (https://ngrok.com/download) and give it your token, or name it with `tunnel_program`"
@@ -78,7 +78,7 @@ impl Kind {
         let address = format!("https://{hostname}");
         let words: &[&str] = match (self, hostname) {
             (Self::Cloudflared, "") => &["tunnel", "--no-autoupdate", "--url", door],
-            (Self::Cloudflared, _) => &["tunnel", "--no-autoupdate", "--url", door, "run"],
+            (Self::Cloudflared, _) => &["tunnel", "--no-autoupdate", "run", "--url", door],
             (Self::Ngrok, "") => &["http", door, "--log", "stdout", "--log-format", "json"],
             (Self::Ngrok, _) => &["http", door, "--log", "stdout", "--log-format", "json", "--url", &address],
         };
@@ -206,12 +206,12 @@ mod tests {
             assert_eq!(kind.arguments("http://127.0.0.1:1", hostname, &own).join(" "), expected);
         };
         check(Kind::Cloudflared, "", &[], "tunnel --no-autoupdate --url http://127.0.0.1:1");
-        check(Kind::Cloudflared, "a.example", &[], "tunnel --no-autoupdate --url http://127.0.0.1:1 run");
+        check(Kind::Cloudflared, "a.example", &[], "tunnel --no-autoupdate run --url http://127.0.0.1:1");
         check(
             Kind::Cloudflared,
             "a.example",
-            &["tunnel", "--url={url}", "run", "mine"],
-            "tunnel --url=http://127.0.0.1:1 run mine",
+            &["tunnel", "run", "--url={url}", "mine"],
+            "tunnel run --url=http://127.0.0.1:1 mine",
         );
         check(Kind::Ngrok, "", &[], "http http://127.0.0.1:1 --log stdout --log-format json");
         check(

@@ -49,8 +49,11 @@ impl Place {
             WireError::new(Code::Invalid, format!("--to {} {why}", display(text)))
                 .hint("give an address as in http://127.0.0.1:3000/hook, or only a port")
         };
+        let first = text.split(['/', '?']).next().unwrap_or_default();
+        let port = first.parse::<u16>().is_ok_and(|port| port > 0);
         let whole = match text {
-            port if port.parse::<u16>().is_ok_and(|port| port > 0) => format!("http://127.0.0.1:{port}"),
+            // A bare number would be read as an address by itself.
+            _ if port => format!("http://127.0.0.1:{text}"),
             address if address.contains("://") => address.to_owned(),
             address => format!("http://{address}"),
         };
@@ -74,6 +77,14 @@ impl Place {
             query: uri.query().unwrap_or_default().to_owned(),
             append: keep_path || slash,
         })
+    }
+
+    /// Where copies go, for people.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let Self { base, path, append, .. } = self;
+        let more = if *append { format!("{}/…", path.trim_end_matches('/')) } else { path.clone() };
+        format!("{base}{more}")
     }
 
     /// The address of one delivery.
@@ -164,8 +175,12 @@ mod tests {
         check("localhost:3000/hook?k=v", false, "/a", "http://localhost:3000/hook?k=v&q=1");
         check("localhost:3000", false, "/a", "http://localhost:3000/?q=1");
         check("localhost:3000/", false, "/a", "http://localhost:3000/a?q=1");
+        check("3000/in/", false, "/a", "http://127.0.0.1:3000/in/a?q=1");
+        check("3000?k=v", false, "/a", "http://127.0.0.1:3000/?k=v&q=1");
         check("3000", true, "/a", "http://127.0.0.1:3000/a?q=1");
         check("http://[::1]:80/x", false, "/a", "http://[::1]:80/x?q=1");
+        assert_eq!(Place::read("3000/hook", false).unwrap().shown(), "http://127.0.0.1:3000/hook");
+        assert_eq!(Place::read("3000/in/", false).unwrap().shown(), "http://127.0.0.1:3000/in/…");
         let refused = |text: &str, part: &str| {
             let error = Place::read(text, false).unwrap_err();
             assert!(error.message.contains(part), "{text}: {error}");

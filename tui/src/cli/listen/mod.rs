@@ -51,8 +51,8 @@ pub struct Args {
     /// Only to these endpoints
     #[arg(value_name = "FLOW[/TRIGGER]")]
     flows: Vec<String>,
-    /// Post a copy of each here: an address of HTTP in the clear, or a port of this machine; a path that ends in `/` gets
-    /// the delivery's own path
+    /// Post a copy of each here: an address of HTTP in the clear, or a port of this machine with or without a path; a path
+    /// that ends in `/` gets the delivery's own path
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// Append the delivery's own path to that of --to
@@ -165,7 +165,7 @@ pub async fn listen(args: Args, session: &mut Session, out: &mut Output) -> Ende
     let json = out.json;
     let mut say = |word: Word| said(&word, json);
     let (follow, mut rows) = Follow::begin(feed, args.since.map(|since| since.ms), session, &mut say).await?;
-    begun(&args, out)?;
+    begun(&args, to.as_ref().map(|(place, _)| place.shown()), out)?;
     let mut left = if args.once { 1 } else { args.count.unwrap_or(u64::MAX) };
     let mut work = Work { follow, session, out, to, print_body: args.print_body, sum: Sum::default() };
     let by_hand = 'listening: loop {
@@ -299,13 +299,13 @@ fn printed(body: &[u8]) -> Vec<String> {
     lines
 }
 
-fn begun(args: &Args, out: &mut Output) -> Result<(), WireError> {
-    let Args { flows, to, .. } = args;
+fn begun(args: &Args, to: Option<String>, out: &mut Output) -> Result<(), WireError> {
+    let Args { flows, .. } = args;
     if out.json {
         return out.value(&Line::Listening { to: to.as_deref(), flows });
     }
     let of = if flows.is_empty() { "every endpoint".to_owned() } else { flows.join(", ") };
-    let copies = match to {
+    let copies = match &to {
         Some(to) => format!("; copies go to {to}, and the daemon's own runs go on as always"),
         None => String::new(),
     };
