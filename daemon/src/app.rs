@@ -21,12 +21,14 @@ use crate::hold::Hold;
 use crate::http::{Door, Limits, Outside};
 use crate::keys::MasterKey;
 use crate::locked::Next;
+use crate::reached::Reached;
 use crate::retention::Retention;
 use crate::room::Room;
 use crate::rpc::{Service, Shared, socket};
 use crate::sockets::Places;
 use crate::stop::Stop;
 use crate::tasks::{Signal, Signals, Tasks};
+use crate::tunnel::Tunnel;
 use crate::upkeep::{Upkeep, scrub};
 use crate::{keys, locked, notify, upkeep};
 
@@ -170,12 +172,10 @@ impl App {
         let catalog = Catalog::open(store.clone(), Arc::clone(&registry), clock.clone(), sink)
             .map_err(|error| Stop::Store(error.to_string()))?;
         let room = Room::default();
-        let reached = match options.public_url.as_str() {
-            "" => format!("http://{address}"),
-            said => said.to_owned(),
-        };
+        let reached = Reached::new(&options.public_url, &format!("http://{address}"));
+        let tunnel = Tunnel::of(&options);
         let engine = Engine::start(Deps {
-            public_url: reached.as_str().into(),
+            reached: reached.clone(),
             store: store.clone(),
             flows: Arc::new(catalog.clone()),
             clock: clock.clone(),
@@ -194,7 +194,7 @@ impl App {
         .await
         .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;
 
-        let outside = Outside::of(&options);
+        let outside = Outside::of(&options, reached.clone());
         let limits = Limits { turn_away: !places.held, ..Limits::of(&options) };
         let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), limits, tasks.clone(), outside);
         let bounds = options.bounds();
@@ -208,7 +208,8 @@ impl App {
             accounts: options.accounts.clone(),
             profile: options.profile.clone(),
             listen: address.to_string(),
-            public_url: reached,
+            reached,
+            tunnel,
             data_dir: options.data_dir,
             socket: options.socket,
             key_file: key.file,
@@ -249,6 +250,9 @@ impl App {
         if let Some((listener, address)) = places.api()? {
             tracing::info!(api = %address, "the API listens");
             tasks.spawn(door.serve_api(listener, options.api_hosts));
+        }
+        if let Some(tunnel) = &service.tunnel {
+            tunnel.clone().start(address, service.reached.clone(), &tasks);
         }
         tasks.spawn(socket::serve(at_socket, service.clone()));
         Ok(Self { service, http: address, tasks, _places: places, failed })

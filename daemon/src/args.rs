@@ -56,6 +56,17 @@ pub enum Command {
     Compact,
     /// Runs scripts of flows for a daemon, which starts it or has systemd start it; its standard input is a socket.
     Runner,
+    /// Becomes a tunnel's program that ends with the daemon, which starts it (setting `tunnel`).
+    #[command(hide = true)]
+    Tunnel {
+        /// Process of the daemon.
+        daemon: u32,
+        /// The program.
+        program: String,
+        /// Its arguments.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Brings a store to this program's layout, also after tries that came to no end.
     Migrate,
     /// Runs the cases of a flow without a store: reads a request and writes a report. Use `aura flow test`.

@@ -20,6 +20,7 @@ use crate::paths;
 use crate::room::Bounds;
 use crate::runner::pool::{Pool, Source};
 use crate::stop::Stop;
+use crate::tunnel::kind::Kind;
 
 /// Longest `public_url`, in bytes: lists repeat it for every endpoint.
 pub const PUBLIC_URL_MAX: usize = 200;
@@ -85,6 +86,16 @@ options! {
         api_hosts: Vec<String> = Vec::new();
         /// How providers reach the door, as in `https://hooks.example.com`; empty: the listen address.
         public_url: String = String::new();
+        /// A program that brings deliveries to a machine without a public address, started and watched by the daemon:
+        /// `cloudflared` or `ngrok`; its address is the public one while `public_url` is empty. Empty: none.
+        tunnel: String = String::new();
+        /// Path of that program; empty: as it is found in `PATH`.
+        tunnel_program: PathBuf = PathBuf::new();
+        /// Its arguments in place of the usual ones, `{url}` stands for the door; in the environment with commas
+        /// between them.
+        tunnel_args: Vec<String> = Vec::new();
+        /// Its host name, as in `hooks.example.com`, if you have reserved one; empty: it says one at each start.
+        tunnel_hostname: String = String::new();
         /// File with the 32 bytes of the master key; empty: the systemd credential `master.key`, else a file
         /// in the settings directory (made at first start in user mode only).
         master_key: PathBuf = PathBuf::new();
@@ -331,6 +342,9 @@ pub fn check(options: &Options) -> Result<(), Stop> {
             _ => return refuse("public_url", "must be an address like https://hooks.example.com"),
         }
     }
+    if let Err((name, why)) = tunnel_of(options) {
+        return refuse(name, why);
+    }
     if !(1024..=25 * 1024 * 1024).contains(&options.http_body_max) {
         return refuse("http_body_max", "must be between 1024 and 26214400 bytes");
     }
@@ -458,6 +472,22 @@ fn outgoing_of(options: &Options) -> Result<OutgoingOptions, (&'static str, Stri
     })
 }
 
+fn tunnel_of(options: &Options) -> Result<(), (&'static str, &'static str)> {
+    let Options { tunnel, tunnel_hostname: hostname, tunnel_args: args, .. } = options;
+    if !tunnel.is_empty() && Kind::read(tunnel).is_none() {
+        return Err(("tunnel", "must be `cloudflared` or `ngrok`, or empty"));
+    }
+    let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let bare = hostname.is_empty() || (hostname.contains('.') && hostname.chars().all(name) && hostname.len() <= 190);
+    if !bare {
+        return Err(("tunnel_hostname", "must be a host name like hooks.example.com"));
+    }
+    if args.len() > 64 {
+        return Err(("tunnel_args", "must not be more than 64"));
+    }
+    Ok(())
+}
+
 const PRIVATE_NETWORKS: &[&str] = &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
 
 /// What is allowed but risky, in sentences.
@@ -467,6 +497,12 @@ pub fn warnings(options: &Options) -> Vec<String> {
     let open = options.listen.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback());
     if open && !options.public_url.starts_with("https://") {
         out.push("the HTTP door listens beyond this machine without TLS in front: set `public_url` to the https address of your proxy".to_owned());
+    }
+    if !options.tunnel.is_empty() && !options.public_url.is_empty() {
+        out.push(
+            "`tunnel` runs, but senders are given `public_url`: leave that empty to give them the tunnel's address"
+                .to_owned(),
+        );
     }
     if options.egress_private {
         out.push("`egress_private` lets every flow call this machine and your own network".to_owned());
@@ -517,6 +553,8 @@ mod tests {
         refused("workers = 1025", "at most 1024");
         refused("data_dir = '/d'\nmaster_key = '/d/key'", "must not lie in the data directory");
         refused("public_url = 'ftp://x'", "public_url");
+        refused("tunnel = 'bore'", "`tunnel` must be `cloudflared` or `ngrok`");
+        refused("tunnel_hostname = 'https://a.example'", "must be a host name");
         refused("api_listen = '0.0.0.0:1'", "must be a loopback address");
         refused("api_listen = 'here'", "`api_listen` must be an address");
         refused("trusted_proxies = ['10.0.0.0/33']", "no address or network");

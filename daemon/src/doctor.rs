@@ -50,7 +50,20 @@ pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     at_start(shared, &mut out);
     upkeep(shared, &mut out);
     subscriptions(shared, &mut out);
+    tunnel(shared, &mut out);
     out
+}
+
+/// What brings deliveries to the door, if the daemon keeps it.
+fn tunnel(shared: &Shared, out: &mut Vec<DoctorFinding>) {
+    let Some(tunnel) = &shared.tunnel else { return };
+    let status = tunnel.status();
+    let (level, hint) = match status.state.as_str() {
+        "up" => ("ok", None),
+        "starting" => ("warn", Some("look again in a few seconds; its lines are in the log at the level `debug`")),
+        _ => ("fail", Some(tunnel.advice())),
+    };
+    out.push(finding(level, "tunnel", status.sentence(), hint));
 }
 
 /// Receivers of outgoing webhooks that fail.

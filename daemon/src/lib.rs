@@ -19,6 +19,7 @@ pub mod keys;
 pub mod locked;
 pub mod notify;
 pub mod paths;
+pub mod reached;
 pub mod recent;
 pub mod retention;
 pub mod room;
@@ -30,6 +31,7 @@ pub mod stop;
 pub mod tasks;
 pub mod telemetry;
 pub mod trial;
+pub mod tunnel;
 pub mod upkeep;
 
 use std::process::ExitCode;
@@ -83,6 +85,9 @@ fn run(args: Args, sink: &Sink) -> Result<(), Stop> {
     if let Some(Command::Runner) = args.command {
         // It has no settings and no secrets.
         return runner::serve();
+    }
+    if let Some(Command::Tunnel { daemon, program, arguments }) = &args.command {
+        return tunnel::child::become_it(*daemon, program, arguments);
     }
     #[cfg(feature = "fakes")]
     if let Some(Command::Demo { paced }) = args.command {

@@ -149,6 +149,7 @@ impl Front for Session {
             held: 0,
             room: RoomStatus::default(),
             checked: None,
+            tunnel: None,
         })
     }
 

@@ -3,12 +3,14 @@
 //! The macro below makes from one line the tarpc method, the [`Operation`], its role and the dispatch
 //! that refuses before the handler runs. A method without a role does not parse, so none can be forgotten.
 
+mod feed;
 mod listen;
 mod operate;
 mod replay;
 mod room;
 mod sources;
 mod trials;
+mod tunnel;
 mod versions;
 mod views;
 mod webhooks;
@@ -17,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::schedule::wire::{
     Backfilling, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef,
+};
+pub use feed::{
+    DeliveryFeed, DeliveryNews, FEED_NAMES_MAX, FEED_WAIT_MS_MAX, HookName, RAW_MAX, RawDelivery, RawQuery,
 };
 pub use listen::{FlowListen, HEARD_MAX, Heard, HeardEvent, HeardQuery, LISTEN_MAX_MS, Listening};
 pub use operate::{Binned, Bounded, FlowPause, Removed, RunForceFinish, RunPause};
@@ -30,6 +35,7 @@ pub use trials::{
     AskedStep, CallRow, CaseProblem, CaseReport, CrashReport, DataFrom, FlowPart, FlowTest, FlowTested, FlowTried,
     FlowTry, PathRow,
 };
+pub use tunnel::TunnelStatus;
 pub use versions::{
     FLOWS_AT_ONCE, FlowFiles, FlowText, FlowVersion, FlowVersionOf, PlannedFlow, RunMigrate, RunMigrated,
 };
@@ -317,6 +323,10 @@ service! {
     webhook_deliveries / WebhookDeliveries(DeliveryQuery) -> DeliveryPage: Viewer;
     /// One delivery as it came, and what differed.
     webhook_delivery / WebhookDelivery(String) -> DeliveryDetail: Viewer;
+    /// Deliveries behind a cursor, as they come.
+    webhook_feed / WebhookFeed(DeliveryFeed) -> DeliveryNews: Viewer;
+    /// The bytes of one delivery, to hand a copy of it on.
+    webhook_raw / WebhookRaw(RawQuery) -> RawDelivery: Operator;
     /// Delivers again what came before: to its own endpoint, or to the one that claims it; or says what that would do.
     webhook_redeliver / WebhookRedeliver(WebhookRedeliver) -> Redelivered: Operator;
     /// Gives an endpoint a new secret or a new address; the one before counts for a while.
@@ -452,6 +462,9 @@ pub struct StatusReply {
     /// What the check of this start found; none until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checked: Option<StartChecked>,
+    /// Its tunnel, if it keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelStatus>,
 }
 
 /// What the check of a start looked at and found.

@@ -10,4 +10,4 @@ pub const SEMANTICS: u32 = 1;
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 /// What this build offers beyond the protocol number.
 pub const CAPABILITIES: &[&str] =
-    &["watch", "resolve", "demo-clock", "flow_test", "flow_part", "flow_listen", "flow_try"];
+    &["watch", "resolve", "demo-clock", "flow_test", "flow_part", "flow_listen", "flow_try", "webhook_feed"];

@@ -94,6 +94,8 @@ pub enum TailEntry {
     Connection(TenantId, aura_protocol::ConnectionId),
     /// A subscription changed, was disabled, or fares otherwise than before.
     Subscription(TenantId, aura_protocol::SubscriptionId),
+    /// A refused delivery was kept.
+    Refused(TenantId, aura_protocol::DeliveryId),
 }
 
 /// A dedupe key and what it led to.

@@ -13,13 +13,13 @@ use crate::support::{Daemon, LIMIT, Said, Screen, assert_says, aura_in, wait_for
 const FLOW: &str = "aura: 1\nflow: far\ntriggers:\n  - { id: in, on: webhook, auth: none }\nsteps:\n  - id: first\n    set: { got: \"{{ trigger.body }}\" }\n";
 
 /// A place with a program for ssh and an `aura` for the other side.
-struct Road {
+pub struct Road {
     place: tempfile::TempDir,
 }
 
 impl Road {
     /// `script` runs before the remote command; `$all` holds the arguments.
-    fn new(script: &str) -> Self {
+    pub fn new(script: &str) -> Self {
         let place = tempfile::tempdir().expect("a place");
         std::fs::create_dir(place.path().join("bin")).expect("a directory");
         symlink(env!("CARGO_BIN_EXE_it-aura"), place.path().join("bin/aura")).expect("a link");
@@ -33,31 +33,32 @@ impl Road {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("its mode");
         road
     }
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
-    fn ssh(&self) -> String {
+    pub fn ssh(&self) -> String {
         self.path("ssh").display().to_string()
     }
     /// The process at the other end now.
-    fn pid(&self) -> i32 {
+    pub fn pid(&self) -> i32 {
         wait_for("the other end", LIMIT, || self.text("pid").trim().parse().ok())
     }
     /// The link is cut: the other end is killed and does not come back with the same id.
-    fn cut(&self) {
+    pub fn cut(&self) {
         let pid = self.pid();
         let process = rustix::process::Pid::from_raw(pid).expect("a process");
         rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("a signal");
     }
-    fn aura(&self, arguments: &[&str]) -> Said {
+    pub fn aura(&self, arguments: &[&str]) -> Said {
         aura_in(self.place.path(), &[("AURA_SSH", &self.ssh())], arguments)
     }
 }
 
-fn address(socket: &Path) -> String {
+/// A daemon's socket as `-H` names it.
+pub fn address(socket: &Path) -> String {
     format!("ssh://ops@shop-01:2222{}", socket.display())
 }
 

@@ -553,3 +553,37 @@ fn a_sample_of_the_provider_is_what_its_endpoint_takes() {
     let said = daemon.aura(&["webhook", "test", "token", "--provider-sample"]).success();
     assert!(said.out.contains("$TOKEN") && !said.out.contains("sesame"), "{said:?}");
 }
+
+#[test]
+fn a_deleted_endpoint_is_taken_out_of_its_flow_and_answers_404() {
+    let daemon = Daemon::start();
+    let text =
+        flow("orders", OPEN).replace("steps:", "  # the other one\n  - { id: other, on: webhook, auth: none }\nsteps:");
+    daemon.publish(&text);
+    let hooks = daemon.ask().webhook_list(()).expect("the endpoints");
+    let of = |trigger: &str| {
+        let hook = hooks.iter().find(|hook| hook.trigger == trigger).expect("an endpoint");
+        Hook { path: format!("/hooks/{}", hook.url.rsplit('/').next().expect("a name")), ..daemon.open_hook("orders") }
+    };
+    let (first, other) = (of("in"), of("other"));
+    assert_eq!(daemon.aura(&["webhook", "delete", "orders"]).code, 3, "which one?");
+    let unasked = daemon.aura(&["webhook", "delete", "orders/in"]);
+    assert_eq!(unasked.code, 2, "{unasked:#?}");
+    assert_says(unasked.out.as_str(), &["orders: changed", "in"]);
+    assert_eq!(first.send("m1", "{}").expect("an answer").status, 202, "nobody agreed");
+    daemon.apply(&text.replace("trigger.body", "trigger.query")).expect("a draft");
+    let draft = daemon.aura(&["webhook", "delete", "orders/in", "--yes"]);
+    assert_eq!(draft.code, 5, "{draft:#?}");
+    daemon.apply(&text).expect("the draft as it is published");
+    daemon.aura(&["webhook", "delete", "orders/in", "--yes"]).success();
+    assert_eq!(first.send("m2", "{\"n\":2}").expect("an answer").status, 404);
+    assert_eq!(other.send("m3", "{}").expect("an answer").status, 202);
+    let unclaimed = rows(&daemon, DeliveryQuery { unclaimed: true, ..DeliveryQuery::default() });
+    assert_eq!(unclaimed.len(), 1, "{unclaimed:#?}");
+    let left = daemon.ask().flow_show("orders".to_owned()).expect("the flow").published.expect("its text");
+    assert!(left.contains("# the other one") && !left.contains("id: in\n"), "{left}");
+    let last = daemon.aura(&["webhook", "delete", "orders", "--yes"]).success();
+    assert_says(last.err.as_str(), &["nothing starts orders any more but `aura flow run`"]);
+    assert_eq!(other.send("m4", "{}").expect("an answer").status, 404);
+    assert_eq!(daemon.aura(&["webhook", "delete", "orders", "--yes"]).code, 3);
+}

@@ -181,6 +181,27 @@ impl Session {
         Ok(self.client.insert(client))
     }
 
+    /// One call over the link that is there or can be made now; `None`: it was lost meanwhile.
+    ///
+    /// # Errors
+    /// What the daemon answers, or why there is no link.
+    pub async fn call_once<T, F>(
+        &mut self,
+        within: Duration,
+        ask: impl FnOnce(AuraClient, Context, Call) -> F,
+    ) -> Result<Option<T>, WireError>
+    where
+        F: Future<Output = Answer<T>>,
+    {
+        let rpc = self.client().await?.rpc.clone();
+        let reply = lost(ask(rpc, context(within), new_call()).await);
+        // A link that does not answer in time is none.
+        if !matches!(&reply, Ok(Some(_))) && !matches!(&reply, Err(error) if error.code != Code::Busy) {
+            self.client = None;
+        }
+        reply
+    }
+
     /// One call; repeated with the same request id if the link is lost meanwhile.
     ///
     /// # Errors

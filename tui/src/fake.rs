@@ -39,6 +39,10 @@ pub struct Script {
     pub cancels: Vec<RequestId>,
     /// So many cancels are taken but never answered: the connection hangs.
     pub unanswered: usize,
+    /// What the feed of deliveries answers, in order; then nothing more comes.
+    pub feed: Vec<DeliveryNews>,
+    /// The list of deliveries, newest first.
+    pub deliveries: Vec<DeliveryRow>,
     /// Protocol number it claims.
     pub protocol: u32,
 }
@@ -197,7 +201,23 @@ impl Handler for Fake {
     async fn webhook_test(&self, _: Actor, _: WebhookTest) -> Result<WebhookTested, WireError> {
         unscripted()
     }
-    async fn webhook_deliveries(&self, _: Actor, _: DeliveryQuery) -> Result<DeliveryPage, WireError> {
+    async fn webhook_deliveries(&self, _: Actor, query: DeliveryQuery) -> Result<DeliveryPage, WireError> {
+        let rows = self.script.lock().unwrap().deliveries.clone();
+        let mut left = rows.into_iter().filter(|row| query.before.is_none_or(|before| row.id < before));
+        let of_time = |row: &DeliveryRow| query.after.is_none_or(|after| row.id > after);
+        // Pages of two, so that there are several.
+        let deliveries: Vec<DeliveryRow> = left.by_ref().filter(of_time).take(2).collect();
+        let next = left.next().and(deliveries.last()).map(|row| row.id);
+        Ok(DeliveryPage { deliveries, next, unkept: 0 })
+    }
+    async fn webhook_feed(&self, _: Actor, request: DeliveryFeed) -> Result<DeliveryNews, WireError> {
+        let mut script = self.script.lock().unwrap();
+        if script.feed.is_empty() {
+            return Ok(DeliveryNews { cursor: request.cursor.unwrap_or(0), ..DeliveryNews::default() });
+        }
+        Ok(script.feed.remove(0))
+    }
+    async fn webhook_raw(&self, _: Actor, _: RawQuery) -> Result<RawDelivery, WireError> {
         unscripted()
     }
     async fn webhook_delivery(&self, _: Actor, _: String) -> Result<DeliveryDetail, WireError> {

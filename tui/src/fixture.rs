@@ -117,6 +117,7 @@ pub fn status() -> StatusReply {
         held: 1,
         room: aura_protocol::rpc::RoomStatus::default(),
         checked: None,
+        tunnel: None,
     }
 }
 

@@ -167,7 +167,7 @@ impl<'a> Story<'a> {
         ] {
             headers.push((name.to_owned(), value.to_owned()));
         }
-        let webhooks = self.app.service.catalog.webhooks(&self.app.service.public_url);
+        let webhooks = self.app.service.catalog.webhooks(&self.app.service.reached.address());
         let url =
             webhooks.first().map(|webhook| webhook.url.clone()).ok_or_else(|| wrong("the flow has no endpoint"))?;
         let http = Http::new(EgressPolicy { allow_loopback: true, ..EgressPolicy::default() })

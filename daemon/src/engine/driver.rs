@@ -508,7 +508,7 @@ impl Driver {
         let session = self.blobs.session(live.tenant);
         let mut moment = self.moment().with_stored(Arc::clone(&session) as Arc<dyn Stored>);
         if live.plan.has_callbacks {
-            let (store, base) = (self.deps.store.clone(), Arc::clone(&self.deps.public_url));
+            let (store, base) = (self.deps.store.clone(), Arc::from(self.deps.reached.address()));
             moment = moment.with_links(Arc::new(DoorLinks { store, tenant: live.tenant, base }));
         }
         if let Input::Result { path, attempt, .. } | Input::Called { path, attempt, .. } = &input

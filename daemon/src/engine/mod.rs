@@ -57,6 +57,7 @@ use aura_storage::{Key, Store};
 
 use crate::clock::Clock;
 use crate::hold::Hold;
+use crate::reached::Reached;
 use crate::room::{Room, Tight};
 use crate::runner::pool::Pool;
 pub use admission::Asking;
@@ -161,7 +162,7 @@ pub struct Deps {
     /// Where scripts run.
     pub runners: Pool,
     /// How the HTTP door is reached from outside, for addresses of callbacks.
-    pub public_url: Arc<str>,
+    pub reached: Reached,
 }
 
 /// A delivery that passed the door: verified, bounded, not yet accepted.

@@ -79,7 +79,7 @@ impl Rig {
 
     async fn engine(&self) -> Engine {
         let deps = Deps {
-            public_url: "https://hooks.example.com".into(),
+            reached: "https://hooks.example.com".into(),
             store: self.store.clone(),
             flows: Arc::clone(&self.said) as Arc<dyn Flows>,
             clock: self.clock.clone(),

@@ -108,7 +108,7 @@ pub(super) async fn meet(
     let state = door.catalog.now();
     let headers = all_headers(&head.headers);
     let url = match target.signs_address() {
-        true => door.proxies.address(&door.public_url, head),
+        true => door.proxies.address(&door.reached.outside(), head),
         false => String::new(),
     };
     let claim = signature::Request { method: head.method.as_str(), url: &url, headers: &headers, body: &body };

@@ -53,6 +53,7 @@ use crate::http::limits::{InFlight, Rate, Sources, Waiting};
 use crate::http::listen::Listeners;
 use crate::http::log::Log;
 use crate::http::peer::Proxies;
+use crate::reached::Reached;
 use crate::tasks::Tasks;
 
 /// Limits of the door.
@@ -130,8 +131,8 @@ pub struct Shared {
     pub rate: Rate,
     /// Submissions of forms by their source.
     pub forms: FormRate,
-    /// How providers reach the door; empty if nobody said.
-    pub public_url: String,
+    /// How providers reach the door.
+    pub reached: Reached,
     /// The log of deliveries.
     pub log: Log,
     /// Probes of the doctor on their way.
@@ -166,7 +167,7 @@ impl Door {
         let unproved = Unproved::default();
         let clients = Sources::new(limits.per_source_max, true);
         let (rate, counters) = (Rate::new(limits.per_second), Counters::default());
-        let Outside { public_url, proxies } = outside;
+        let Outside { reached, proxies } = outside;
         let (log, notes) = Log::new(catalog.store().clone(), clock.clone());
         tasks.spawn(log.clone().keep(notes, tasks.closing.clone()));
         Self(Arc::new(Shared {
@@ -181,7 +182,7 @@ impl Door {
             clients,
             rate,
             forms: FormRate::default(),
-            public_url,
+            reached,
             log,
             probes: probe::Probes::default(),
             listeners: Listeners::default(),
@@ -225,8 +226,8 @@ impl Door {
 /// How the door is seen from outside.
 #[derive(Clone, Debug, Default)]
 pub struct Outside {
-    /// How providers reach it; empty if nobody said.
-    pub public_url: String,
+    /// How providers reach it.
+    pub reached: Reached,
     /// Proxies in front of it.
     pub proxies: Proxies,
 }
@@ -234,8 +235,8 @@ pub struct Outside {
 impl Outside {
     /// What the settings say.
     #[must_use]
-    pub fn of(options: &Options) -> Self {
-        Self { public_url: options.public_url.clone(), proxies: Proxies::new(&options.trusted_proxies) }
+    pub fn of(options: &Options, reached: Reached) -> Self {
+        Self { reached, proxies: Proxies::new(&options.trusted_proxies) }
     }
 }
 

@@ -140,7 +140,7 @@ impl Door {
             method: head.method.as_str().to_owned(),
             path: cut(head.uri.path()),
             query: cut(&shown_query(head.uri.query().unwrap_or_default())),
-            url: cut(&self.proxies.address(&self.public_url, head)),
+            url: cut(&self.proxies.address(&self.reached.outside(), head)),
             headers,
             withheld: hidden,
             from: from.map(|from| from.to_string()).unwrap_or_default(),
@@ -199,7 +199,8 @@ impl Door {
 
     /// Whether a request was meant for us: under our own name if we have one, or from this machine.
     fn known_host(&self, head: &request::Parts) -> bool {
-        let Some(own) = self.public_url.split("://").nth(1).and_then(|rest| rest.split('/').next()) else {
+        let outside = self.reached.outside();
+        let Some(own) = outside.split("://").nth(1).and_then(|rest| rest.split('/').next()) else {
             return true;
         };
         let asked = self.proxies.address("", head);

@@ -70,7 +70,7 @@ pub(super) fn limits() -> Limits {
 
 fn outside() -> Outside {
     let proxies = Proxies::new(&["127.0.0.2".to_owned()]);
-    Outside { public_url: "https://hooks.example.com".to_owned(), proxies }
+    Outside { reached: "https://hooks.example.com".into(), proxies }
 }
 
 pub(super) async fn rig(limits: Limits) -> Rig {
@@ -93,7 +93,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
     catalog.publish(&actor, "door").await.unwrap();
     let room = Room::default();
     let engine = Engine::start(Deps {
-        public_url: "https://hooks.example.com".into(),
+        reached: "https://hooks.example.com".into(),
         store,
         flows: Arc::new(catalog.clone()),
         clock: clock.clone(),

@@ -22,6 +22,7 @@ use crate::rpc::eyes::Eyes;
 use crate::rpc::{Service, Shared};
 
 pub use find::{Kept, find};
+pub(super) use read::{by_door, started};
 
 /// Most rows of one page.
 const PAGE_MAX: usize = 200;
@@ -200,8 +201,7 @@ pub(super) fn refused(row: &RefusedRow) -> DeliveryRow {
 /// Whether nobody has claimed a row that somebody could.
 #[must_use]
 pub fn unclaimed(row: &RefusedRow) -> bool {
-    let claimable = [Verdict::NoEndpoint, Verdict::Disabled, Verdict::Closed, Verdict::AddressOver];
-    row.claimed.is_none() && claimable.contains(&row.verdict)
+    row.claimed.is_none() && row.verdict.claimable()
 }
 
 /// One delivery as it came.
@@ -235,7 +235,7 @@ fn shown(shared: &Shared, eyes: &Eyes, id: &str) -> Result<DeliveryDetail, WireE
 }
 
 /// Takes out the links that are not for whoever looks: an address may be one, or hold one.
-fn mask(store: &Store, eyes: &Eyes, kept: &mut Kept) {
+pub(super) fn mask(store: &Store, eyes: &Eyes, kept: &mut Kept) {
     eyes.bytes(store, &mut kept.body);
     let row = &mut kept.row;
     for text in [&mut row.why, &mut row.path, &mut row.from, &mut kept.query] {

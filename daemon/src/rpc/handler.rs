@@ -13,15 +13,15 @@ use aura_protocol::outgoing::{
 };
 use aura_protocol::rpc::{
     Activity, Actor, BackfillAsk, BackfillControl, BackfillInfo, BackfillPlan, BackfillQuery, Binned, Call, Connection,
-    ConnectionAdd, DeliveryDetail, DeliveryPage, DeliveryQuery, DoctorFinding, DoctorRequest, EventPage, EventQuery,
-    FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow, FlowRun, FlowTest, FlowTested,
-    FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, FormInfo, Handler, Heard, HeardQuery, HelloReply,
-    HelloRequest, Listening, PayloadQuery, PayloadWindow, PlannedFlow, PollChange, PollInfo, PollQuery, Redelivered,
-    Removed, Replayed, Role, Rotated, RunCancel, RunDelegate, RunDelete, RunDetail, RunForceFinish, RunMigrate,
-    RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve, RunSignal, RunVote, RunsDeleted,
-    ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery, ScheduleRef, Settings,
-    StatusReply, Webhook, WebhookRedeliver, WebhookRotate, WebhookSample, WebhookSampleQuery, WebhookSwitch,
-    WebhookTest, WebhookTested,
+    ConnectionAdd, DeliveryDetail, DeliveryFeed, DeliveryNews, DeliveryPage, DeliveryQuery, DoctorFinding,
+    DoctorRequest, EventPage, EventQuery, FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow,
+    FlowRun, FlowTest, FlowTested, FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, FormInfo, Handler, Heard,
+    HeardQuery, HelloReply, HelloRequest, Listening, PayloadQuery, PayloadWindow, PlannedFlow, PollChange, PollInfo,
+    PollQuery, RawDelivery, RawQuery, Redelivered, Removed, Replayed, Role, Rotated, RunCancel, RunDelegate, RunDelete,
+    RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve,
+    RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery,
+    ScheduleRef, Settings, StatusReply, Webhook, WebhookRedeliver, WebhookRotate, WebhookSample, WebhookSampleQuery,
+    WebhookSwitch, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -32,7 +32,7 @@ use aura_protocol::{Code, EventId, TenantId, WireError};
 use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
-    Service, activity, bin, deletion, deliveries, events, export, flows, hook_doctor, hooks, listens, outgoing,
+    Service, activity, bin, deletion, deliveries, events, export, feed, flows, hook_doctor, hooks, listens, outgoing,
     redeliver, replays, runs, sample, schedules, sources, status, trials, tries, versions, watch,
 };
 use crate::upkeep::{self, backup, compact, usage};
@@ -201,14 +201,14 @@ impl Handler for Session {
         watch::watch(&self.service, Eyes::of(&actor), request).await
     }
     async fn webhook_list(&self, actor: Actor, (): ()) -> Result<Vec<Webhook>, WireError> {
-        let mut hooks = self.service.catalog.webhooks(&self.service.public_url);
+        let mut hooks = self.service.catalog.webhooks(&self.service.reached.address());
         if !matches!(actor.role, Role::Owner | Role::Admin) {
             hooks.iter_mut().for_each(|hook| hook.offered = None);
         }
         Ok(hooks)
     }
     async fn form_list(&self, _: Actor, (): ()) -> Result<Vec<FormInfo>, WireError> {
-        Ok(self.service.catalog.forms(&self.service.public_url))
+        Ok(self.service.catalog.forms(&self.service.reached.address()))
     }
     async fn poll_list(&self, actor: Actor, query: PollQuery) -> Result<Vec<PollInfo>, WireError> {
         self.service.read(move |shared| sources::polls(shared, actor.tenant, &query)).await
@@ -236,6 +236,12 @@ impl Handler for Session {
     }
     async fn webhook_delivery(&self, actor: Actor, id: String) -> Result<DeliveryDetail, WireError> {
         deliveries::show(&self.service, &actor, id).await
+    }
+    async fn webhook_feed(&self, actor: Actor, request: DeliveryFeed) -> Result<DeliveryNews, WireError> {
+        feed::feed(&self.service, &actor, request).await
+    }
+    async fn webhook_raw(&self, actor: Actor, query: RawQuery) -> Result<RawDelivery, WireError> {
+        feed::raw(&self.service, &actor, query).await
     }
     async fn webhook_redeliver(&self, actor: Actor, request: WebhookRedeliver) -> Result<Redelivered, WireError> {
         redeliver::redeliver(&self.service, actor, request).await

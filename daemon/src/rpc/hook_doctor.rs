@@ -46,14 +46,14 @@ pub async fn look(service: &Service, name: &str) -> Result<Vec<DoctorFinding>, W
     let (flow, trigger) = name.split_once('/').map_or((name, None), |(flow, trigger)| (flow, Some(trigger)));
     let target = service.catalog.now().routes().of_flow(flow, trigger)?;
     let mut out = endpoint(service, &target);
-    let public = service.public_url.trim_end_matches('/').to_owned();
-    let said = !service.door.public_url.is_empty();
+    let public = service.reached.address();
+    let said = !service.reached.outside().is_empty();
     let Ok(url) = Url::parse(&public) else {
         let text = format!("`public_url` is no address: {public}");
         out.push(finding("fail", "address", text, Some("set it as in https://hooks.example.com")));
         return Ok(out);
     };
-    out.push(address(&url, said));
+    out.push(address(&url, said, service.reached.is_set()));
     out.push(names(&url).await);
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| WireError::internal(format!("no randomness: {error}")))?;
@@ -122,7 +122,7 @@ fn endpoint(service: &Service, target: &Target) -> Vec<DoctorFinding> {
     out
 }
 
-fn address(url: &Url, said: bool) -> DoctorFinding {
+fn address(url: &Url, said: bool, by_hand: bool) -> DoctorFinding {
     let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     match (said, url.scheme(), here) {
         (false, ..) => finding(
@@ -131,6 +131,7 @@ fn address(url: &Url, said: bool) -> DoctorFinding {
             "`public_url` is not set: providers are shown the address at which the door listens",
             Some("set `public_url` to the address under which the internet reaches this daemon"),
         ),
+        (true, "https", _) if !by_hand => finding("ok", "address", format!("the tunnel's address is {url}"), None),
         (true, "https", _) | (true, _, true) => finding("ok", "address", format!("`public_url` is {url}"), None),
         _ => finding(
             "warn",
@@ -270,7 +271,7 @@ fn forwarded(service: &Service, target: &Target, arrived: &Arrived, public: &str
         return finding("warn", "proxy", text, Some("have it set X-Forwarded-For"));
     }
     let wanted = format!("{public}/hooks/probe/{nonce}");
-    if target.signs_address() && service.door.public_url.is_empty() && arrived.address != wanted {
+    if target.signs_address() && service.reached.outside().is_empty() && arrived.address != wanted {
         let text = format!("the scheme signs the address, and here it is {}", arrived.address);
         return finding("warn", "proxy", text, Some("set `public_url` to what the sender was given"));
     }

@@ -16,7 +16,7 @@ fn wrong(message: impl Into<String>) -> WireError {
 fn now(service: &Service, flow: &str, trigger: &str) -> Result<Webhook, WireError> {
     let state = service.catalog.now();
     let target = state.routes().of_flow(flow, Some(trigger))?;
-    Ok(target.shown(&state, service.public_url.trim_end_matches('/'), service.clock.now_ms()))
+    Ok(target.shown(&state, &service.reached.address(), service.clock.now_ms()))
 }
 
 /// Closes or opens an endpoint.

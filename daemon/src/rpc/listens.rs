@@ -64,7 +64,7 @@ pub async fn listen(service: &Service, _: &Actor, request: FlowListen) -> Result
     let judge = trial::door_says(&text, registry, &target.trigger_id);
     let within = Duration::from_millis(request.for_ms);
     let (id, token) = service.listeners.open(target, judge, (within, request.count))?;
-    listening.url = format!("{}/hooks/test/{token}", service.public_url.trim_end_matches('/'));
+    listening.url = format!("{}/hooks/test/{token}", service.reached.address());
     listening.id = id;
     Ok(listening)
 }

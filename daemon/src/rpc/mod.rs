@@ -11,6 +11,7 @@ pub mod deliveries;
 pub mod events;
 pub mod export;
 pub mod eyes;
+pub mod feed;
 pub mod flows;
 pub mod frames;
 pub mod handler;
@@ -51,8 +52,10 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::http::Door;
 use crate::http::listen::Listeners;
+use crate::reached::Reached;
 use crate::room::Room;
 use crate::tasks::Tasks;
+use crate::tunnel::Tunnel;
 use crate::upkeep::Upkeep;
 
 /// What all calls share.
@@ -78,7 +81,9 @@ pub struct Shared {
     /// Address of the door.
     pub listen: String,
     /// How providers reach the door.
-    pub public_url: String,
+    pub reached: Reached,
+    /// What brings them there, if the daemon keeps it.
+    pub tunnel: Option<Tunnel>,
     /// Data directory.
     pub data_dir: PathBuf,
     /// The socket.

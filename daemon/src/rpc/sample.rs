@@ -48,7 +48,7 @@ pub async fn test(service: &Service, request: WebhookTest) -> Result<WebhookTest
     headers.extend(target.matches.iter().cloned());
     let open = headers.len();
     let path = format!("/hooks/{}", target.endpoint);
-    let url = format!("{}{path}", service.public_url.trim_end_matches('/'));
+    let url = format!("{}{path}", service.reached.address());
     headers.extend(proof(
         &target,
         &state,

@@ -7,6 +7,7 @@ use aura_storage::{Key, Table};
 
 use crate::room::Tight;
 use crate::rpc::Shared;
+use crate::tunnel::Tunnel;
 
 /// Compares protocol numbers.
 ///
@@ -58,6 +59,7 @@ pub fn status(shared: &Shared) -> StatusReply {
         held: shared.engine.held(),
         room: room(shared),
         checked: shared.upkeep.at_start.seen(),
+        tunnel: shared.tunnel.as_ref().map(Tunnel::status),
     }
 }
 

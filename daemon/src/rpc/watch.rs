@@ -98,7 +98,7 @@ const REST_MAX: Duration = Duration::from_millis(250);
 
 /// A watcher's turn.
 #[derive(Debug)]
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     free: tokio::sync::MutexGuard<'a, Instant>,
     begin: Instant,
     waiting: &'a AtomicU32,
@@ -121,7 +121,7 @@ impl Default for Pace {
 
 impl Pace {
     /// Waits for a turn; first come, first served.
-    async fn turn(&self) -> Turn<'_> {
+    pub(super) async fn turn(&self) -> Turn<'_> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waits = Waits(&self.waiting);
         let free = self.free.lock().await;
@@ -132,7 +132,7 @@ impl Pace {
 
 impl Turn<'_> {
     /// The others rest now.
-    fn done(mut self) {
+    pub(super) fn done(mut self) {
         let now = Instant::now();
         let times = self.waiting.load(Ordering::Relaxed).clamp(1, REST_TIMES);
         *self.free = now + ((now - self.begin) * times).min(REST_MAX);

@@ -236,6 +236,12 @@ impl Verdict {
         }
     }
 
+    /// Whether an endpoint can claim what came with it: nobody looked at its proof.
+    #[must_use]
+    pub fn claimable(self) -> bool {
+        matches!(self, Self::NoEndpoint | Self::Disabled | Self::Closed | Self::AddressOver)
+    }
+
     /// Whether it let the delivery through to the engine.
     #[must_use]
     pub fn passed(self) -> bool {

@@ -30,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sanitizer", run: targets::sanitizer, seeds: targets::SANITIZER },
     Target { name: "secrets", run: targets::secrets, seeds: targets::SECRETS },
     Target { name: "signature", run: targets::signature, seeds: targets::SIGNATURE },
+    Target { name: "tunnel", run: targets::tunnel, seeds: targets::TUNNEL },
     Target { name: "url", run: targets::url, seeds: targets::URL },
     Target { name: "wire", run: targets::wire, seeds: targets::WIRE },
 ];

@@ -1,5 +1,6 @@
 //! What must hold of each parser, whatever comes. A function panics if it does not; see [`crate::TARGETS`].
 
+use aura_daemon::tunnel::kind::{Kind, Line};
 use aura_integrations::http::{EgressPolicy, HttpResponse};
 use aura_integrations::redact::Sink;
 use aura_protocol::event::Delivery;
@@ -378,5 +379,34 @@ pub fn ids(bytes: &[u8]) {
     }
     if let Ok(event) = source.parse::<EventId>() {
         assert_eq!(event.to_string().parse::<EventId>(), Ok(event));
+    }
+}
+
+/// Seeds of [`tunnel()`].
+pub const TUNNEL: &[&[u8]] = &[
+    b"2026-11-22T23:00:00Z INF |  https://blue-cat-1.trycloudflare.com                      |",
+    b"2026-11-22T23:00:00Z ERR failed to request quick Tunnel: Post \"https://api.trycloudflare.com/tunnel\": EOF",
+    b"2026-11-22T23:00:00Z INF Registered tunnel connection connIndex=0 location=fra01",
+    br#"{"addr":"http://127.0.0.1:1","lvl":"info","msg":"started tunnel","obj":"tunnels","url":"https://1a2b.ngrok-free.app"}"#,
+    br#"{"lvl":"eror","err":"authentication failed: no token\r\nsee","msg":"x"}"#,
+];
+
+/// Of what a tunnel's program prints only a bare address of TLS counts, and its words are safe to show.
+pub fn tunnel(bytes: &[u8]) {
+    let line = String::from_utf8_lossy(bytes);
+    for kind in [Kind::Cloudflared, Kind::Ngrok] {
+        match kind.line(&line, "") {
+            Line::Up(address) => {
+                let url = url::Url::parse(&address)
+                    .map(|url| (url.scheme() == "https", url.path() == "/", url.domain().is_some()));
+                assert_eq!(url, Ok((true, true, true)), "{address}");
+                assert!(
+                    address.len() <= 200 && address.is_ascii() && !address.contains(['@', '?', '#', ' ']),
+                    "{address}"
+                );
+            }
+            Line::Wrong(words) => safe(&words, false),
+            Line::Other => {}
+        }
     }
 }

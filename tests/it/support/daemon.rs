@@ -343,6 +343,12 @@ impl Daemon {
             let status = self.ask().status(()).expect("a status");
             status.held == 0 && status.live.iter().all(|(state, count)| *state == RunState::InDoubt || *count == 0)
         });
+        // The counts are of the daemon's memory, which is ahead of the store.
+        let live = [RunState::Queued, RunState::Running, RunState::Waiting, RunState::Retrying, RunState::Paused];
+        let query = RunQuery { states: live.to_vec(), limit: 1, ..RunQuery::default() };
+        wait_until("their ends to be stored", limit, || {
+            self.ask().run_list(query.clone()).expect("the runs").is_empty()
+        });
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod simulate;
 mod template;
 pub(super) mod trial;
 pub(crate) mod try_out;
-mod versions;
+pub(crate) mod versions;
 
 pub(crate) use versions::agreed;
 
@@ -382,7 +382,7 @@ async fn publish(name: String, session: &mut Session, json: bool) -> Result<Flow
     answer
 }
 
-fn said(row: &FlowRow, what: &str, out: &mut Output) -> Result<(), WireError> {
+pub(crate) fn said(row: &FlowRow, what: &str, out: &mut Output) -> Result<(), WireError> {
     if out.json {
         return out.value(row);
     }

@@ -14,6 +14,7 @@ mod export;
 mod files;
 pub mod flow;
 mod form;
+mod listen;
 mod man;
 mod many;
 pub mod output;
@@ -114,6 +115,9 @@ enum Command {
     /// Follow everything that happens, one line each
     #[command(after_help = "Example: aura tail --json --from 1200")]
     Tail(tail::Args),
+    /// Show deliveries as they come, and hand copies of them to a program on this machine
+    #[command(long_about = listen::ABOUT, after_help = listen::EXAMPLES)]
+    Listen(listen::Args),
     /// Endpoints of triggers, and signature checks
     #[command(subcommand)]
     Webhook(webhook::Command),
@@ -256,6 +260,7 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Approve(decision)) => vote::vote(decision, true, &mut session, &mut out).await,
         Some(Command::Reject(decision)) => vote::vote(decision, false, &mut session, &mut out).await,
         Some(Command::Tail(args)) => tail::tail(&args, &mut session, &mut out).await,
+        Some(Command::Listen(args)) => listen::listen(args, &mut session, &mut out).await,
         Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
         Some(Command::Poll(command)) => poll::poll(command, &mut session, &mut out).await,
         Some(Command::Backfill(command)) => backfill::backfill(command, &mut session, &mut out).await,

@@ -20,11 +20,13 @@ pub async fn status(session: &mut Session, out: &mut Output) -> Ended {
         return Ok(0);
     }
     let live: Vec<String> = status.live.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
+    let tunnel = status.tunnel.as_ref().map_or("none".to_owned(), aura_protocol::rpc::TunnelStatus::sentence);
     let rows = [
         ("daemon", format!("{} {}, {}", status.profile, status.build, status.state)),
         ("process", format!("{}, up {}", status.pid, times::took(i64::try_from(status.up_ms).unwrap_or(i64::MAX)))),
         ("clock", times::full(status.now_ms, &out.zone)),
         ("listens", status.listen),
+        ("tunnel", tunnel),
         ("data", format!("{}, {}", status.data_dir, times::bytes(status.store_bytes))),
         ("cursor", status.cursor.to_string()),
         ("runs", if live.is_empty() { "none unfinished".to_owned() } else { live.join(", ") }),

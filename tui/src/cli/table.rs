@@ -20,6 +20,7 @@ pub struct Row {
 const WHOLE: &[&str] = &[
     "flow edit",
     "webhook rotate",
+    "webhook delete",
     "webhook deliveries --follow",
     "flow listen",
     "flow try",

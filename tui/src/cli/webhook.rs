@@ -4,6 +4,7 @@
 
 mod again;
 mod create;
+mod delete;
 pub mod deliveries;
 mod doctor;
 mod rotate;
@@ -83,6 +84,9 @@ pub enum Command {
         /// The flow, or FLOW/TRIGGER
         flow: String,
     },
+    /// Take an endpoint's trigger out of its flow, and publish the flow without it
+    #[command(after_help = "Example: aura webhook delete order-paid/paid   # shows what changes, then asks")]
+    Delete(delete::Args),
     /// Prove an endpoint's public address end to end: name, TLS, proxy, body, clock
     #[command(after_help = "Example: aura webhook doctor order-paid/paid   # exit code 1 if a check fails")]
     Doctor {
@@ -153,6 +157,7 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
         Command::Rotate(args) => rotate::rotate(args, session, out).await,
         Command::Enable { flow } => rotate::switch(&flow, false, session, out).await,
         Command::Disable { flow } => rotate::switch(&flow, true, session, out).await,
+        Command::Delete(args) => delete::delete(args, session, out).await,
         Command::Doctor { flow } => doctor::doctor(&flow, session, out).await,
         Command::Verify { cases } => verify(&cases, out),
     }

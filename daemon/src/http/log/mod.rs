@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use aura_protocol::{EventId, FlowId, TenantId};
 use aura_storage::rows::{RefusedBody, RefusedRow, delivery_key};
-use aura_storage::{Key, Store, Table, Txn};
+use aura_storage::{Key, Store, Table, TailEntry, Txn};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -233,6 +233,7 @@ impl Log {
                 continue;
             }
             rows += 1;
+            txn.tell(TailEntry::Refused(tenant, row.id));
             for gone in kept.add(Group::of(&row), source(&row.from), row.id, kept::weight(&row), row.at_ms) {
                 txn.delete(Table::Deliveries, delivery_key(tenant, gone));
                 txn.delete(Table::DeliveryBodies, delivery_key(tenant, gone));

@@ -58,7 +58,13 @@ impl Kept {
         proved && self.taken_by(flow, trigger)
     }
 
-    fn of(shared: &Shared, flow: &str, delivery: Delivery, became: (EventState, Option<RunId>, String)) -> Self {
+    /// An accepted one, from its delivery.
+    pub(in crate::rpc) fn of(
+        shared: &Shared,
+        flow: &str,
+        delivery: Delivery,
+        became: (EventState, Option<RunId>, String),
+    ) -> Self {
         let row = accepted(shared, &shared.catalog.now(), flow, &delivery, became);
         let by_door = by_door(&delivery);
         let Delivery { query, headers, body, .. } = whole(shared, delivery);

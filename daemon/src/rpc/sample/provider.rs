@@ -81,7 +81,7 @@ pub fn of_provider(service: &Service, query: &WebhookSampleQuery) -> Result<Webh
     let (body, own) = body_of(&target, &id, now_ms);
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     headers.extend(own);
-    let url = format!("{}/hooks/{}", service.public_url.trim_end_matches('/'), target.endpoint);
+    let url = format!("{}/hooks/{}", service.reached.address(), target.endpoint);
     let request = signature::Request { method: "POST", url: &url, headers: &[], body: body.as_bytes() };
     let (mut valid_s, mut own) = (None, None);
     match &target.proof {

@@ -247,7 +247,7 @@ fn gathered(paths: &[String]) -> Result<Vec<(String, String)>, WireError> {
     Ok(found)
 }
 
-async fn planned(found: &[(String, String)], session: &mut Session) -> Result<Vec<PlannedFlow>, WireError> {
+pub(crate) async fn planned(found: &[(String, String)], session: &mut Session) -> Result<Vec<PlannedFlow>, WireError> {
     let request = FlowFiles { texts: found.iter().map(|(_, text)| text.clone()).collect(), publish: false };
     session
         .call(|rpc, context, call| {
@@ -258,7 +258,7 @@ async fn planned(found: &[(String, String)], session: &mut Session) -> Result<Ve
 }
 
 /// Shows a plan; gives whether a file would be refused.
-fn show(found: &[(String, String)], plans: &[PlannedFlow], out: &mut Output) -> Result<bool, WireError> {
+pub(crate) fn show(found: &[(String, String)], plans: &[PlannedFlow], out: &mut Output) -> Result<bool, WireError> {
     let mut refused = false;
     for ((file, text), plan) in found.iter().zip(plans) {
         let wrong = plan.findings.iter().any(|finding| finding.severity == Severity::Error);
