@@ -20,6 +20,7 @@ pub mod locked;
 pub mod notify;
 pub mod paths;
 pub mod recent;
+pub mod relay;
 pub mod retention;
 pub mod room;
 pub mod rpc;
@@ -99,8 +100,8 @@ fn run(args: Args, sink: &Sink) -> Result<(), Stop> {
         Some(Command::VerifyBackup { file }) => return upkeep::offline::verify(&options, file),
         Some(Command::Compact) => return upkeep::offline::compact(&options),
         Some(Command::Migrate) => return upkeep::offline::migrate(&options),
+        Some(Command::Relay) | None => {}
         Some(_) => return config::report(&options),
-        None => {}
     }
     telemetry::start(&options.log, options.log_json, sink)?;
     let settings = settings::shown(&options, Some(&args));

@@ -21,6 +21,7 @@ pub mod outgoing;
 pub mod peer;
 pub mod redeliver;
 pub mod refs;
+pub mod relays;
 pub mod replays;
 pub mod runs;
 pub mod sample;
@@ -51,6 +52,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::http::Door;
 use crate::http::listen::Listeners;
+use crate::relay::home::Home;
 use crate::room::Room;
 use crate::tasks::Tasks;
 use crate::upkeep::Upkeep;
@@ -95,6 +97,8 @@ pub struct Shared {
     pub listeners: Listeners,
     /// The door, for what is delivered again.
     pub door: Door,
+    /// Links to relays.
+    pub relays: Home,
     /// Long work on the store.
     pub upkeep: Upkeep,
     /// Number of `watch` calls so far.

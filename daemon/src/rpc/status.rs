@@ -91,8 +91,20 @@ fn state(shared: &Shared) -> String {
         None if shared.upkeep.at_start.seen().is_some_and(|seen| seen.damaged > 0) => {
             "ready, with damage found at the start: see `aura doctor`".to_owned()
         }
-        None => "ready".to_owned(),
+        None => relaying(shared),
     }
+}
+
+/// `ready`, with what there is to say of relays.
+fn relaying(shared: &Shared) -> String {
+    if let Some(here) = &shared.door.relay {
+        return match here.queue().waiting().count {
+            0 => "ready as a relay".to_owned(),
+            1 => "ready as a relay; 1 delivery waits for home".to_owned(),
+            more => format!("ready as a relay; {more} deliveries wait for home"),
+        };
+    }
+    shared.relays.say().map_or_else(|| "ready".to_owned(), |away| format!("ready; {away}"))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ const WHOLE: &[&str] = &[
     "flow listen",
     "flow try",
     "connection add",
+    "relay add",
     "tail",
     "run tail",
     "listen",
