@@ -43,6 +43,8 @@ pub fn hello(actor: &Actor, request: &HelloRequest) -> Result<HelloReply, WireEr
 /// What `aura status` shows.
 #[must_use]
 pub fn status(shared: &Shared) -> StatusReply {
+    // Before the runs: what fires in between is among these then, and never nowhere.
+    let held = shared.engine.held();
     StatusReply {
         build: version::BUILD.to_owned(),
         pid: std::process::id(),
@@ -55,7 +57,7 @@ pub fn status(shared: &Shared) -> StatusReply {
         store_bytes: shared.store.bytes(),
         cursor: *shared.store.newest().borrow(),
         live: shared.engine.live(),
-        held: shared.engine.held(),
+        held,
         room: room(shared),
         checked: shared.upkeep.at_start.seen(),
     }
