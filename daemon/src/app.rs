@@ -11,7 +11,7 @@ use aura_integrations::registry::Registry;
 use aura_storage::{OpenError, Standing, Store, StoreOptions};
 use tokio::sync::watch;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Options;
@@ -22,6 +22,8 @@ use crate::http::{Door, Limits, Outside};
 use crate::keys::MasterKey;
 use crate::locked::Next;
 use crate::reached::Reached;
+use crate::relay::here;
+use crate::relay::home::Home;
 use crate::retention::Retention;
 use crate::room::Room;
 use crate::rpc::{Service, Shared, socket};
@@ -58,6 +60,8 @@ pub struct Setting {
     pub settings: aura_protocol::rpc::Settings,
     /// What everything passes that leaves.
     pub sink: Sink,
+    /// It is a relay.
+    pub relay: bool,
 }
 
 /// `aurad`: serves until it is asked to end or the disk fails. Without a key that fits it is locked meanwhile.
@@ -87,7 +91,8 @@ pub async fn serve(
                 }
                 let (options, egress, settings) = (options.clone(), options.egress(), settings.clone());
                 let sink = sink.clone();
-                let setting = Setting { options, key, clock: clock.clone(), egress, settings, sink };
+                let relay = matches!(args.command, Some(Command::Relay));
+                let setting = Setting { options, key, clock: clock.clone(), egress, settings, sink, relay };
                 App::start(setting, Arc::clone(&places)).await
             }
         };
@@ -154,7 +159,7 @@ impl App {
     /// # Errors
     /// What could not be opened, in one sentence.
     pub async fn start(setting: Setting, places: Arc<Places>) -> Result<Self, Stop> {
-        let Setting { options, key, clock, egress, settings, sink } = setting;
+        let Setting { options, key, clock, egress, settings, sink, relay } = setting;
         let tasks = Tasks::default();
 
         let (listener, address) = (places.hooks()?, places.address);
@@ -165,6 +170,8 @@ impl App {
             Ok(kept) => kept.iter().for_each(|kept| clock.resume(kept)),
             Err(error) => tracing::error!(%error, "how the clock went before is lost: what waits counts by the wall"),
         }
+
+        let relay = here::opened(&store, &clock, &options, relay).await?;
 
         let registry = Arc::new(Registry::builtin());
         let http =
@@ -194,9 +201,10 @@ impl App {
         .await
         .map_err(|error| Stop::Store(format!("the runs could not be resumed: {error:#}")))?;
 
-        let outside = Outside::of(&options, reached.clone());
+        let outside = Outside { relay, ..Outside::of(&options, reached.clone()) };
         let limits = Limits { turn_away: !places.held, ..Limits::of(&options) };
         let door = Door::new(catalog.clone(), engine.clone(), clock.clone(), limits, tasks.clone(), outside);
+        let relays = Home::new(door.clone());
         let bounds = options.bounds();
         let outgoing_ms = options.outgoing().kept_ms;
         let service = Service::new(Shared {
@@ -216,6 +224,7 @@ impl App {
             started: Instant::now(),
             listeners: door.listeners.clone(),
             door: door.clone(),
+            relays: relays.clone(),
             upkeep: Upkeep::default(),
             watched: watch::Sender::new(0),
             pace: crate::rpc::watch::Pace::default(),
@@ -246,6 +255,7 @@ impl App {
         });
         tasks.spawn(upkeep::start::check(service.clone()));
         tasks.spawn(scrub::nightly(service.clone(), options.scrub_hours));
+        tasks.spawn(relays.keep());
         tasks.spawn(door.clone().serve(listener));
         if let Some((listener, address)) = places.api()? {
             tracing::info!(api = %address, "the API listens");

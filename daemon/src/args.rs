@@ -67,6 +67,9 @@ pub enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Serves as a relay, where providers can reach it: takes deliveries for a daemon at home, which fetches them, and
+    /// runs no flows. Begin with `aura relay token`.
+    Relay,
     /// Brings a store to this program's layout, also after tries that came to no end.
     Migrate,
     /// Runs the cases of a flow without a store: reads a request and writes a report. Use `aura flow test`.
@@ -83,5 +86,6 @@ pub enum Command {
 const EXAMPLES: &str = "Examples:
   aurad                                   serve with the settings found
   aurad --data-dir ./data --listen 127.0.0.1:0
+  aurad relay --data-dir ./relay          take deliveries for a daemon that nothing can reach
   aurad check-config --print-default > aurad.toml
   aurad demo";

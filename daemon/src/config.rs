@@ -178,6 +178,10 @@ options! {
         outgoing_disable_after: String = "5d".to_owned();
         /// Days that messages and sendings are kept, also those that wait.
         outgoing_days: u64 = 30;
+        /// Of a relay (`aurad relay`): most deliveries that wait for the daemon at home; more are answered 503.
+        relay_queue_max: u64 = 100_000;
+        /// The same in MiB; `quota_mib` counts too.
+        relay_queue_mib: u64 = 1024;
         /// Hours between two scrubs, which open every stored value at low priority; 0: never.
         scrub_hours: u64 = 24;
         /// How long calls at work may take when the daemon is asked to end.

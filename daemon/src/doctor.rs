@@ -51,6 +51,7 @@ pub fn look(shared: &Shared, deep: bool) -> Vec<DoctorFinding> {
     upkeep(shared, &mut out);
     subscriptions(shared, &mut out);
     tunnel(shared, &mut out);
+    relays(shared, &mut out);
     out
 }
 
@@ -64,6 +65,45 @@ fn tunnel(shared: &Shared, out: &mut Vec<DoctorFinding>) {
         _ => ("fail", Some(tunnel.advice())),
     };
     out.push(finding(level, "tunnel", status.sentence(), hint));
+}
+
+/// What this daemon is as a relay, and the relays that it takes deliveries from.
+fn relays(shared: &Shared, out: &mut Vec<DoctorFinding>) {
+    let found = crate::rpc::relays::list(shared);
+    if let Some(here) = found.serving {
+        if here.token_ms.is_none() {
+            let hint = "run `aura relay token` here and `aura relay add` at home";
+            out.push(finding("warn", "relay", "this relay has no token, so home cannot connect", Some(hint)));
+        }
+        let full = here.waiting.saturating_mul(10) >= here.waiting_max.saturating_mul(9)
+            || here.bytes.saturating_mul(10) >= here.bytes_max.saturating_mul(9);
+        let asked = here.asked_ms.map_or_else(
+            || "home has not asked since the start".to_owned(),
+            |at| format!("home asked last at {}", aura_protocol::event::timestamp(at)),
+        );
+        let message = format!("{} deliveries wait for home; {asked}", here.waiting);
+        let hint = "see why home takes nothing: `aura relay list` there; a full relay answers 503";
+        out.push(finding(if full { "warn" } else { "ok" }, "relay", message, full.then_some(hint)));
+    }
+    for relay in found.relays {
+        let name = display(&relay.name);
+        if relay.paused {
+            let message = format!("{name} is paused: what comes there waits there");
+            let hint = format!("run `aura relay resume {name}` to go on");
+            out.push(finding("warn", "relay", message, Some(&hint)));
+        } else if !relay.connected || !relay.error.is_empty() {
+            let why = if relay.error.is_empty() { "it has not answered yet" } else { &relay.error };
+            let message = format!("{name} does not work: {}", display(why));
+            let hint = "look at `aura doctor` there; what it took waits there";
+            out.push(finding("warn", "relay", message, Some(hint)));
+        } else {
+            let message = format!("{name} answers, and {} deliveries wait there", relay.waiting);
+            out.push(finding("ok", "relay", message, None));
+        }
+        for warning in relay.warnings {
+            out.push(finding("warn", "relay", format!("{name}: {}", display(&warning)), None));
+        }
+    }
 }
 
 /// Receivers of outgoing webhooks that fail.

@@ -21,6 +21,7 @@ pub mod notify;
 pub mod paths;
 pub mod reached;
 pub mod recent;
+pub mod relay;
 pub mod retention;
 pub mod room;
 pub mod rpc;
@@ -104,8 +105,8 @@ fn run(args: Args, sink: &Sink) -> Result<(), Stop> {
         Some(Command::VerifyBackup { file }) => return upkeep::offline::verify(&options, file),
         Some(Command::Compact) => return upkeep::offline::compact(&options),
         Some(Command::Migrate) => return upkeep::offline::migrate(&options),
+        Some(Command::Relay) | None => {}
         Some(_) => return config::report(&options),
-        None => {}
     }
     telemetry::start(&options.log, options.log_json, sink)?;
     let settings = settings::shown(&options, Some(&args));

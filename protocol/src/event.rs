@@ -48,6 +48,9 @@ pub struct Came {
     /// The delivery that was delivered again, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<DeliveryId>,
+    /// The relay that took and proved it, by its name here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
 }
 
 impl Delivery {

@@ -164,6 +164,8 @@ ids! {
     SubscriptionId = "sub";
     /// A message: one event for the outside, as its `webhook-id` names it.
     MessageId = "msg";
+    /// A relay that a daemon takes deliveries from.
+    RelayId = "rel";
     /// One mutating request of a client; a repeat with the same id is answered, not redone.
     RequestId = "req";
 }

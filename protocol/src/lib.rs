@@ -18,6 +18,7 @@ pub mod form;
 pub mod ids;
 pub mod intake;
 pub mod outgoing;
+pub mod relay;
 pub mod rpc;
 pub mod run;
 pub mod schedule;
@@ -33,6 +34,6 @@ pub mod wire;
 
 pub use error::{Code, WireError};
 pub use ids::{
-    ConnectionId, DeliveryId, EventId, FlowId, HeldId, MessageId, RequestId, RunId, SubscriptionId, TenantId,
+    ConnectionId, DeliveryId, EventId, FlowId, HeldId, MessageId, RelayId, RequestId, RunId, SubscriptionId, TenantId,
 };
 pub use value::{BlobRef, Map, Value};

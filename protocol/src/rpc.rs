@@ -58,6 +58,7 @@ use crate::outgoing::{
     Resend, Resent, SendingDetail, SendingPage, SendingQuery, SendingRef, Subscription, SubscriptionEnable,
     SubscriptionPage, SubscriptionPut, SubscriptionQuery, SubscriptionRotate, SubscriptionTest,
 };
+use crate::relay::{RelayAdd, RelayInfo, RelayPause, RelayState, RelayToken};
 use crate::run::{Resolution, RunHead, RunState, Transition};
 use crate::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
 use crate::value::Value;
@@ -148,6 +149,8 @@ macro_rules! service {
         pub trait Handler: Clone + Send + Sync + 'static {
             /// Who is calling, from the socket's peer and the call.
             fn actor(&self, call: &Call) -> Result<Actor, WireError>;
+            /// Whether a daemon like this one does such a thing at all, whoever asks.
+            fn does(&self, _operation: Operation) -> Result<(), WireError> { Ok(()) }
             $($(#[$doc])* fn $method(&self, actor: Actor, request: $request) -> impl Future<Output = Result<$reply, WireError>> + Send;)*
         }
 
@@ -177,6 +180,7 @@ macro_rules! service {
                     Self::Open(handler) => {
                         let actor = handler.actor(&call)?;
                         allow(&actor, Operation::$operation)?;
+                        handler.does(Operation::$operation)?;
                         handler.$method(actor, request).await
                     }
                     Self::Closed(front) => {
@@ -196,6 +200,7 @@ macro_rules! service {
             $(async fn $method(self, _: tarpc::context::Context, call: Call, request: $request) -> Result<$reply, WireError> {
                 let actor = self.0.actor(&call)?;
                 allow(&actor, Operation::$operation)?;
+                self.0.does(Operation::$operation)?;
                 self.0.$method(actor, request).await
             })*
         }
@@ -377,6 +382,16 @@ service! {
     sending_resend / SendingResend(Resend) -> Resent: Operator;
     /// Gives a sending that waits up.
     sending_give_up / SendingGiveUp(SendingRef) -> SendingDetail: Operator;
+    /// Relays that this daemon takes deliveries from, and what it is if it is one.
+    relay_list / RelayList(()) -> RelayState: Viewer;
+    /// Takes deliveries from a relay, or changes how.
+    relay_add / RelayAddition(RelayAdd) -> RelayInfo: Admin;
+    /// Takes nothing from a relay any more; what waits there stays there.
+    relay_remove / RelayRemoval(String) -> RelayInfo: Admin;
+    /// Takes nothing from a relay for a while, or goes on.
+    relay_pause / RelayPausing(RelayPause) -> RelayInfo: Operator;
+    /// A new token for this relay; the one before counts no more.
+    relay_token / RelayTokenMade(()) -> RelayToken: Admin;
     /// All variables.
     var_list / VarList(()) -> Vec<Variable>: Viewer;
     /// Sets a variable.

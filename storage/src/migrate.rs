@@ -38,8 +38,15 @@ pub(crate) struct Layout {
 
 /// The layout that this program reads and writes.
 pub(crate) const LAYOUT: Layout = Layout {
-    number: 6,
-    steps: &[only_tables_of(2), only_tables_of(3), only_tables_of(4), only_tables_of(5), only_tables_of(6)],
+    number: 7,
+    steps: &[
+        only_tables_of(2),
+        only_tables_of(3),
+        only_tables_of(4),
+        only_tables_of(5),
+        only_tables_of(6),
+        only_tables_of(7),
+    ],
 };
 
 /// A step that only brings new tables.

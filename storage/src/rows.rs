@@ -1,6 +1,7 @@
 //! Rows that the daemon, the start-up check and tests read: their types, tables and keys.
 
 pub mod outgoing;
+pub mod relay;
 
 use aura_protocol::event::Delivery;
 use aura_protocol::rpc::{Backfilling, Verdict};

@@ -72,6 +72,14 @@ pub enum Table {
     Sendings = 53,
     /// Sendings that wait: `(tenant, subscription, due ms, message)`. Plain.
     SendingsDue = 54,
+    /// Of a relay: its token and which routes it has: `(tenant)`.
+    RelayHere = 70,
+    /// Of a relay: deliveries that the daemon at home has not taken yet: `(tenant, number, event, bytes)`.
+    RelayQueue = 71,
+    /// Relays that this daemon takes deliveries from: `(tenant, relay)`.
+    Relays = 72,
+    /// What was taken of a relay that does not know it yet: `(tenant, relay, event)`. Plain.
+    RelayTaken = 73,
 }
 
 impl Table {
@@ -110,6 +118,10 @@ impl Table {
         Self::Messages,
         Self::Sendings,
         Self::SendingsDue,
+        Self::RelayHere,
+        Self::RelayQueue,
+        Self::Relays,
+        Self::RelayTaken,
     ];
 
     /// Its name in messages, as people and doctor read it.
@@ -149,6 +161,10 @@ impl Table {
             Self::Messages => "messages",
             Self::Sendings => "sendings",
             Self::SendingsDue => "sendings_due",
+            Self::RelayHere => "relay_here",
+            Self::RelayQueue => "relay_queue",
+            Self::Relays => "relays",
+            Self::RelayTaken => "relay_taken",
         }
     }
 
@@ -168,6 +184,7 @@ impl Table {
                 | Self::Index
                 | Self::SubscriptionHealth
                 | Self::SendingsDue
+                | Self::RelayTaken
         )
     }
 
@@ -180,6 +197,7 @@ impl Table {
             Self::Limits | Self::Index => 4,
             Self::Polls | Self::Backfills | Self::Deliveries | Self::DeliveryBodies => 5,
             Self::Subscriptions | Self::SubscriptionHealth | Self::Messages | Self::Sendings | Self::SendingsDue => 6,
+            Self::RelayHere | Self::RelayQueue | Self::Relays | Self::RelayTaken => 7,
             _ => 1,
         }
     }

@@ -270,7 +270,7 @@ fn a_store_of_the_first_layout_opens_and_its_runs_go_on() {
     assert!(!deep.out.contains("fail  ") || !deep.out.contains("damaged"), "{}", deep.out);
     let backups = fs::read_dir(daemon.place.data()).expect("the directory").filter(|entry| {
         let name = entry.as_ref().expect("an entry").file_name();
-        name.to_string_lossy().starts_with("before-layout-6-")
+        name.to_string_lossy().starts_with("before-layout-7-")
     });
     assert_eq!(backups.count(), 1, "a backup was made before the layout was changed");
     daemon.stop();

@@ -448,6 +448,29 @@ impl Handler for Fake {
     async fn sending_give_up(&self, _: Actor, _: SendingRef) -> Result<SendingDetail, WireError> {
         unscripted()
     }
+    async fn relay_list(&self, _: Actor, (): ()) -> Result<aura_protocol::relay::RelayState, WireError> {
+        Ok(aura_protocol::relay::RelayState::default())
+    }
+    async fn relay_add(
+        &self,
+        _: Actor,
+        _: aura_protocol::relay::RelayAdd,
+    ) -> Result<aura_protocol::relay::RelayInfo, WireError> {
+        unscripted()
+    }
+    async fn relay_remove(&self, _: Actor, _: String) -> Result<aura_protocol::relay::RelayInfo, WireError> {
+        unscripted()
+    }
+    async fn relay_pause(
+        &self,
+        _: Actor,
+        _: aura_protocol::relay::RelayPause,
+    ) -> Result<aura_protocol::relay::RelayInfo, WireError> {
+        unscripted()
+    }
+    async fn relay_token(&self, _: Actor, (): ()) -> Result<aura_protocol::relay::RelayToken, WireError> {
+        unscripted()
+    }
     async fn var_list(&self, _: Actor, (): ()) -> Result<Vec<aura_protocol::variable::Variable>, WireError> {
         unscripted()
     }

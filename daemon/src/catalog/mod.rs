@@ -11,6 +11,8 @@ pub mod edit;
 pub mod forms;
 pub mod history;
 pub mod hooks;
+pub mod mirror;
+pub mod relays;
 pub mod routes;
 pub mod signing;
 pub mod subscriptions;
@@ -29,6 +31,7 @@ use aura_protocol::flow::Flow;
 use aura_protocol::rpc::{FlowDetail, FlowRow};
 use aura_protocol::{Code, FlowId, SubscriptionId, TenantId, WireError};
 use aura_storage::rows::outgoing::SubscriptionRecord;
+use aura_storage::rows::relay::RelayRecord;
 use aura_storage::rows::{ConnectionRecord, FlowRecord, VarRow, VersionRecord};
 use aura_storage::{Key, Store, Table};
 
@@ -69,6 +72,8 @@ struct Inner {
     /// Knows every secret of the state, before the state is seen.
     sink: Sink,
     versions: RwLock<HashMap<(FlowId, String), Arc<Flow>>>,
+    /// Grows with every change of the state.
+    changes: tokio::sync::watch::Sender<u64>,
 }
 
 /// Everything at one moment.
@@ -83,6 +88,7 @@ pub struct State {
     subscriptions: BTreeMap<String, Arc<SubscriptionRecord>>,
     subscriptions_by_id: HashMap<SubscriptionId, Arc<SubscriptionRecord>>,
     binned_subscriptions: Vec<Arc<SubscriptionRecord>>,
+    relays: BTreeMap<String, Arc<RelayRecord>>,
     routes: Arc<Routes>,
 }
 
@@ -183,6 +189,7 @@ impl Catalog {
             state: RwLock::new(Arc::new(state)),
             sink,
             versions: RwLock::new(HashMap::new()),
+            changes: tokio::sync::watch::Sender::new(0),
         })))
     }
 
@@ -216,6 +223,13 @@ impl Catalog {
     fn swap(&self, state: State) {
         self.0.sink.replace(state.secrets());
         *self.0.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        self.0.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Grows with every change, after it can be seen.
+    #[must_use]
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 
     /// What knows every secret that counts.
@@ -360,7 +374,8 @@ impl State {
             let now = record.secrets.iter().map(|(_, value)| value.as_str());
             now.chain(record.previous.iter().map(|before| before.value.as_str()))
         });
-        of_connections.chain(self.subscription_secrets())
+        let of_relays = self.relays.values().map(|relay| relay.token.as_str());
+        of_connections.chain(self.subscription_secrets()).chain(of_relays)
     }
 
     /// Fields of connections and headers of subscriptions whose secrets are too short or too plain to be kept out of what leaves.
@@ -425,6 +440,9 @@ fn read_all(store: &Store, registry: &Registry, before: &Routes) -> Result<State
     for (_, record) in subscriptions {
         state.take_subscription(Arc::new(record));
     }
+    let relays: Vec<(Key, RelayRecord)> =
+        store.scan(tenant, Table::Relays, &from, &to, ROWS_READ, false).map_err(|error| unreadable(&error))?;
+    state.relays = relays.into_iter().map(|(_, record)| (record.name.clone(), Arc::new(record))).collect();
     state.routes = Arc::new(Routes::of(state.flows.values(), registry, before));
     Ok(state)
 }

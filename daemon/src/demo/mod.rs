@@ -118,7 +118,8 @@ async fn open(place: &Place, socket: Option<PathBuf>, sink: &Sink) -> Result<(Ap
     };
     let egress = EgressPolicy { allow_loopback: true, ..EgressPolicy::default() };
     let (settings, sink) = (crate::settings::shown(&options, None), sink.clone());
-    let setting = Setting { options, key: MasterKey::random()?, clock: Clock::demo(), egress, settings, sink };
+    let setting =
+        Setting { options, key: MasterKey::random()?, clock: Clock::demo(), egress, settings, sink, relay: false };
     let places = crate::sockets::Places::take(&setting.options).await?;
     let app = App::start(setting, places.into()).await?;
     let secret = random_text()?;

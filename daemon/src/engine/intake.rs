@@ -208,7 +208,8 @@ impl Driver {
         let body = &intake.delivery.body;
         let sealed = (body.len() > BLOB_MIN).then(|| self.blobs.keep_bytes(intake.tenant, body.clone()));
         let sealed = sealed.transpose().map_err(|error| failed(error.into()))?;
-        let (tenant, flow, reply) = (intake.tenant, intake.flow.id, trigger.reply);
+        let (tenant, flow) = (intake.tenant, intake.flow.id);
+        let reply = if intake.relayed.is_some() { Reply::Ack } else { trigger.reply };
         let (awaited, owner) = (policies.awaited.clone(), intake.delivery.event.bytes());
         let decided = self.decide(intake, &plan, trigger, (policies, sealed), permit, &moment)?;
         match decided {
@@ -327,6 +328,10 @@ impl Driver {
         let mut txn = Txn::new();
         if let Some(note) = intake.note {
             txn.delete(Table::Inbox, note);
+        }
+        if let Some((key, taken)) = intake.relayed {
+            txn.expect_absent(Table::RelayTaken, key.clone());
+            store.put(&mut txn, tenant, Table::RelayTaken, key, &taken).map_err(|error| failed(error.into()))?;
         }
         if let Some((hash, _)) = policies.dedupe
             && let Some(first) = store.dedupe_find(tenant, &hash, now)

@@ -53,6 +53,7 @@ use aura_protocol::run::{Resolution, RunHead, RunState};
 use aura_protocol::{FlowId, RunId, SubscriptionId, TenantId, Value, WireError};
 use aura_storage::rows::ConnectionRecord;
 use aura_storage::rows::outgoing::SubscriptionRecord;
+use aura_storage::rows::relay::TakenRow;
 use aura_storage::{Key, Store};
 
 use crate::clock::Clock;
@@ -184,6 +185,8 @@ pub struct Intake {
     pub anew: bool,
     /// The row of the inbox that brought it; it goes with what becomes of the event.
     pub note: Option<Key>,
+    /// A relay brought it: the row that remembers so is part of what becomes of the event, and nobody waits for a reply.
+    pub relayed: Option<(Key, TakenRow)>,
 }
 
 /// What the sender hears.

@@ -224,6 +224,7 @@ impl Driver {
             delivery_id: None,
             anew: false,
             note: Some(key.clone()),
+            relayed: None,
         };
         match self.accept(intake, permit, place).await {
             Ok(_) => Ok(()),

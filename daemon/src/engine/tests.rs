@@ -114,6 +114,7 @@ impl Rig {
             delivery_id: None,
             anew: false,
             note: None,
+            relayed: None,
         };
         engine.accept(intake, engine.asks()).await.unwrap()
     }

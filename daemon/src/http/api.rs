@@ -58,7 +58,7 @@ fn is_own(host: &str, hosts: &[String]) -> bool {
 async fn metrics(State(door): State<Door>) -> Response {
     let (deliveries, bytes) = door.in_flight.used();
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let text = door.counters.text(&[
+    let mut gauges = vec![
         ("deliveries_at_work", "gauge", "Deliveries at work now.", number(deliveries)),
         ("deliveries_at_work_bytes", "gauge", "Bytes of bodies in memory now.", number(bytes)),
         (
@@ -74,7 +74,13 @@ async fn metrics(State(door): State<Door>) -> Response {
             number(door.engine.sends_at_work()),
         ),
         ("memory_resident_bytes", "gauge", "Memory of the process that is in use.", resident_bytes()),
-    ]);
+    ];
+    if let Some(here) = &door.relay {
+        let waiting = here.queue().waiting();
+        gauges.push(("relay_waiting", "gauge", "Deliveries that wait for the daemon at home.", waiting.count));
+        gauges.push(("relay_waiting_bytes", "gauge", "Bytes of those that wait for it.", waiting.bytes));
+    }
+    let text = door.counters.text(&gauges);
     let mut response = text.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     response

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use aura_protocol::event::{Came, Delivery};
+use aura_protocol::event::{Ack, Came, Delivery, EventState};
 use aura_protocol::flow::Reply;
 use aura_protocol::rpc::Verdict;
 use aura_protocol::{EventId, TenantId, Value, signature};
+use aura_storage::rows::relay::QueuedRow;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -27,6 +28,7 @@ use crate::http::meet::{Met, Proved, Turned, meet, sender, success};
 use crate::http::peer::Peer;
 use crate::http::refuse::Found;
 use crate::http::{Door, body, greet};
+use crate::relay::here::Here;
 
 /// How long an overload's refusal is held back.
 const BREATH: Duration = Duration::from_millis(500);
@@ -125,7 +127,15 @@ async fn deliver(
     began: Instant,
 ) -> Result<Response, Refused> {
     let (head, body) = request.into_parts();
-    let met = match meet(door, &target, &head, body, &mut |_| {}).await {
+    // A relay keeps the body as it came; what it became is decided at home.
+    let mut came = None;
+    let relays = door.relay.is_some();
+    let mut seen = |body: &[u8]| {
+        if relays && came.is_none() {
+            came = Some(body.to_vec());
+        }
+    };
+    let met = match meet(door, &target, &head, body, &mut seen).await {
         Ok(met) => met,
         Err(turned) => {
             match &turned.refused {
@@ -149,7 +159,11 @@ async fn deliver(
         }
         Met::Event(proved) => proved,
     };
-    match accept(door, &target, &head, proved, asking).await {
+    let taken = match &door.relay {
+        Some(here) => keep(door, here, &target, &head, (proved, came.unwrap_or_default())).await,
+        None => accept(door, &target, &head, proved, asking).await,
+    };
+    match taken {
         Ok((answer, event)) => {
             target.saw(answer.ack.event_id);
             target.seen.accepted.fetch_add(1, Ordering::Relaxed);
@@ -200,11 +214,51 @@ async fn accept(
     };
     let shown = delivery.to_trigger_with(json);
     let tenant = TenantId::DEFAULT;
-    let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, anew: false, note: None };
+    let intake = Intake {
+        tenant,
+        flow: published,
+        trigger,
+        delivery,
+        shown,
+        delivery_id,
+        anew: false,
+        note: None,
+        relayed: None,
+    };
     // The engine goes on with what it began even if this sender hangs up.
     let answer = door.engine.accept(intake, asking).await?;
     drop((places, waits));
     Ok((answer, event))
+}
+
+/// Keeps a proved delivery for home; what becomes of it is decided there.
+async fn keep(
+    door: &Door,
+    here: &Here,
+    target: &Target,
+    head: &request::Parts,
+    (proved, body): (Proved, Vec<u8>),
+) -> Result<(Answer, EventId), Refused> {
+    if door.catalog.open_now(target.flow, &target.trigger_id).is_none() {
+        return Err(Refused::NotFound);
+    }
+    let event = EventId::now();
+    let row = QueuedRow {
+        flow: target.flow,
+        name: target.published.name.clone(),
+        trigger: target.trigger_id.clone(),
+        method: head.method.as_str().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: stored(all_headers(&head.headers), target.proof.private_header()),
+        body,
+        from: sender(door, head).map(|from| from.to_string()).unwrap_or_default(),
+        verdict: proved.verdict,
+        received_ms: door.clock.now_ms(),
+    };
+    here.keep(door, event, row).await?;
+    drop(proved.places);
+    let ack = Ack { event_id: event, run_id: None, state: EventState::Held, starts_at: None };
+    Ok((Answer { ack, reply: None }, event))
 }
 
 /// Lets a request in and reads its body; its places are held until they are dropped.

@@ -54,6 +54,7 @@ use crate::http::listen::Listeners;
 use crate::http::log::Log;
 use crate::http::peer::Proxies;
 use crate::reached::Reached;
+use crate::relay::here::{self, Here};
 use crate::tasks::Tasks;
 
 /// Limits of the door.
@@ -141,6 +142,8 @@ pub struct Shared {
     pub listeners: Listeners,
     /// Counts for `/metrics`.
     pub counters: Counters,
+    /// What it is as a relay, if it is one: then what it takes goes home.
+    pub relay: Option<Here>,
     unproved: Unproved,
 }
 
@@ -167,7 +170,7 @@ impl Door {
         let unproved = Unproved::default();
         let clients = Sources::new(limits.per_source_max, true);
         let (rate, counters) = (Rate::new(limits.per_second), Counters::default());
-        let Outside { reached, proxies } = outside;
+        let Outside { reached, proxies, relay } = outside;
         let (log, notes) = Log::new(catalog.store().clone(), clock.clone());
         tasks.spawn(log.clone().keep(notes, tasks.closing.clone()));
         Self(Arc::new(Shared {
@@ -187,13 +190,14 @@ impl Door {
             probes: probe::Probes::default(),
             listeners: Listeners::default(),
             counters,
+            relay,
             unproved,
         }))
     }
 
     /// The routes. Whatever is not one answers like an endpoint that does not exist.
     pub fn router(&self) -> Router {
-        Router::new()
+        let router = Router::new()
             .route("/hooks/{endpoint}", any(intake::endpoint))
             .route("/hooks/test/{token}", any(listen::endpoint))
             .route("/hooks/probe/{nonce}", any(probe::endpoint))
@@ -206,8 +210,9 @@ impl Door {
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .fallback(intake::nowhere)
-            .method_not_allowed_fallback(|| async { answer::Refused::NotFound.into_response() })
-            .with_state(self.clone())
+            .method_not_allowed_fallback(|| async { answer::Refused::NotFound.into_response() });
+        let router = if self.relay.is_some() { here::routes(router) } else { router };
+        router.with_state(self.clone())
     }
 
     /// Serves until the daemon closes.
@@ -230,13 +235,15 @@ pub struct Outside {
     pub reached: Reached,
     /// Proxies in front of it.
     pub proxies: Proxies,
+    /// What it is as a relay, if it is one.
+    pub relay: Option<Here>,
 }
 
 impl Outside {
     /// What the settings say.
     #[must_use]
     pub fn of(options: &Options, reached: Reached) -> Self {
-        Self { reached, proxies: Proxies::new(&options.trusted_proxies) }
+        Self { reached, proxies: Proxies::new(&options.trusted_proxies), relay: None }
     }
 }
 

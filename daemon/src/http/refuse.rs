@@ -197,6 +197,22 @@ impl Door {
         }
     }
 
+    /// Keeps a delivery that a relay had taken and that can never become an event here. Its sender was answered long ago,
+    /// so nothing is left out but what no row may hold.
+    pub(crate) fn log_relayed(&self, mut row: RefusedRow, body: Vec<u8>) {
+        row.query = shown_query(&row.query);
+        let headers = std::mem::take(&mut row.headers);
+        for (name, value) in headers {
+            if is_private(&name, None) || sounds_private(&name) {
+                let hash = withheld(self.catalog.store(), &name, &value);
+                row.withheld.push((name, hash));
+            } else {
+                row.headers.push((name, value));
+            }
+        }
+        self.keep(None, row, body);
+    }
+
     /// Whether a request was meant for us: under our own name if we have one, or from this machine.
     fn known_host(&self, head: &request::Parts) -> bool {
         let outside = self.reached.outside();

@@ -70,7 +70,7 @@ pub(super) fn limits() -> Limits {
 
 fn outside() -> Outside {
     let proxies = Proxies::new(&["127.0.0.2".to_owned()]);
-    Outside { reached: "https://hooks.example.com".into(), proxies }
+    Outside { reached: "https://hooks.example.com".into(), proxies, relay: None }
 }
 
 pub(super) async fn rig(limits: Limits) -> Rig {

@@ -157,6 +157,7 @@ pub(super) fn accepted(
     });
     let usual = usual.map(|target| if event_state == EventState::Duplicate { 200 } else { success(&target).as_u16() });
     let again = came.again.map(|of| format!("delivered again from {of}; ")).unwrap_or_default();
+    let by = came.relay.map(|name| format!("by the relay {name}; ")).unwrap_or_default();
     DeliveryRow {
         id: delivery.event.into(),
         at_ms: delivery.received_ms,
@@ -167,7 +168,7 @@ pub(super) fn accepted(
         from: came.from,
         status: answered.map(|(status, _)| status).or(usual.filter(|_| came.again.is_none())),
         verdict,
-        why: format!("{again}{why}"),
+        why: format!("{by}{again}{why}"),
         took_us: answered.map(|(_, took)| took),
         bytes: delivery.blob.map_or_else(|| u64::try_from(delivery.body.len()).unwrap_or(0), |blob| blob.bytes),
         event: Some(delivery.event),

@@ -11,17 +11,18 @@ use aura_protocol::outgoing::{
     Resend, Resent, SendingDetail, SendingPage, SendingQuery, SendingRef, Subscription, SubscriptionEnable,
     SubscriptionPage, SubscriptionPut, SubscriptionQuery, SubscriptionRotate, SubscriptionTest,
 };
+use aura_protocol::relay::{RelayAdd, RelayInfo, RelayPause, RelayState, RelayToken};
 use aura_protocol::rpc::{
     Activity, Actor, BackfillAsk, BackfillControl, BackfillInfo, BackfillPlan, BackfillQuery, Binned, Call, Connection,
     ConnectionAdd, DeliveryDetail, DeliveryFeed, DeliveryNews, DeliveryPage, DeliveryQuery, DoctorFinding,
     DoctorRequest, EventPage, EventQuery, FlowApply, FlowDetail, FlowEnable, FlowFiles, FlowListen, FlowPause, FlowRow,
     FlowRun, FlowTest, FlowTested, FlowText, FlowTried, FlowTry, FlowVersion, FlowVersionOf, FormInfo, Handler, Heard,
-    HeardQuery, HelloReply, HelloRequest, Listening, PayloadQuery, PayloadWindow, PlannedFlow, PollChange, PollInfo,
-    PollQuery, RawDelivery, RawQuery, Redelivered, Removed, Replayed, Role, Rotated, RunCancel, RunDelegate, RunDelete,
-    RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay, RunResolve,
-    RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause, ScheduleQuery,
-    ScheduleRef, Settings, StatusReply, Webhook, WebhookRedeliver, WebhookRotate, WebhookSample, WebhookSampleQuery,
-    WebhookSwitch, WebhookTest, WebhookTested,
+    HeardQuery, HelloReply, HelloRequest, Listening, Operation, PayloadQuery, PayloadWindow, PlannedFlow, PollChange,
+    PollInfo, PollQuery, RawDelivery, RawQuery, Redelivered, Removed, Replayed, Role, Rotated, RunCancel, RunDelegate,
+    RunDelete, RunDetail, RunForceFinish, RunMigrate, RunMigrated, RunPage, RunPause, RunQuery, RunRef, RunReplay,
+    RunResolve, RunSignal, RunVote, RunsDeleted, ScheduleBackfill, ScheduleBackfilled, ScheduleInfo, SchedulePause,
+    ScheduleQuery, ScheduleRef, Settings, StatusReply, Webhook, WebhookRedeliver, WebhookRotate, WebhookSample,
+    WebhookSampleQuery, WebhookSwitch, WebhookTest, WebhookTested,
 };
 use aura_protocol::run::RunHead;
 use aura_protocol::upkeep::{BackupRequest, ExportPage, ExportQuery, Job, JobQuery, Resumed};
@@ -33,7 +34,7 @@ use crate::rpc::eyes::Eyes;
 use crate::rpc::peer::Peer;
 use crate::rpc::{
     Service, activity, bin, deletion, deliveries, events, export, feed, flows, hook_doctor, hooks, listens, outgoing,
-    redeliver, replays, runs, sample, schedules, sources, status, trials, tries, versions, watch,
+    redeliver, relays, replays, runs, sample, schedules, sources, status, trials, tries, versions, watch,
 };
 use crate::upkeep::{self, backup, compact, usage};
 
@@ -53,6 +54,10 @@ impl Handler for Session {
             return Err(WireError::not_found("there is no such tenant here"));
         }
         Ok(Actor { name: self.peer.account.clone(), role, tenant: call.tenant, request: call.request })
+    }
+
+    fn does(&self, operation: Operation) -> Result<(), WireError> {
+        relays::does(&self.service, operation)
     }
 
     async fn hello(&self, actor: Actor, request: HelloRequest) -> Result<HelloReply, WireError> {
@@ -329,6 +334,21 @@ impl Handler for Session {
     }
     async fn sending_give_up(&self, actor: Actor, of: SendingRef) -> Result<SendingDetail, WireError> {
         outgoing::give_up(&self.service, actor, of).await
+    }
+    async fn relay_list(&self, _: Actor, (): ()) -> Result<RelayState, WireError> {
+        Ok(relays::list(&self.service))
+    }
+    async fn relay_add(&self, _: Actor, add: RelayAdd) -> Result<RelayInfo, WireError> {
+        relays::add(&self.service, add).await
+    }
+    async fn relay_remove(&self, _: Actor, name: String) -> Result<RelayInfo, WireError> {
+        relays::remove(&self.service, name).await
+    }
+    async fn relay_pause(&self, _: Actor, request: RelayPause) -> Result<RelayInfo, WireError> {
+        relays::pause(&self.service, request).await
+    }
+    async fn relay_token(&self, _: Actor, (): ()) -> Result<RelayToken, WireError> {
+        relays::token(&self.service).await
     }
     async fn var_list(&self, _: Actor, (): ()) -> Result<Vec<Variable>, WireError> {
         Ok(self.service.catalog.var_list())

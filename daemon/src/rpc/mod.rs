@@ -22,6 +22,7 @@ pub mod outgoing;
 pub mod peer;
 pub mod redeliver;
 pub mod refs;
+pub mod relays;
 pub mod replays;
 pub mod runs;
 pub mod sample;
@@ -53,6 +54,7 @@ use crate::engine::Engine;
 use crate::http::Door;
 use crate::http::listen::Listeners;
 use crate::reached::Reached;
+use crate::relay::home::Home;
 use crate::room::Room;
 use crate::tasks::Tasks;
 use crate::tunnel::Tunnel;
@@ -100,6 +102,8 @@ pub struct Shared {
     pub listeners: Listeners,
     /// The door, for what is delivered again.
     pub door: Door,
+    /// Links to relays.
+    pub relays: Home,
     /// Long work on the store.
     pub upkeep: Upkeep,
     /// Number of `watch` calls so far.

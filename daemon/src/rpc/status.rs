@@ -44,6 +44,8 @@ pub fn hello(actor: &Actor, request: &HelloRequest) -> Result<HelloReply, WireEr
 /// What `aura status` shows.
 #[must_use]
 pub fn status(shared: &Shared) -> StatusReply {
+    // Before the runs: what fires in between is among these then, and never nowhere.
+    let held = shared.engine.held();
     StatusReply {
         build: version::BUILD.to_owned(),
         pid: std::process::id(),
@@ -56,7 +58,7 @@ pub fn status(shared: &Shared) -> StatusReply {
         store_bytes: shared.store.bytes(),
         cursor: *shared.store.newest().borrow(),
         live: shared.engine.live(),
-        held: shared.engine.held(),
+        held,
         room: room(shared),
         checked: shared.upkeep.at_start.seen(),
         tunnel: shared.tunnel.as_ref().map(Tunnel::status),
@@ -93,8 +95,20 @@ fn state(shared: &Shared) -> String {
         None if shared.upkeep.at_start.seen().is_some_and(|seen| seen.damaged > 0) => {
             "ready, with damage found at the start: see `aura doctor`".to_owned()
         }
-        None => "ready".to_owned(),
+        None => relaying(shared),
     }
+}
+
+/// `ready`, with what there is to say of relays.
+fn relaying(shared: &Shared) -> String {
+    if let Some(here) = &shared.door.relay {
+        return match here.queue().waiting().count {
+            0 => "ready as a relay".to_owned(),
+            1 => "ready as a relay; 1 delivery waits for home".to_owned(),
+            more => format!("ready as a relay; {more} deliveries wait for home"),
+        };
+    }
+    shared.relays.say().map_or_else(|| "ready".to_owned(), |away| format!("ready; {away}"))
 }
 
 #[cfg(test)]

@@ -53,11 +53,13 @@ fn another_master_key_is_refused_and_changes_nothing() {
 fn a_newer_file_is_refused_with_both_versions() {
     let dir = filled();
     let backend = Redb::open(File(dir.path().join("aura.redb")), 1 << 20).unwrap();
-    let schema = Schema { schema: 7, program: "9.9.9".into() };
+    let known = crate::migrate::LAYOUT.number;
+    let schema = Schema { schema: known + 1, program: "9.9.9".into() };
     let value = stored(Table::Meta, &meta::schema(), &schema).unwrap();
     backend.write(vec![Change { table: Table::Meta, key: meta::schema(), value: Some(value) }]).unwrap();
     backend.close().unwrap();
-    refused(&dir, "layout 7 (written by aura 9.9.9) and this program knows layouts up to 6");
+    let newer = known + 1;
+    refused(&dir, &format!("layout {newer} (written by aura 9.9.9) and this program knows layouts up to {known}"));
 }
 
 #[test]

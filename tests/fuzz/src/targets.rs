@@ -7,6 +7,7 @@ use aura_protocol::event::Delivery;
 use aura_protocol::expr::{Scope, Template};
 use aura_protocol::filter::Filter;
 use aura_protocol::flow::{self, Severity};
+use aura_protocol::relay::{BodyPiece, RouteSet, Take, Taken};
 use aura_protocol::rpc::{Call, FlowApply, HelloRequest, RunQuery};
 use aura_protocol::run::{Record, Transition};
 use aura_protocol::signature::{self, Request};
@@ -320,12 +321,14 @@ pub fn url(bytes: &[u8]) {
     }
 }
 
-/// Seeds of [`wire()`]: frames of the socket and stored records, as MessagePack.
+/// Seeds of [`wire()`]: frames of the socket, what relays say, and stored records, as MessagePack.
 pub const WIRE: &[&[u8]] = &[
     b"\x83\xa6number\x01\xa5at_ms\x02\xa7records\x91\x81\xa3log\x83\xa4path\xa0\xa5level\xa4info\xa7message\xa2hi",
     b"\x81\xa4text\xa7aura: 1",
     b"\x85\xadsubscriptions\x90\xa6cursor\x05\xa9max_items\x64\xa9max_bytes\xcd\x04\x00\xa7wait_ms\x00",
     b"\x93\x01\x02\x93\x01\x02\x93\x01\x02\x03",
+    b"\x84\xa5after\x00\xa3ack\x90\xa3max\x01\xa7wait_ms\x00",
+    b"\x82\xa5flows\x90\xa6proofs\x90",
     b"\x81\xa9completed\x83\xa4path\xa1a\xa7attempt\x01\xa6output\x82\xa1a\xc4\x021e\xa1b\x92\xc0\xc3",
 ];
 
@@ -345,6 +348,10 @@ pub fn wire(bytes: &[u8]) {
     each::<HelloRequest>(bytes);
     each::<FlowApply>(bytes);
     each::<RunQuery>(bytes);
+    each::<Take>(bytes);
+    each::<Taken>(bytes);
+    each::<BodyPiece>(bytes);
+    each::<RouteSet>(bytes);
 }
 
 fn round<T: Serialize + DeserializeOwned>(value: &T) -> T {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use aura_protocol::event::EventRow;
 use aura_protocol::flow::Finding;
+use aura_protocol::relay::{RelayAdd, RelayInfo, RelayState, RelayToken};
 use aura_protocol::rpc::*;
 use aura_protocol::run::RunHead;
 use aura_protocol::variable::{VarSet, Variable};
@@ -119,6 +120,9 @@ asks! {
     connection_list(()) -> Vec<Connection>;
     run_payload(PayloadQuery) -> PayloadWindow;
     flow_check(String) -> Vec<Finding>;
+    relay_add(RelayAdd) -> RelayInfo;
+    relay_list(()) -> RelayState;
+    relay_token(()) -> RelayToken;
     var_set(VarSet) -> Variable;
     var_list(()) -> Vec<Variable>;
     var_unset(String) -> Variable;

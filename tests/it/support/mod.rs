@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod daemon;
+pub mod pair;
 pub mod receiver;
 pub mod screen;
 pub mod sender;
@@ -14,7 +15,8 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, block_on};
-pub use daemon::{Daemon, Said, Setup, aura, aura_at, aura_in, run_of};
+pub use daemon::{Daemon, Journal, Place, Said, Setup, aura, aura_at, aura_in, run_of};
+pub use pair::Pair;
 pub use receiver::{Answer, Receiver, Request};
 pub use screen::Screen;
 pub use sender::{Hook, Reply};

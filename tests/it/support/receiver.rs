@@ -53,7 +53,7 @@ impl Request {
 pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    body: Vec<u8>,
     /// Bytes of one chunk; `None`: the body goes whole, with its length.
     chunk: Option<usize>,
     delay: Duration,
@@ -71,14 +71,25 @@ impl Answer {
     /// A status with a JSON body.
     pub fn status(status: u16) -> Self {
         let body = format!("{{\"status\":{status}}}");
-        Self { status, headers: Vec::new(), body, chunk: None, delay: Duration::ZERO, then: Then::Send }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into_bytes(),
+            chunk: None,
+            delay: Duration::ZERO,
+            then: Then::Send,
+        }
     }
     /// 200.
     pub fn ok() -> Self {
         Self::status(200)
     }
     /// With another body.
-    pub fn body(mut self, body: &str) -> Self {
+    pub fn body(self, body: &str) -> Self {
+        self.bytes(body.as_bytes())
+    }
+    /// With another body that is no text.
+    pub fn bytes(mut self, body: &[u8]) -> Self {
         body.clone_into(&mut self.body);
         self
     }
@@ -259,12 +270,13 @@ impl Shared {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         match answer.chunk {
-            None => text.push_str(&format!("content-length: {}\r\n\r\n{}", answer.body.len(), answer.body)),
+            None => text.push_str(&format!("content-length: {}\r\n\r\n", answer.body.len())),
             Some(_) => text.push_str("transfer-encoding: chunked\r\n\r\n"),
         }
-        stream.write_all(text.as_bytes())?;
+        let whole: &[u8] = if answer.chunk.is_none() { &answer.body } else { &[] };
+        stream.write_all(&[text.as_bytes(), whole].concat())?;
         if let Some(bytes) = answer.chunk {
-            for chunk in answer.body.as_bytes().chunks(bytes) {
+            for chunk in answer.body.chunks(bytes) {
                 stream.write_all(&[format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat())?;
             }
             stream.write_all(b"0\r\n\r\n")?;

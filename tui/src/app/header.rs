@@ -42,7 +42,7 @@ impl App {
             Link::Up => {}
         }
         let state = status.map_or(String::new(), |status| display(&status.state));
-        let tone = if state == "ready" {
+        let tone = if state == "ready" || state.starts_with("ready as a relay") {
             Tone::Good
         } else if ["locked", "disk", "quota"].iter().any(|word| state.starts_with(word)) {
             Tone::Bad

@@ -20,6 +20,7 @@ mod many;
 pub mod output;
 mod poll;
 mod prompt;
+mod relay;
 mod run;
 mod run_cancel;
 mod run_delete;
@@ -124,6 +125,9 @@ enum Command {
     /// Polls: what is asked again and again, and how far it came
     #[command(subcommand)]
     Poll(poll::Command),
+    /// Relays: deliveries that another aurad takes where providers can reach it
+    #[command(subcommand)]
+    Relay(relay::Command),
     /// Backfills: flows that run over past objects; `aura flow backfill` begins one
     #[command(subcommand)]
     Backfill(backfill::Command),
@@ -264,6 +268,7 @@ async fn dispatch(args: Args) -> Ended {
         Some(Command::Webhook(command)) => webhook::webhook(command, &mut session, &mut out).await,
         Some(Command::Poll(command)) => poll::poll(command, &mut session, &mut out).await,
         Some(Command::Backfill(command)) => backfill::backfill(command, &mut session, &mut out).await,
+        Some(Command::Relay(command)) => relay::relay(command, &mut session, &mut out).await,
         Some(Command::Form(command)) => form::form(command, &mut session, &mut out).await,
         Some(Command::Backup(args)) => upkeep::backup(args, &mut session, &mut out).await,
         Some(Command::Restore(args)) => upkeep::restore(args, &mut out).await,
@@ -397,6 +402,8 @@ mod tests {
         check("aura subscription resend a msg_1 --state failed", "cannot be used");
         check("aura subscription recover a", "required");
         check("aura flow edit shop --publish", "publish: true");
+        check("aura relay add dmz https://r --token - --keep-token", "cannot be used");
+        check("aura relay remove dmz --yes", "yes: true");
         check("aura event list --state dropped --limit 5", "Dropped");
         check("aura -H ssh://a -S /b status", "cannot be used");
         check("aura support bundle --yes", "yes: true");

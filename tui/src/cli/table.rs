@@ -25,6 +25,7 @@ const WHOLE: &[&str] = &[
     "flow listen",
     "flow try",
     "connection add",
+    "relay add",
     "tail",
     "run tail",
     "listen",

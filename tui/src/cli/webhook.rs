@@ -138,11 +138,13 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
                 return Err(WireError::not_found(none(flow.as_deref()))
                     .hint("see `aura webhook list`; a flow gets its endpoints when it is published"));
             }
+            let relays = super::relay::addresses(session).await;
             for hook in &hooks {
+                let relays: Vec<String> = relays.iter().filter_map(|base| at_relay(base, &hook.url)).collect();
                 if out.json {
-                    out.value(&Shown { hook, curl: curl(hook) })?;
+                    out.value(&Shown { hook, relays, curl: curl(hook) })?;
                 } else {
-                    show(hook, out)?;
+                    show(hook, &relays, out)?;
                 }
             }
             Ok(0)
@@ -167,7 +169,16 @@ pub async fn webhook(command: Command, session: &mut Session, out: &mut Output) 
 struct Shown<'a> {
     #[serde(flatten)]
     hook: &'a Webhook,
+    /// Its address at each relay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    relays: Vec<String>,
     curl: String,
+}
+
+/// The address of an endpoint at a relay: the same path, there.
+fn at_relay(base: &str, url: &str) -> Option<String> {
+    let path = url.rfind("/hooks/").and_then(|at| url.get(at..))?;
+    Some(format!("{}{path}", base.trim_end_matches('/')))
 }
 
 /// `on`, `off` (the flow) or `closed` (the endpoint alone).
@@ -192,7 +203,7 @@ fn none(flow: Option<&str>) -> String {
     }
 }
 
-fn show(hook: &Webhook, out: &mut Output) -> Result<(), WireError> {
+fn show(hook: &Webhook, relays: &[String], out: &mut Output) -> Result<(), WireError> {
     let state = match state(hook) {
         "on" => "takes events",
         "closed" => "closed",
@@ -208,6 +219,9 @@ fn show(hook: &Webhook, out: &mut Output) -> Result<(), WireError> {
     out.line(&display(&format!("  url    {}", hook.url)))?;
     if let Some(alias) = &hook.alias {
         out.line(&display(&format!("  alias  {alias}")))?;
+    }
+    for relay in relays {
+        out.line(&display(&format!("  relay  {relay}")))?;
     }
     out.line(&display(&format!("  auth   {} ({secret})", hook.auth)))?;
     if !hook.allow.is_empty() {
@@ -264,6 +278,13 @@ mod checks {
     fn nothing_is_said_to_be_nothing() {
         assert_eq!(none(Some("hello")), "`hello` has no webhook trigger in a published version");
         assert_eq!(none(None), "no flow has a webhook trigger in a published version");
+    }
+
+    #[test]
+    fn an_endpoint_has_the_same_path_at_a_relay() {
+        let at = |base: &str| at_relay(base, "http://127.0.0.1:8470/aura/hooks/abc").unwrap();
+        assert_eq!(at("https://relay.example.com/"), "https://relay.example.com/hooks/abc");
+        assert_eq!(at("https://example.com/in"), "https://example.com/in/hooks/abc");
     }
 
     #[test]

@@ -212,6 +212,7 @@ async fn submitted(door: &Door, target: &FormTarget, request: Request) -> Result
         shown,
         delivery_id,
         note: None,
+        relayed: None,
         anew: false,
     };
     let taken = match door.engine.accept(intake, asking).await {

@@ -50,6 +50,7 @@ impl Rig {
             egress: EgressPolicy::default(),
             settings,
             sink: Sink::default(),
+            relay: false,
         };
         Self { app: App::start(setting, places.into()).await.unwrap(), _dir: dir }
     }

@@ -209,7 +209,8 @@ pub async fn hand_over(
     let (published, trigger) = (now.published.clone(), now.trigger);
     let Looked { delivery, shown, place, .. } = looked;
     let (delivery_id, anew) = (Some(key), !claim);
-    let intake = Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, anew, note: None };
+    let intake =
+        Intake { tenant, flow: published, trigger, delivery, shown, delivery_id, anew, note: None, relayed: None };
     let asking = service.engine.asks();
     let answer = service.engine.accept(intake, asking).await.map_err(|refusal| Refused::from(refusal).to_string())?;
     drop(place);

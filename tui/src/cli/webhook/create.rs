@@ -62,7 +62,7 @@ pub async fn create(args: Args, session: &mut Session, out: &mut Output) -> Ende
         if out.json {
             out.value(hook)?;
         } else {
-            super::show(hook, out)?;
+            super::show(hook, &[], out)?;
         }
     }
     note(&format!("it keeps what comes; say what it does with `aura flow edit {}`", args.flow));
