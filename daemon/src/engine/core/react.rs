@@ -199,8 +199,11 @@ impl Work<'_> {
             let was_out = cell.started.is_some_and(|(of, at)| of == attempt && at < epoch);
             let late = effect == Effect::Keyed && self.moment.now_ms > decide::window_end(step, cell);
             let ending = self.state.dropping() || self.state.is_lost(at);
+            // This attempt never left, and no further one will tell what became of one before it.
+            let earlier = ending && cell.unknown && !was_out;
             let message = match restored {
                 true => "this call was out or about to leave when the backup was made; whether it arrived is not known",
+                false if earlier => "the run is ending, and whether an earlier attempt arrived is not known",
                 false => "the daemon stopped while this call was out; whether it arrived is not known",
             };
             let error =
@@ -210,6 +213,7 @@ impl Work<'_> {
                 && !has(Bug::OnceIsRepeated))
                 || late
                 || (ending && effect == Effect::Keyed)
+                || earlier
             {
                 let next = decide::next_attempt(step, cell, &error, self.moment);
                 let verdict = if ending { Verdict::Doubt(error.clone()) } else { doubt(step, next, error.clone()) };

@@ -113,3 +113,25 @@ fn a_run_ended_by_hand_says_who_and_why_and_what_nobody_knows() {
     assert!(error.as_ref().unwrap().message.contains("ended by hand by maria: ticket 77"));
     assert_eq!(refused(&mut run, by_hand), Refused::Ended);
 }
+
+#[test]
+fn a_repeat_that_never_left_leaves_the_attempt_before_it_in_doubt() {
+    let text = "aura: 1\nflow: f\nsteps:\n  - { id: pay, http: { method: POST, url: 'http://x' }, in_doubt: retry, i_accept_duplicates: true }\n";
+    let ended = |begun: bool| {
+        let mut run = Run::of(text, Value::Null);
+        if begun {
+            run.apply(Input::Begin { path: "pay".into(), attempt: 1, lease: 1, epoch: 1 });
+        }
+        run.apply(Input::Recover { epoch: 2, restored: false });
+        if begun {
+            run.now_ms = run.state.next_due().expect("it is repeated");
+            run.apply(Input::Due);
+        }
+        run.apply(Input::Cancel { by: "jo".into(), reason: "no".into() });
+        run.apply(Input::Recover { epoch: 3, restored: false });
+        let doubt = |record: &Record| matches!(record, Record::InDoubt { .. });
+        (run.state.state(), run.journal.iter().flat_map(|transition| &transition.records).any(doubt))
+    };
+    assert_eq!(ended(false), (State::Cancelled, false), "it never left");
+    assert_eq!(ended(true), (State::Cancelled, true), "attempt 1 may have arrived, and the run says so");
+}
