@@ -30,6 +30,7 @@ mod e2e_escapes;
 mod e2e_flow_control;
 mod e2e_flows;
 mod e2e_forms;
+mod e2e_handshakes;
 mod e2e_items;
 mod e2e_layouts;
 mod e2e_limits;
