@@ -53,6 +53,7 @@ mod e2e_service;
 mod e2e_start;
 mod e2e_testing;
 mod e2e_tui;
+mod e2e_vendors;
 mod e2e_versions;
 mod e2e_waits;
 mod e2e_watch;
