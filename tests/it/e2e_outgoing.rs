@@ -489,31 +489,3 @@ fn a_rate_holds_an_order_can_be_skipped_and_what_is_wrong_is_refused() {
     assert_says(seen.clone(), &["[redacted]", "Ada"]);
     assert!(!format!("{seen}{rows:?}").contains("NO9386011117947"), "{seen} {rows:?}");
 }
-
-/// For `.ci/full`: a real request, verified by a program of somebody else (`AURA_VERIFY`, its folder `AURA_VERIFY_IN`).
-#[test]
-fn a_request_of_ours_is_verified_by_others() {
-    let daemon = Daemon::start_with(quick(&[]));
-    let receiver = Receiver::start();
-    let secret = subscribe(&daemon, "peer", &receiver.url("/peer"), &[]);
-    daemon
-        .aura(&["subscription", "test", "peer", "--type", "order.paid", "--data", r#"{"name":"Zoë","sum":12.50}"#])
-        .success();
-    let request = receiver.wait("/peer", 1).remove(0);
-    assert!(is_signed(&request, &secret));
-    let Ok(verifier) = std::env::var("AURA_VERIFY") else { return };
-    let headers: serde_json::Map<String, serde_json::Value> =
-        request.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    let body = String::from_utf8(request.body.expect("a body")).expect("text");
-    let file = daemon.place.path("request.json");
-    let text = serde_json::json!({"secret": secret, "headers": headers, "body": body}).to_string();
-    std::fs::write(&file, text).expect("a file");
-    let mut words = verifier.split(' ');
-    let status = std::process::Command::new(words.next().expect("a program"))
-        .args(words)
-        .arg(&file)
-        .current_dir(std::env::var("AURA_VERIFY_IN").unwrap_or_else(|_| ".".to_owned()))
-        .status()
-        .expect("the verifier starts");
-    assert!(status.success(), "{verifier} refused what we signed");
-}

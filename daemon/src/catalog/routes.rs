@@ -15,7 +15,7 @@ use aura_integrations::registry::Registry;
 use aura_protocol::flow::{Auth, Flow, Trigger};
 use aura_protocol::intake::Takes;
 use aura_protocol::rpc::Webhook;
-use aura_protocol::signature::{Greeting, Part};
+use aura_protocol::signature::Greeting;
 use aura_protocol::{Code, EventId, FlowId, TenantId, Value, WireError};
 use zeroize::Zeroizing;
 
@@ -300,7 +300,7 @@ impl Target {
     #[must_use]
     pub fn signs_address(&self) -> bool {
         let Proof::Signed { scheme, .. } = &self.proof else { return false };
-        scheme.with(|scheme| scheme.signed.contains(&Part::Url)).unwrap_or(false)
+        scheme.with(|scheme| scheme.signs_address()).unwrap_or(false)
     }
 
     /// Whether a header, in lower case, is part of its proof by signature or tells its event.

@@ -54,7 +54,7 @@ pub fn names_token(target: Option<&Target>, body: &[u8]) -> bool {
 
 /// Whether this vendor has handshakes without a signature.
 fn greets(scheme: &Scheme<'_>) -> bool {
-    matches!(scheme.greeting, Greeting::HubChallenge | Greeting::Token { .. } | Greeting::UnsignedPing { .. })
+    !matches!(scheme.greeting, Greeting::None | Greeting::Ping { .. })
 }
 
 /// A handshake's answer: plain text, which no browser takes for anything else.

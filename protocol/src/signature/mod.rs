@@ -137,8 +137,11 @@ pub enum Part<'a> {
     Id,
     /// The request's method, as in `POST`.
     Method,
-    /// The whole address as its sender wrote it, `%`-escapes of delimiters undone (HubSpot's rule).
+    /// The whole address as its sender wrote it.
     Url,
+    /// The same with `%`-escapes of delimiters undone, as HubSpot's documents for v3 say, or as it was sent, as its SDKs
+    /// do: either proves.
+    LooseUrl,
     /// The raw body.
     Body,
 }
@@ -202,7 +205,8 @@ pub enum DeliveryId {
 pub enum Greeting {
     /// Nothing.
     None,
-    /// Signed JSON of `type: url_verification`, answered with its `challenge`; signed forms with `ssl_check`.
+    /// Signed JSON of `type: url_verification`, answered with its `challenge`; forms with `ssl_check=1`, which Slack does
+    /// not sign.
     Slack,
     /// A signed delivery with this header and value, which is no event.
     Ping {
@@ -260,6 +264,14 @@ impl<'a> Request<'a> {
     /// The first value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
         self.all(name).next()
+    }
+}
+
+impl Scheme<'_> {
+    /// Whether the address is signed: then `public_url` must be what the sender was given.
+    #[must_use]
+    pub fn signs_address(&self) -> bool {
+        self.signed.iter().any(|part| matches!(part, Part::Url | Part::LooseUrl))
     }
 }
 

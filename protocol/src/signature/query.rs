@@ -1,6 +1,7 @@
 //! Shopify's signed addresses: all parameters but the signature, sorted, under the app's secret.
 //!
-//! `hmac` (callback of an installation) joins `name=value` with `&`, percent-encoded as JavaScript does;
+//! `hmac` (callback of an installation) joins `name=value` with `&`, written as forms are (`+` for a blank), as
+//! Shopify's own libraries for JavaScript and Ruby do;
 //! `signature` (app proxy) joins them with nothing and not encoded; repeats of a name are joined by commas.
 
 use std::collections::BTreeMap;
@@ -60,15 +61,7 @@ pub(super) fn verify(
     Err(Refusal::Mismatch { header: header.to_owned() })
 }
 
-/// As `encodeURIComponent` writes it.
+/// As a form writes it.
 fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

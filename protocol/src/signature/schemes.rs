@@ -115,7 +115,7 @@ pub static SCHEMES: &[Scheme<'static>] = &[
         title: "HubSpot (v3)",
         families: &[Family { timestamp: Some("x-hubspot-request-timestamp"), ..family("x-hubspot-signature-v3") }],
         encoding: Encoding::Base64,
-        signed: &[Part::Method, Part::Url, Part::Body, Part::Time],
+        signed: &[Part::Method, Part::LooseUrl, Part::Body, Part::Time],
         window: Some(Window { tolerance_s: 300, both_ways: false, unit: Unit::Millis }),
         ..HUBSPOT
     },

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::key::{Keyed, sign_ecdsa};
-use super::verify::{feed, piece};
+use super::verify::{addresses, feed, piece};
 use super::{Algorithm, Encoding, Layout, Request, Scheme, Unit};
 
 /// The headers with which the vendor would send this body at `now_ms` (Unix milliseconds) as delivery `id`, to an
@@ -30,11 +30,13 @@ pub fn sign_request(
     now_ms: i64,
     id: &str,
 ) -> Vec<(String, String)> {
+    let [url, _] = addresses(scheme, request.url);
+    let request = &Request { url: url.as_deref().unwrap_or(request.url), ..*request };
     let unit = scheme.window.map_or(Unit::Seconds, |window| window.unit);
     let time = if unit == Unit::Millis { now_ms } else { now_ms.div_euclid(1000) }.to_string();
     let bytes = match scheme.algorithm {
         Algorithm::EcdsaP256 => {
-            sign_ecdsa(secret, scheme.signed.iter().map(|part| piece(part, &time, id, request).into_owned()))
+            sign_ecdsa(secret, scheme.signed.iter().map(|part| piece(part, &time, id, request).to_vec()))
         }
         _ => Keyed::of(scheme, secret).ok().and_then(|mut key| {
             feed(scheme, &mut key, &time, id, request);

@@ -56,6 +56,30 @@ fn the_handshakes_of_the_vectors_are_answered_as_the_vendors_want() {
 }
 
 #[test]
+fn slack_looks_at_a_certificate_without_signing() {
+    let slack = scheme("slack").unwrap();
+    let check = |method: &str, url: &str, body: &str, headers: &[(&str, &str)], expected: bool| {
+        let headers = pairs(headers);
+        let request = Request { method, url, headers: &headers, body: body.as_bytes() };
+        let answer = unsigned(slack, &request, None, true);
+        let fine = Unsigned::Answer(Handshake { status: 200, body: String::new() });
+        assert_eq!(answer, expected.then_some(fine), "{method} {url} {body}");
+    };
+    check("POST", "/h", "ssl_check=1&token=abc", &[], true);
+    check("POST", "/h", "token=abc&ssl_check=1", &[], true);
+    check("GET", "/h?ssl_check=1&token=abc", "", &[], true);
+    check("POST", "/h", "ssl_check=0", &[], false);
+    check("POST", "/h", "ssl_check=10", &[], false);
+    check("POST", "/h", r#"{"type":"url_verification","challenge":"x","ssl_check":1}"#, &[], false);
+    check("POST", "/h?ssl_check=1", "command=%2Fdeploy&text=ssl_check%3D1", &[], false);
+    check("POST", "/h", &format!("text={}&ssl_check=1", "x".repeat(5000)), &[], false);
+    // What claims to be signed is judged by its signature.
+    check("POST", "/h", "ssl_check=1", &[("X-Slack-Signature", "v0=00")], false);
+    assert!(handshake(slack, &[], b"token=abc&ssl_check=1").is_some());
+    assert_eq!(handshake(slack, &[], b"ssl_check=11&command=x"), None);
+}
+
+#[test]
 fn an_unsigned_handshake_is_the_exact_one_or_nothing() {
     let get = |query: &str, agreed: Option<&str>| {
         let url = format!("https://h.example/hooks/x?{query}");
@@ -142,6 +166,65 @@ fn hubspot_signs_the_address_with_its_delimiters_undone() {
     }
     let request = Request { method: "PUT", url: plain, headers: &headers, body: b"[]" };
     assert!(verify(v3, &["secret"], &request, NOW, None).is_err());
+}
+
+#[test]
+fn an_address_with_escapes_is_taken_as_the_sender_signed_it() {
+    let url = "https://h.example/hooks/x?to=https%3A%2F%2Fa.example%2Fb%2Cc&n=%2B1";
+    let check = |name: &str, headers: &[(&str, &str)], url: &str, expected: bool| {
+        let headers = pairs(headers);
+        let request = Request { method: "POST", url, headers: &headers, body: b"[]" };
+        let verdict = verify(scheme(name).unwrap(), &["secret"], &request, NOW, None);
+        assert_eq!(verdict.is_ok(), expected, "{name} {url}: {verdict:?}");
+    };
+    // Made by HubSpot's own packages of npm and PyPI, which sign the address as it is.
+    let v3 = [
+        ("x-hubspot-signature-v3", "jB4iEPF4vD+6pQMigrgQUEDhOu3VkEXCOt9Qa+u0+tc="),
+        ("x-hubspot-request-timestamp", "1790000000000"),
+    ];
+    let v2 = [
+        ("x-hubspot-signature", "33f957e62418cace45c999e8c9ccd11fc795bfddb557566958d6e368b0ec77c8"),
+        ("x-hubspot-signature-version", "v2"),
+    ];
+    check("hubspot_v3", &v3, url, true);
+    check("hubspot_v2", &v2, url, true);
+    let undone = "https://h.example/hooks/x?to=https://a.example/b,c&n=%2B1";
+    check("hubspot_v3", &v3, undone, false);
+    check("hubspot_v2", &v2, undone, false);
+    // HubSpot's documents undo the escapes in v3, and say of v2 that the address is exactly the one of the request.
+    let signed = |name: &str| {
+        let request = Request { method: "POST", url: undone, headers: &[], body: b"[]" };
+        sign_request(scheme(name).unwrap(), "secret", &request, NOW, "")
+    };
+    for (name, expected) in [("hubspot_v3", true), ("hubspot_v2", false)] {
+        let headers = signed(name);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        check(name, &headers, url, expected);
+    }
+    // A sender that the trigger describes signs the address as it is, too.
+    let way = Hmac { signed: Some("{url}{body}".into()), ..way() };
+    Generic::of(&way).unwrap().with(|scheme| {
+        let at = |url| Request { method: "POST", url, headers: &[], body: b"[]" };
+        let headers = sign_request(scheme, "key", &at(url), NOW, "");
+        let judged = |url| verify(scheme, &["key"], &Request { headers: &headers, ..at(url) }, NOW, None).is_ok();
+        assert!(judged(url) && !judged(undone));
+    });
+}
+
+#[test]
+fn the_address_of_an_installation_is_written_as_a_form_before_it_is_signed() {
+    // Made by Shopify's own package of npm.
+    let hmac = "a0861e0f817ce7ebaaed7a73b372670de5700525c1bd48441f608d72d51fbd74";
+    let rest = "code=09&shop=a.myshopify.com&timestamp=1790000000";
+    for (state, expected) in [
+        ("a+b~c%27%28d%29%21*%2B%2F%3A%3D%26%C3%AB", true),
+        ("a%20b%7Ec'(d)!%2A%2B/:%3D%26%C3%AB", true),
+        ("a+b~c%27%28d%29%21*%2B%2F%3A%3D%26%C3%AC", false),
+    ] {
+        let url = format!("https://h.example/callback?{rest}&state={state}&hmac={hmac}");
+        let request = Request { method: "GET", url: &url, headers: &[], body: b"" };
+        assert_eq!(verify(&SHOPIFY_QUERY, &["s"], &request, NOW, None).is_ok(), expected, "{state}");
+    }
 }
 
 #[test]
@@ -299,7 +382,7 @@ fn table() -> String {
             Part::Time => "time".to_owned(),
             Part::Id => "id".to_owned(),
             Part::Method => "method".to_owned(),
-            Part::Url => "address".to_owned(),
+            Part::Url | Part::LooseUrl => "address".to_owned(),
             Part::Body => "body".to_owned(),
         };
         let pieces = scheme.signed.iter().map(part).collect::<Vec<_>>().join(" ");
@@ -314,7 +397,7 @@ fn table() -> String {
         let window = scheme.window;
         let greeting = match scheme.greeting {
             Greeting::None => "–",
-            Greeting::Slack => "signed `url_verification`, `ssl_check`",
+            Greeting::Slack => "signed `url_verification`, unsigned `ssl_check`",
             Greeting::Ping { .. } => "signed `ping`",
             Greeting::HubChallenge => "`GET` with the agreed `verify_token`",
             Greeting::Token { .. } => "names the token that will sign",

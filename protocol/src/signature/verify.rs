@@ -155,18 +155,18 @@ pub fn matched(
         let (header, time) = claim.time.ok_or_else(|| missing(family.signature))?;
         in_window(header, time, now_ms, window, tolerance)?;
     }
-    for (number, mut key) in keys.into_iter().enumerate() {
-        feed(scheme, &mut key, claim.time.map_or("", |(_, time)| time), claim.id, request);
-        if key.proves(&claim.signatures) {
-            return Ok(number);
+    let time = claim.time.map_or("", |(_, time)| time);
+    for (number, key) in keys.into_iter().enumerate() {
+        for url in addresses(scheme, request.url).into_iter().flatten() {
+            let mut key = key.clone();
+            feed(scheme, &mut key, time, claim.id, &Request { url: &url, ..*request });
+            if key.proves(&claim.signatures) {
+                return Ok(number);
+            }
         }
     }
     let header = family.signature.to_owned();
-    Err(if scheme.signed.contains(&Part::Url) {
-        Refusal::AddressMismatch { header }
-    } else {
-        Refusal::Mismatch { header }
-    })
+    Err(if scheme.signs_address() { Refusal::AddressMismatch { header } } else { Refusal::Mismatch { header } })
 }
 
 /// Checks `Authorization: Bearer …` against secrets, in constant time.
@@ -246,28 +246,34 @@ pub(super) fn family<'s>(scheme: &Scheme<'s>, request: &Request<'_>) -> Option<&
 /// Hands the signed pieces to a key, in order.
 pub(super) fn feed(scheme: &Scheme<'_>, key: &mut Keyed, time: &str, id: &str, request: &Request<'_>) {
     for part in scheme.signed {
-        key.update(&piece(part, time, id, request));
+        key.update(piece(part, time, id, request));
     }
 }
 
 /// One signed piece.
-pub(super) fn piece<'a>(part: &Part<'a>, time: &'a str, id: &'a str, request: &Request<'a>) -> Cow<'a, [u8]> {
-    Cow::Borrowed(match part {
+pub(super) fn piece<'a>(part: &Part<'a>, time: &'a str, id: &'a str, request: &Request<'a>) -> &'a [u8] {
+    match part {
         Part::Text(text) => text.as_bytes(),
         Part::Time => time.as_bytes(),
         Part::Id => id.as_bytes(),
         Part::Method => request.method.as_bytes(),
-        Part::Url => return delimiters_decoded(request.url),
+        Part::Url | Part::LooseUrl => request.url.as_bytes(),
         Part::Body => request.body,
-    })
+    }
 }
 
-/// An address in which the escapes of delimiters are undone: HubSpot signs it so.
-fn delimiters_decoded(url: &str) -> Cow<'_, [u8]> {
-    const DELIMITERS: &[u8] = b":/?@!$'()*,;";
-    if !url.contains('%') {
-        return Cow::Borrowed(url.as_bytes());
+/// The forms in which the address may be signed, the documented one first.
+pub(super) fn addresses<'a>(scheme: &Scheme<'_>, url: &'a str) -> [Option<Cow<'a, str>>; 2] {
+    if scheme.signed.contains(&Part::LooseUrl) && url.contains('%') {
+        [Some(Cow::Owned(delimiters_decoded(url))), Some(Cow::Borrowed(url))]
+    } else {
+        [Some(Cow::Borrowed(url)), None]
     }
+}
+
+/// An address in which the escapes of delimiters are undone.
+fn delimiters_decoded(url: &str) -> String {
+    const DELIMITERS: &[u8] = b":/?@!$'()*,;";
     let bytes = url.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while let Some(byte) = bytes.get(at) {
@@ -284,7 +290,8 @@ fn delimiters_decoded(url: &str) -> Cow<'_, [u8]> {
             }
         }
     }
-    Cow::Owned(out)
+    // Only whole ASCII characters came and went.
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn keys(scheme: &Scheme<'_>, secrets: &[&str]) -> Result<Vec<Keyed>, Refusal> {
