@@ -84,13 +84,19 @@ impl Places {
         let held = given.hooks.is_some();
         let hooks = match given.hooks {
             Some(listener) => listener,
-            None => http::listen(&options.listen).await?.0.into_std().map_err(|error| unusable(&error))?,
+            None => http::listen(&options.listen, http::Which::Door)
+                .await?
+                .0
+                .into_std()
+                .map_err(|error| unusable(&error))?,
         };
         hooks.set_nonblocking(true).map_err(|error| unusable(&error))?;
         let address = hooks.local_addr().map_err(|error| unusable(&error))?;
         let api = match (given.api, http::api_address(options)) {
             (Some(listener), _) => Some(listener),
-            (None, Some(at)) => Some(http::listen(&at).await?.0.into_std().map_err(|error| unusable(&error))?),
+            (None, Some(at)) => {
+                Some(http::listen(&at, http::Which::Api).await?.0.into_std().map_err(|error| unusable(&error))?)
+            }
             (None, None) => None,
         };
         let with_address = |listener: TcpListener| {

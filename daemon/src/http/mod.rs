@@ -266,11 +266,24 @@ pub fn api_address(options: &Options) -> Option<String> {
     (!address.is_empty()).then(|| address.to_owned())
 }
 
-/// Opens the door's address.
+/// What listens at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The door for providers.
+    Door,
+    /// The API of this machine.
+    Api,
+}
+
+/// Opens an address.
 ///
 /// # Errors
 /// One sentence: the port is taken, or the address is not one of this machine.
-pub async fn listen(address: &str) -> Result<(tokio::net::TcpListener, SocketAddr), crate::stop::Stop> {
+pub async fn listen(address: &str, which: Which) -> Result<(tokio::net::TcpListener, SocketAddr), crate::stop::Stop> {
+    let (what, how) = match which {
+        Which::Door => ("HTTP door", "choose another with `--listen` or the setting `listen`"),
+        Which::Api => ("API", "choose another with the setting `api_listen` (`AURA_API_LISTEN`), or none with \"\""),
+    };
     let fail = |error: std::io::Error| {
         let why = match error.kind() {
             std::io::ErrorKind::AddrInUse => "it is in use by another program".to_owned(),
@@ -278,9 +291,7 @@ pub async fn listen(address: &str) -> Result<(tokio::net::TcpListener, SocketAdd
             std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege".to_owned(),
             _ => error.to_string(),
         };
-        crate::stop::Stop::Taken(format!(
-            "the HTTP door cannot listen on {address}: {why}; choose another with `--listen` or the setting `listen`"
-        ))
+        crate::stop::Stop::Taken(format!("the {what} cannot listen on {address}: {why}; {how}"))
     };
     let listener = tokio::net::TcpListener::bind(address).await.map_err(fail)?;
     let local = listener.local_addr().map_err(fail)?;

@@ -108,7 +108,7 @@ pub(super) async fn rig_of(limits: Limits, flow: &str, secrets: &[&str]) -> Rig 
     })
     .await
     .unwrap();
-    let (listener, address) = super::listen("127.0.0.1:0").await.unwrap();
+    let (listener, address) = super::listen("127.0.0.1:0", super::Which::Door).await.unwrap();
     let door = Door::new(catalog.clone(), engine, clock, limits, tasks.clone(), outside());
     tasks.spawn(door.clone().serve(listener));
     let paths = catalog.webhooks("").into_iter().map(|webhook| (webhook.trigger, webhook.url)).collect();
@@ -482,4 +482,14 @@ steps:
     assert_eq!(status(&rig.post(&open, "", "{}").await), "202", "another flow still has its place");
     assert_eq!(asked.len(), 4, "those that wait go on waiting");
     asked.abort_all();
+}
+
+#[tokio::test]
+async fn a_taken_address_is_said_with_the_setting_that_names_it() {
+    let (taken, _) = super::listen("127.0.0.1:0", super::Which::Door).await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (which, setting) in [(super::Which::Door, "`--listen`"), (super::Which::Api, "`api_listen`")] {
+        let said = super::listen(&address, which).await.unwrap_err().to_string();
+        assert!(said.contains(&address) && said.contains(setting), "{said}");
+    }
 }

@@ -246,7 +246,7 @@ async fn a_tenant_and_a_sender_behind_a_proxy_have_their_share() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_apis_listener_answers_under_its_own_name_only_and_knows_no_hooks() {
     let rig = rig_of(limits(), &flow("  - { id: open, on: webhook, auth: none }\n"), &[]).await;
-    let (listener, address) = super::listen("127.0.0.1:0").await.unwrap();
+    let (listener, address) = super::listen("127.0.0.1:0", super::Which::Door).await.unwrap();
     rig.tasks.spawn(rig.door.clone().serve_api(listener, vec!["aura.intern".to_owned()]));
     assert_eq!(status(&rig.post(rig.path("open"), "", "{}").await), "202");
     let ask = async |path: &str, host: &str| {
