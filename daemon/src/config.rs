@@ -489,6 +489,15 @@ fn tunnel_of(options: &Options) -> Result<(), (&'static str, &'static str)> {
     if args.len() > 64 {
         return Err(("tunnel_args", "must not be more than 64"));
     }
+    let gives_token = |word: &String| {
+        let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
+        word.starts_with('-') && matches!(name, "token" | "authtoken")
+    };
+    if args.iter().any(gives_token) {
+        let why = "must hold no token, which everybody on this machine could read there: give it to aurad in its \
+                   environment, as TUNNEL_TOKEN or NGROK_AUTHTOKEN";
+        return Err(("tunnel_args", why));
+    }
     Ok(())
 }
 
@@ -559,6 +568,8 @@ mod tests {
         refused("public_url = 'ftp://x'", "public_url");
         refused("tunnel = 'bore'", "`tunnel` must be `cloudflared` or `ngrok`");
         refused("tunnel_hostname = 'https://a.example'", "must be a host name");
+        refused("tunnel_args = ['tunnel', 'run', '--token', 'x']", "`tunnel_args` must hold no token");
+        refused("tunnel_args = ['http', '80', '--authtoken=x']", "TUNNEL_TOKEN or NGROK_AUTHTOKEN");
         refused("api_listen = '0.0.0.0:1'", "must be a loopback address");
         refused("api_listen = 'here'", "`api_listen` must be an address");
         refused("trusted_proxies = ['10.0.0.0/33']", "no address or network");

@@ -117,6 +117,13 @@ fn what_keeps_a_tunnel_down_is_one_sentence_with_what_to_do() {
     let script = "echo '{\"lvl\":\"eror\",\"err\":\"authentication failed: your token\\u001b[2J\"}'\nexit 3";
     let (daemon, _folder) = behind("ngrok", script, &[]);
     assert_eq!(failing(&daemon), "it ended with code 3: authentication failed: your token␛[2J");
+    // What it does not accept it prints; nobody else does.
+    let script = "echo 'ERROR:  authentication failed: no proper authtoken' >&2\necho \"ERROR:  Your authtoken: $NGROK_AUTHTOKEN\" >&2\necho 'ERROR:  Your authtoken: of-its-file' >&2\necho 'ERROR:  ERR_NGROK_105' >&2\nexit 1";
+    let (daemon, _folder) = behind("ngrok", script, &[("NGROK_AUTHTOKEN", "2abC_tok"), ("AURA_LOG", "debug")]);
+    assert_eq!(failing(&daemon), "it ended with code 1: authentication failed: no proper authtoken");
+    let said = daemon.place.said();
+    assert_says(said.as_str(), &["ERROR:  Your authtoken: [token]", "ERR_NGROK_105"]);
+    assert!(!said.contains("2abC_tok") && !said.contains("of-its-file"), "{said}");
     let refused =
         Place::new(Setup { environment: vec![("AURA_TUNNEL".to_owned(), "bore".to_owned())], ..Setup::default() });
     let (status, said) = refused.refused("127.0.0.1:0");

@@ -580,6 +580,7 @@ fn hooks(store: &mut Store) {
         event: None,
         state: (status == 202).then_some(EventState::Started),
         run: (status == 202).then(|| run(9)),
+        relay: None,
     };
     let stale = "the timestamp in `stripe-signature` is 412 s old and 300 s are allowed";
     let deliveries = vec![

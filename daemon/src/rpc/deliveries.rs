@@ -157,7 +157,7 @@ pub(super) fn accepted(
     });
     let usual = usual.map(|target| if event_state == EventState::Duplicate { 200 } else { success(&target).as_u16() });
     let again = came.again.map(|of| format!("delivered again from {of}; ")).unwrap_or_default();
-    let by = came.relay.map(|name| format!("by the relay {name}; ")).unwrap_or_default();
+    let by = came.relay.as_ref().map(|name| format!("by the relay {name}; ")).unwrap_or_default();
     DeliveryRow {
         id: delivery.event.into(),
         at_ms: delivery.received_ms,
@@ -174,6 +174,7 @@ pub(super) fn accepted(
         event: Some(delivery.event),
         state: Some(event_state),
         run,
+        relay: came.relay,
     }
 }
 
@@ -196,6 +197,7 @@ pub(super) fn refused(row: &RefusedRow) -> DeliveryRow {
         event: row.claimed.map(|(event, _)| event),
         state: None,
         run: row.claimed.and_then(|(_, run)| run),
+        relay: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The two programs: how each is started, and what its lines mean.
 //!
 //! Invariant: pure. A line is outside text: of it only an `https` address of a form that the program is known to print
-//! counts, and a short sentence for people.
+//! counts, and a short sentence for people. A token that it prints goes no further than [`without_tokens`].
 
 use aura_protocol::text::display;
 use url::Url;
@@ -10,6 +10,11 @@ use crate::config::PUBLIC_URL_MAX;
 
 /// Longest sentence that is kept of a line, in characters.
 const WORDS_MAX: usize = 200;
+
+/// Stands where a token was.
+const TOKEN: &str = "[token]";
+/// A value of the environment that is shorter is no token.
+const TOKEN_MIN: usize = 4;
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum Line {
     Up(String),
     /// Something went wrong, in the program's words.
     Wrong(String),
+    /// Why it ends: the first such line says it, those behind it explain at length.
+    Parting(String),
     /// Nothing that counts.
     Other,
 }
@@ -53,6 +60,15 @@ impl Kind {
         match self {
             Self::Cloudflared => &["TUNNEL_TOKEN", "TUNNEL_TOKEN_FILE", "TUNNEL_CRED_FILE", "TUNNEL_ORIGIN_CERT"],
             Self::Ngrok => &["NGROK_AUTHTOKEN", "NGROK_CONFIG"],
+        }
+    }
+
+    /// The one of them that is a secret itself; the others are paths.
+    #[must_use]
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Cloudflared => "TUNNEL_TOKEN",
+            Self::Ngrok => "NGROK_AUTHTOKEN",
         }
     }
 
@@ -118,9 +134,9 @@ fn quick(word: &str) -> Option<String> {
 
 fn of_ngrok(line: &str) -> Line {
     let Ok(serde_json::Value::Object(said)) = serde_json::from_str(line) else {
-        // What it says before it logs.
+        // What it says at its end, beside its log.
         return match line.trim().strip_prefix("ERROR:").map(str::trim) {
-            Some(words) if !words.is_empty() => Line::Wrong(short(words)),
+            Some(words) if !words.is_empty() => Line::Parting(short(words)),
             _ => Line::Other,
         };
     };
@@ -141,6 +157,34 @@ fn address(word: &str) -> Option<String> {
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     let address = url.as_str().trim_end_matches('/').to_owned();
     (plain && url.domain().is_some() && address.len() <= PUBLIC_URL_MAX).then_some(address)
+}
+
+/// The line without the token, wherever it stands, and without whatever it calls an authtoken: `ngrok` prints the one that
+/// it does not accept (`ERR_NGROK_105`, `ERR_NGROK_107`), also one of its own file.
+#[must_use]
+pub fn without_tokens(line: &str, token: Option<&str>) -> String {
+    let token = token.map(str::trim).filter(|token| token.len() >= TOKEN_MIN);
+    let line = token.map_or_else(|| line.to_owned(), |token| line.replace(token, TOKEN));
+    // In lower case every byte stays where it was.
+    let lower = line.to_ascii_lowercase();
+    let (mut out, mut done) = (String::with_capacity(line.len()), 0);
+    for (at, name) in lower.match_indices("authtoken") {
+        let rest = line.get(at + name.len()..).unwrap_or_default();
+        let value = rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ':' | '=' | '"' | '\\'));
+        let from = line.len() - value.len();
+        let between = line.get(at + name.len()..from).unwrap_or_default();
+        if at < done || !between.contains([':', '=']) {
+            continue;
+        }
+        let length = value.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\\' | ',')).unwrap_or(value.len());
+        out.push_str(line.get(done..from).unwrap_or_default());
+        if length > 0 {
+            out.push_str(TOKEN);
+        }
+        done = from + length;
+    }
+    out.push_str(line.get(done..).unwrap_or_default());
+    out
 }
 
 fn short(words: &str) -> String {
@@ -193,10 +237,25 @@ mod tests {
             wrong("authentication failed: no token"),
         );
         ngrok(r#"{"lvl":"info","err":"<nil>","msg":"x"}"#, Line::Other);
-        ngrok("ERROR:  authentication failed", wrong("authentication failed"));
+        ngrok("ERROR:  authentication failed", Line::Parting("authentication failed".to_owned()));
         ngrok("ERROR:", Line::Other);
         ngrok("[1, 2", Line::Other);
         ngrok(&format!(r#"{{"msg":"started tunnel","url":"https://{}.example"}}"#, "a".repeat(300)), Line::Other);
+    }
+
+    #[test]
+    fn a_token_that_a_program_prints_goes_no_further() {
+        let check = |line: &str, expected: &str| assert_eq!(without_tokens(line, Some("2abC_tok\n")), expected);
+        check("ERROR:  Your authtoken: 2abC_tok", "ERROR:  Your authtoken: [token]");
+        check("ERROR:  Your authtoken: of_its_file, it says", "ERROR:  Your authtoken: [token], it says");
+        check(
+            r#"{"err":"failed: x\r\nYour Authtoken: other\r\nsee","authtoken":"third","n":"2abC_tok"}"#,
+            r#"{"err":"failed: x\r\nYour Authtoken: [token]\r\nsee","authtoken":"[token]","n":"[token]"}"#,
+        );
+        check("authtoken=ä authtoken:", "authtoken=[token] authtoken:");
+        check("install your authtoken at https://ngrok.com", "install your authtoken at https://ngrok.com");
+        assert_eq!(without_tokens("ERR a tunnel", Some("a")), "ERR a tunnel");
+        assert_eq!(without_tokens("ERR a tunnel", None), "ERR a tunnel");
     }
 
     #[test]

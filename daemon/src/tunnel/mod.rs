@@ -40,15 +40,22 @@ const GRACE: Duration = Duration::from_secs(2);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A tunnel and how it is. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tunnel(Arc<Inner>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("Tunnel").field(&self.0.kind).finish()
+    }
+}
+
 struct Inner {
     kind: Kind,
     program: PathBuf,
     hostname: String,
     arguments: Vec<String>,
+    /// Its token in our environment, which it may print.
+    token: Option<String>,
     state: Mutex<State>,
     restarts: AtomicU64,
 }
@@ -71,6 +78,7 @@ impl Tunnel {
             program: if named { options.tunnel_program.clone() } else { kind.word().into() },
             hostname: options.tunnel_hostname.clone(),
             arguments: options.tunnel_args.clone(),
+            token: std::env::var(kind.token()).ok(),
             state: Mutex::new(State::Starting),
             restarts: AtomicU64::new(0),
         })))
@@ -199,7 +207,7 @@ impl Tunnel {
     }
 
     fn hear(&self, line: &[u8], heard: &mut Heard, reached: &Reached) {
-        let line = String::from_utf8_lossy(line);
+        let line = kind::without_tokens(&String::from_utf8_lossy(line), self.0.token.as_deref());
         let word = self.0.kind.word();
         tracing::debug!(tunnel = word, "{}", display(line.trim_end()));
         if line.trim_end().ends_with(child::NOT_THERE) {
@@ -215,8 +223,12 @@ impl Tunnel {
                 }
                 self.set(State::Up(address));
             }
-            Line::Wrong(words) => heard.wrong = Some(words),
-            Line::Other => {}
+            Line::Wrong(words) if !heard.parting => heard.wrong = Some(words),
+            Line::Parting(words) if !heard.parting => {
+                heard.parting = true;
+                heard.wrong = Some(words);
+            }
+            Line::Wrong(_) | Line::Parting(_) | Line::Other => {}
         }
     }
 
@@ -255,6 +267,7 @@ impl Tunnel {
 #[derive(Debug, Default)]
 struct Heard {
     up: bool,
+    parting: bool,
     wrong: Option<String>,
 }
 

@@ -325,6 +325,9 @@ pub struct DeliveryRow {
     pub state: Option<EventState>,
     /// The run.
     pub run: Option<RunId>,
+    /// The relay that took it, by its name here: its id has the time of that relay's clock, and may be days old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
 }
 
 impl DeliveryRow {
