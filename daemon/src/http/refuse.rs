@@ -12,14 +12,15 @@ use std::time::Instant;
 use aura_integrations::redact::HIDDEN;
 use aura_protocol::rpc::Verdict;
 use aura_protocol::{DeliveryId, TenantId};
-use aura_storage::Store;
 use aura_storage::rows::RefusedRow;
+use aura_storage::rows::relay::TakenRow;
+use aura_storage::{Key, Store};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Method, request};
 
 use super::intake::{all_headers, is_private};
-use super::log::{BODY_KEPT, Group};
+use super::log::{BODY_KEPT, Group, Promised};
 use super::meet::{Turned, sender};
 use super::{Door, body, greet};
 use crate::catalog::routes::Target;
@@ -96,14 +97,7 @@ impl Door {
     }
 
     fn keep(&self, target: Option<&Target>, mut row: RefusedRow, mut body: Vec<u8>) {
-        if greet::names_token(target, &body) {
-            (row.whole, body) = (false, Vec::new());
-        }
-        if body.len() > BODY_KEPT {
-            row.whole = false;
-            body.truncate(BODY_KEPT);
-            body.shrink_to_fit();
-        }
+        shorten(target, &mut row, &mut body);
         self.log.refused(row, body);
     }
 
@@ -197,9 +191,9 @@ impl Door {
         }
     }
 
-    /// Keeps a delivery that a relay had taken and that can never become an event here. Its sender was answered long ago,
-    /// so nothing is left out but what no row may hold.
-    pub(crate) fn log_relayed(&self, mut row: RefusedRow, body: Vec<u8>) {
+    /// What is kept of a delivery that a relay had taken and that can never become an event here. Its sender was answered
+    /// long ago, so nothing is left out but what no row may hold.
+    pub(crate) fn promised(&self, mut row: RefusedRow, mut body: Vec<u8>, taken: (Key, TakenRow)) -> Promised {
         row.query = shown_query(&row.query);
         let headers = std::mem::take(&mut row.headers);
         for (name, value) in headers {
@@ -210,7 +204,8 @@ impl Door {
                 row.headers.push((name, value));
             }
         }
-        self.keep(None, row, body);
+        shorten(None, &mut row, &mut body);
+        Promised { row, body, taken }
     }
 
     /// Whether a request was meant for us: under our own name if we have one, or from this machine.
@@ -223,6 +218,19 @@ impl Door {
         let asked = asked.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let name = |host: &str| host.rsplit_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
         name(asked) == name(own) || matches!(name(asked).as_str(), "localhost" | "127.0.0.1" | "[::1]")
+    }
+}
+
+/// Leaves of a body what the log keeps of it.
+fn shorten(target: Option<&Target>, row: &mut RefusedRow, body: &mut Vec<u8>) {
+    if greet::names_token(target, body) {
+        row.whole = false;
+        *body = Vec::new();
+    }
+    if body.len() > BODY_KEPT {
+        row.whole = false;
+        body.truncate(BODY_KEPT);
+        body.shrink_to_fit();
     }
 }
 

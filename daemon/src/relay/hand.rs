@@ -2,15 +2,15 @@
 //!
 //! Invariant: behind its proof, which the relay looked at, it goes the way of every delivery (`http/meet`); the row that
 //! remembers it is part of the transaction of its event, so a second coming finds it or finds nothing of the first. What
-//! cannot be taken now is left at the relay; what can never be is in the log of deliveries before the relay hears so. A
-//! relay can only name triggers that take deliveries, and nothing it sends is larger than the door takes.
+//! cannot be taken now is left at the relay; what can never be is in the log of deliveries, in one commit with the row that
+//! remembers it, before the relay hears so. A relay can only name triggers that take deliveries, and nothing it sends is larger than the door takes.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use aura_protocol::event::{Came, Delivery};
 use aura_protocol::relay::{Numbered, Relayed};
 use aura_protocol::rpc::Verdict;
-use aura_protocol::{DeliveryId, RelayId, TenantId};
+use aura_protocol::{DeliveryId, FlowId, RelayId, TenantId};
 use aura_storage::Table;
 use aura_storage::rows::RefusedRow;
 use aura_storage::rows::relay::{RelayRecord, TakenRow, taken_key};
@@ -24,6 +24,7 @@ use crate::http::Door;
 use crate::http::answer::Refused;
 use crate::http::intake::{check_coding, stored};
 use crate::http::limits::Place;
+use crate::http::log::{PROMISED, Promised};
 use crate::http::meet::{Come, Formed, InForm, body_max, formed};
 
 const TENANT: TenantId = TenantId::DEFAULT;
@@ -58,7 +59,7 @@ struct Ready {
 enum Looked {
     Ready(Box<Ready>),
     Known,
-    Never(Box<RefusedRow>, Vec<u8>),
+    Never(Box<Promised>),
     Later(String),
 }
 
@@ -71,55 +72,59 @@ pub async fn hand_over(
 ) -> Vec<(Numbered, Became)> {
     let mut out = Vec::with_capacity(deliveries.len());
     let mut deliveries = deliveries.into_iter().peekable();
-    let mut logged = false;
     while deliveries.peek().is_some() {
-        let mut waiting = Vec::new();
+        let (mut waiting, mut never) = (Vec::new(), Vec::new());
         for delivery in deliveries.by_ref().take(TOGETHER) {
             let which = delivery.which;
             match look(door, (relay, peer), wire, delivery).await {
                 Looked::Ready(ready) => waiting.push((which, ready)),
                 Looked::Known => out.push((which, Became::Repeated)),
                 Looked::Later(why) => out.push((which, Became::Later(why))),
-                Looked::Never(row, body) => {
-                    logged = true;
-                    door.log_relayed(*row, body);
-                    out.push((which, Became::Refused));
-                }
+                Looked::Never(promised) => never.push((which, promised)),
             }
         }
         // All in this task and polled in order: what is decided first was sent first.
         let accepted = waiting.into_iter().map(|(which, ready)| async move { (which, accept(door, *ready).await) });
         for (which, became) in join_all(accepted).await {
-            let became = became.unwrap_or_else(|never| {
-                logged = true;
-                door.log_relayed(never.0, never.1);
-                Became::Refused
-            });
-            out.push((which, became));
+            match became {
+                Ok(became) => out.push((which, became)),
+                Err(promised) => never.push((which, promised)),
+            }
         }
-    }
-    if logged {
-        door.log.flush().await;
+        let kept = never.into_iter().map(|(which, promised)| async move { (which, keep(door, *promised).await) });
+        out.extend(join_all(kept).await);
     }
     out
 }
 
-async fn accept(door: &Door, ready: Ready) -> Result<Became, Box<(RefusedRow, Vec<u8>)>> {
+/// Keeps what can never be an event, and that it was taken; what cannot be kept stays at the relay.
+async fn keep(door: &Door, promised: Promised) -> Became {
+    if door.engine.is_tight() {
+        return Became::Later(Refused::NoRoom.to_string());
+    }
+    match door.log.promised(promised).await {
+        Ok(()) => Became::Refused,
+        Err(why) => Became::Later(format!("it could not be kept in the log of deliveries: {why}")),
+    }
+}
+
+async fn accept(door: &Door, ready: Ready) -> Result<Became, Box<Promised>> {
     let Ready { intake, target, _place } = ready;
     let asking = door.engine.asks();
-    let kept = intake.delivery.clone();
-    match door.engine.accept(intake, asking).await {
-        Ok(answer) => {
+    let (kept, taken) = (intake.delivery.clone(), intake.relayed.clone());
+    match (door.engine.accept(intake, asking).await, taken) {
+        (Ok(answer), _) => {
             target.saw(answer.ack.event_id);
             target.seen.accepted.fetch_add(1, Relaxed);
             target.seen.last_ms.store(door.clock.now_ms(), Relaxed);
             Ok(Became::Taken)
         }
-        Err(Refusal::Disabled) => {
-            let row = row_of(&kept, Some(&target), (Verdict::Disabled, "the flow is disabled"));
-            Err(Box::new((row, kept.body)))
+        (Err(Refusal::Disabled), Some(taken)) => {
+            let flow = (target.flow, target.published.name.as_str());
+            let row = row_of(&kept, flow, (Verdict::Disabled, "the flow is disabled"), taken.1.at_ms);
+            Err(Box::new(door.promised(row, kept.body, taken)))
         }
-        Err(other) => Ok(Became::Later(Refused::from(other).to_string())),
+        (Err(other), _) => Ok(Became::Later(Refused::from(other).to_string())),
     }
 }
 
@@ -131,6 +136,7 @@ async fn look(door: &Door, (relay, peer): (&RelayRecord, RelayId), wire: &Wire, 
         Err(error) => return Looked::Later(format!("what was taken before cannot be read: {error}")),
     }
     let now_ms = door.clock.now_ms();
+    let taken = TakenRow { number: sent.which.number, at_ms: now_ms };
     let mut delivery = Delivery {
         event: sent.which.event,
         trigger: String::new(),
@@ -144,7 +150,8 @@ async fn look(door: &Door, (relay, peer): (&RelayRecord, RelayId), wire: &Wire, 
     };
     if !in_bounds(&sent) {
         let why = (Verdict::Body, "the relay sent what no door takes: names or headers are too long");
-        return Looked::Never(Box::new(row_of(&delivery, None, why)), Vec::new());
+        let row = row_of(&delivery, (sent.flow, ""), why, now_ms);
+        return Looked::Never(Box::new(door.promised(row, Vec::new(), (key, taken))));
     }
     let came = Came {
         from: sent.from.clone(),
@@ -160,11 +167,9 @@ async fn look(door: &Door, (relay, peer): (&RelayRecord, RelayId), wire: &Wire, 
     let target =
         state.entry(sent.flow).and_then(|entry| state.routes().of_flow(&entry.record.flow, Some(&sent.trigger)).ok());
     let never = |delivery: &Delivery, target: Option<&Target>, verdict: Verdict, why: &str| {
-        let mut row = row_of(delivery, target, (verdict, why));
-        if row.name.is_empty() {
-            row.name.clone_from(&sent.name);
-        }
-        Looked::Never(Box::new(row), delivery.body.clone())
+        let name = target.map_or(sent.name.as_str(), |target| target.published.name.as_str());
+        let row = row_of(delivery, (sent.flow, name), (verdict, why), now_ms);
+        Looked::Never(Box::new(door.promised(row, delivery.body.clone(), (key.clone(), taken))))
     };
     let Some(target) = target else {
         return never(&delivery, None, Verdict::NoEndpoint, "its flow or trigger is gone");
@@ -207,7 +212,6 @@ async fn look(door: &Door, (relay, peer): (&RelayRecord, RelayId), wire: &Wire, 
     delivery.headers = stored(headers, target.proof.private_header());
     delivery.body = body;
     let shown = delivery.to_trigger_with(json);
-    let taken = TakenRow { number: sent.which.number, at_ms: now_ms };
     let intake = Intake {
         tenant: TENANT,
         flow: target.published.clone(),
@@ -242,22 +246,27 @@ fn map_of(headers: &[(String, String)]) -> HeaderMap {
     map
 }
 
-/// What the log is told of a delivery that cannot become an event.
-fn row_of(delivery: &Delivery, target: Option<&Target>, (verdict, why): (Verdict, &str)) -> RefusedRow {
+/// What the log is told of a delivery that cannot become an event. It is kept from the taking on, however long it waited.
+fn row_of(
+    delivery: &Delivery,
+    (flow, name): (FlowId, &str),
+    (verdict, why): (Verdict, &str),
+    now_ms: i64,
+) -> RefusedRow {
     let came = delivery.came.clone().unwrap_or_default();
     let by = came.relay.map(|name| format!("by the relay {name}, which had taken it: ")).unwrap_or_default();
     RefusedRow {
         id: DeliveryId::from(delivery.event),
-        at_ms: delivery.received_ms,
+        at_ms: now_ms,
         proof_ms: delivery.received_ms,
-        flow: target.map(|target| target.flow),
-        name: target.map(|target| target.published.name.clone()).unwrap_or_default(),
+        flow: Some(flow),
+        name: name.to_owned(),
         trigger: delivery.trigger.clone(),
         method: delivery.method.clone(),
         query: delivery.query.clone(),
         headers: delivery.headers.clone(),
         from: came.from,
-        status: 202,
+        status: PROMISED,
         verdict,
         why: format!("{by}{why}"),
         bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),

@@ -1,7 +1,8 @@
 //! How much of refused deliveries stays, and whose goes first.
 //!
 //! Invariant: pure, and fair: when a group is full the oldest of the source that holds most of it goes, so nobody who
-//! sends much pushes out what others sent; and a source never holds more than its share.
+//! sends much pushes out what others sent; and a source never holds more than its share. What relays had promised
+//! goes last.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -29,6 +30,8 @@ pub struct Bounds {
 pub const ENDPOINT: Bounds = Bounds { rows: 1_000, of_source: 1_000, bytes: 8 << 20, age_ms: 30 * DAY_MS };
 /// Of all addresses without an endpoint: a day.
 pub const NOWHERE: Bounds = Bounds { rows: 500, of_source: 50, bytes: 16 << 20, age_ms: DAY_MS };
+/// The source of what relays had promised: nobody's share, and the last that goes.
+pub const PROMISES: u64 = u64::MAX;
 /// Of all groups together.
 const ALL: (usize, u64) = (50_000, 256 << 20);
 
@@ -75,10 +78,13 @@ impl OfGroup {
         Some(one)
     }
 
-    /// The oldest of whoever holds most.
+    /// The oldest of whoever holds most; a promise only where nothing else is.
     fn pop_largest(&mut self) -> Option<One> {
         let oldest = |held: &VecDeque<One>| std::cmp::Reverse(held.front().map(|one| one.id));
-        let (source, _) = self.sources.iter().max_by_key(|(_, held)| (held.len(), oldest(held)))?;
+        let (source, _) = {
+            let held = self.sources.iter();
+            held.max_by_key(|(source, held)| (**source != PROMISES, held.len(), oldest(held)))?
+        };
         self.pop(*source)
     }
 }
@@ -183,6 +189,20 @@ mod tests {
             }
             assert!(kept.rows <= 20 + bounds.of_source);
         }
+    }
+
+    #[test]
+    fn a_flood_pushes_out_no_promise() {
+        let group = Group::Endpoint(FlowId::from_bytes([1; 16]), "t".to_owned());
+        let mut kept = Kept::default();
+        for number in 0..900 {
+            assert!(kept.add(group.clone(), PROMISES, id(number), 500, 0).is_empty());
+        }
+        for number in 900..20_000 {
+            let gone = kept.add(group.clone(), number % 7, id(number), 500, 0);
+            assert!(gone.iter().all(|gone| *gone >= id(900)), "{number}");
+        }
+        assert_eq!(kept.rows, ENDPOINT.rows);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing here holds a sender up or makes an accepted delivery dearer. An accepted one is in the store with
 //! its event; of a refused one a note goes through a bounded queue to one writer, and what does not fit is counted
-//! and not kept. [`rates`] says how much may come in, [`kept`] how much stays and whose goes first.
+//! and not kept; but what a relay had promised is waited for ([`Log::promised`]). [`rates`] says how much may come in, [`kept`] how much stays and whose goes first.
 
 pub mod kept;
 pub mod rates;
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aura_protocol::{EventId, FlowId, TenantId};
+use aura_storage::rows::relay::TakenRow;
 use aura_storage::rows::{RefusedBody, RefusedRow, delivery_key};
 use aura_storage::{Key, Store, Table, TailEntry, Txn};
 use tokio::sync::{mpsc, oneshot};
@@ -67,8 +68,29 @@ fn source(from: &str) -> u64 {
     from.parse::<IpAddr>().map_or(0, source_of)
 }
 
+/// The status that the sender of what a relay took had heard; no refused delivery of this door has it.
+pub const PROMISED: u16 = 202;
+
+/// Whose share a row is counted to.
+fn holder(row: &RefusedRow) -> u64 {
+    if row.status == PROMISED { kept::PROMISES } else { source(&row.from) }
+}
+
+/// A delivery that a relay had promised and that can never become an event.
+pub struct Promised {
+    /// What people are told; its status is [`PROMISED`].
+    pub row: RefusedRow,
+    /// What is kept of its body.
+    pub body: Vec<u8>,
+    /// What remembers that it was taken of the relay.
+    pub taken: (Key, TakenRow),
+}
+
+type Done = oneshot::Sender<Result<(), String>>;
+
 enum Note {
     Refused(Box<RefusedRow>, Vec<u8>),
+    Promised(Box<Promised>, Done),
     Flush(oneshot::Sender<()>),
 }
 
@@ -120,6 +142,18 @@ impl Log {
         if self.0.notes.try_send(Note::Refused(Box::new(row), body)).is_err() {
             self.lost();
         }
+    }
+
+    /// Keeps what a relay had promised, in one commit with what remembers that it was taken; returns after it.
+    ///
+    /// # Errors
+    /// Not stored, a sentence: it must stay at the relay.
+    pub async fn promised(&self, promised: Promised) -> Result<(), String> {
+        let (done, stored) = oneshot::channel();
+        let ending = || "this daemon ends".to_owned();
+        let sent = self.0.notes.send(Note::Promised(Box::new(promised), done)).await;
+        sent.map_err(|_| ending())?;
+        stored.await.unwrap_or_else(|_| Err(ending()))
     }
 
     /// Lets one claim at a time look at what is kept and mark it.
@@ -212,45 +246,89 @@ impl Log {
 
     async fn write(&self, kept: &mut Kept, batch: Vec<Note>) {
         let tenant = TenantId::DEFAULT;
-        let (mut txn, mut rows, mut waiting) = (Txn::new(), 0_u64, Vec::new());
+        let (mut txn, mut rows, mut waiting, mut promises) = (Txn::new(), 0_u64, Vec::new(), Vec::new());
         for note in batch {
-            let (row, body) = match note {
-                Note::Refused(row, body) => (row, body),
+            let (row, body, promised) = match note {
+                Note::Refused(row, body) => (row, body, None),
+                Note::Promised(promised, done) => {
+                    let Promised { row, body, taken } = *promised;
+                    (Box::new(row), body, Some((taken, done)))
+                }
                 Note::Flush(done) => {
                     waiting.push(done);
                     continue;
                 }
             };
-            let key = delivery_key(tenant, row.id);
-            let put = self.0.store.put(&mut txn, tenant, Table::Deliveries, key.clone(), &row).and_then(|()| {
-                if body.is_empty() {
-                    return Ok(());
+            let put = self.put(&mut txn, &row, body, promised.as_ref().map(|(taken, _)| taken));
+            let done = promised.map(|(_, done)| done);
+            let new = match put {
+                Ok(new) => new,
+                Err(error) => {
+                    tracing::error!(error, "a refused delivery could not be kept");
+                    if let Some(done) = done {
+                        let _ = done.send(Err(error));
+                    }
+                    continue;
                 }
-                self.0.store.put(&mut txn, tenant, Table::DeliveryBodies, key, &RefusedBody { body })
-            });
-            if let Err(error) = put {
-                tracing::error!(%error, "a refused delivery could not be kept");
+            };
+            promises.extend(done);
+            rows += 1;
+            if !new {
                 continue;
             }
-            rows += 1;
             txn.tell(TailEntry::Refused(tenant, row.id));
-            for gone in kept.add(Group::of(&row), source(&row.from), row.id, kept::weight(&row), row.at_ms) {
+            for gone in kept.add(Group::of(&row), holder(&row), row.id, kept::weight(&row), row.at_ms) {
                 txn.delete(Table::Deliveries, delivery_key(tenant, gone));
                 txn.delete(Table::DeliveryBodies, delivery_key(tenant, gone));
             }
         }
+        let mut stored = Ok(());
         if rows > 0
             && let Err(error) = self.0.store.commit_low(txn).await
         {
-            self.0.unkept.fetch_add(rows, Relaxed);
+            self.0.unkept.fetch_add(rows.saturating_sub(u64::try_from(promises.len()).unwrap_or(0)), Relaxed);
             tracing::warn!(%error, rows, "refused deliveries could not be kept");
+            stored = Err(error.to_string());
             // What is counted must be what is stored.
             let store = self.0.store.clone();
             *kept = tokio::task::spawn_blocking(move || load(&store)).await.unwrap_or_default();
         }
+        for done in promises {
+            let _ = done.send(stored.clone());
+        }
         for done in waiting {
             let _ = done.send(());
         }
+    }
+
+    /// Puts a row; gives whether it is new: what a relay offers again behind a backup of it may be here, and claimed.
+    fn put(
+        &self,
+        txn: &mut Txn,
+        row: &RefusedRow,
+        body: Vec<u8>,
+        taken: Option<&(Key, TakenRow)>,
+    ) -> Result<bool, String> {
+        let (tenant, store) = (TenantId::DEFAULT, &self.0.store);
+        let key = delivery_key(tenant, row.id);
+        let put = || {
+            let here = match taken {
+                Some((key_of, taken)) => {
+                    store.put(txn, tenant, Table::RelayTaken, key_of.clone(), taken)?;
+                    store.get::<RefusedRow>(tenant, Table::Deliveries, &key)?.is_some()
+                }
+                None => false,
+            };
+            if here {
+                return Ok(false);
+            }
+            store.put(txn, tenant, Table::Deliveries, key.clone(), row)?;
+            if !body.is_empty() {
+                store.put(txn, tenant, Table::DeliveryBodies, key, &RefusedBody { body })?;
+            }
+            Ok(true)
+        };
+        put().map_err(|error: aura_storage::ReadError| error.to_string())
     }
 
     async fn expire(&self, kept: &mut Kept) {
@@ -286,7 +364,7 @@ fn load(store: &Store) -> Kept {
             }
         };
         for (_, row) in &page {
-            kept.put(Group::of(row), source(&row.from), row.id, kept::weight(row), row.at_ms);
+            kept.put(Group::of(row), holder(row), row.id, kept::weight(row), row.at_ms);
         }
         match page.last() {
             Some((key, _)) if page.len() == PAGE => from = key.next(),
@@ -324,6 +402,33 @@ mod tests {
         assert_eq!((stored, log.unkept()), (kept::NOWHERE.of_source, 0));
         assert_eq!(all(Table::DeliveryBodies), stored);
         assert_eq!(load(&store).rows(), stored);
+    }
+
+    #[tokio::test]
+    async fn a_promise_is_kept_with_what_remembers_it_or_said_not_to_be() {
+        let store = Store::open(&StoreOptions::in_memory([7; 32])).unwrap();
+        let (log, notes) = Log::new(store.clone(), Clock::system());
+        let closing = CancellationToken::new();
+        let keeper = tokio::spawn(log.clone().keep(notes, closing.clone()));
+        let at_ms = Clock::system().now_ms();
+        let flow = Some(FlowId::from_bytes([1; 16]));
+        let promised = |number: u64| {
+            let row = RefusedRow { at_ms, flow, status: PROMISED, ..row(number, "203.0.113.7") };
+            let taken = (Key::tenant(TenantId::DEFAULT).number(number), TakenRow { number, at_ms });
+            Promised { row, body: b"body".to_vec(), taken }
+        };
+        let all = |table| store.keys(table, &Key::new(), &Key(vec![255; 40]), 2000).unwrap().len();
+        // More than the queue holds, and more than a network's share.
+        let kept = futures::future::join_all((0..600).map(|number| log.promised(promised(number)))).await;
+        assert!(kept.iter().all(Result::is_ok), "{kept:?}");
+        let stored = || (all(Table::Deliveries), all(Table::DeliveryBodies), all(Table::RelayTaken));
+        assert_eq!(stored(), (600, 600, 600), "without a flush");
+        log.promised(promised(7)).await.unwrap();
+        assert_eq!(stored(), (600, 600, 600), "offered again");
+        closing.cancel();
+        keeper.await.unwrap();
+        assert!(log.promised(promised(600)).await.is_err());
+        assert_eq!(stored(), (600, 600, 600));
     }
 
     #[test]
