@@ -412,7 +412,7 @@ pub fn tunnel(bytes: &[u8]) {
                     "{address}"
                 );
             }
-            Line::Wrong(words) => safe(&words, false),
+            Line::Wrong(words) | Line::Parting(words) => safe(&words, false),
             Line::Other => {}
         }
     }
