@@ -277,6 +277,9 @@ fn without_the_token_a_relay_is_an_unknown_address_and_home_says_why_nothing_com
     let token = pair.relay.ask().relay_token(()).unwrap();
     assert!(token.replaced);
     sent(&hook, 1);
+    let told = "the token is another one";
+    wait_until("home to hear so, though it asked before", LIMIT, || pair.seen().error.contains(told));
+    assert_eq!((pair.home.runs("orders").len(), pair.serving().waiting), (0, 1), "nothing under the token of before");
     pair.relay.kill9();
     wait_until("home to see that its relay is away", LIMIT, || pair.seen().away_since_ms.is_some());
     assert!(pair.home.ask().status(()).unwrap().state.contains("the relay dmz is away"));
@@ -516,4 +519,31 @@ fn a_false_relay_reaches_no_other_trigger_and_breaks_nothing() {
     }
     assert_eq!(home.runs("open").len(), 2);
     assert!(home.ask().status(()).is_ok());
+}
+
+#[test]
+fn what_cannot_be_taken_holds_up_nothing_behind_it_also_while_it_waits() {
+    let home = Daemon::start();
+    home.publish(TWO);
+    // Its body is never there: it stays at the relay, a page of its own.
+    let stays = Relayed { body: Vec::new(), ..relayed(&home, "open", "in", 1) };
+    let behind: Vec<Relayed> = (2..=9).map(|number| relayed(&home, "open", "in", number)).collect();
+    let (there, acked) = (Arc::new(AtomicUsize::new(1)), Mutex::new(HashSet::new()));
+    let offered = Arc::clone(&there);
+    let receiver = false_relay(&home, move |asked| {
+        let mut acked = acked.lock().expect("what is known");
+        acked.extend(asked.ack.iter().copied());
+        if asked.after == 0 {
+            return Some(vec![stays.clone()]);
+        }
+        let now = behind.iter().take(offered.load(Ordering::SeqCst));
+        Some(now.filter(|one| one.which.number > asked.after && !acked.contains(&one.which)).cloned().collect())
+    });
+    for count in 1..=8 {
+        there.store(count, Ordering::SeqCst);
+        expect_runs(&home, "open", count);
+    }
+    assert_eq!(numbers(&home, "open").len(), 8);
+    wait_until("what stays to be said", LIMIT, || !home.ask().relay_list(()).unwrap().relays[0].error.is_empty());
+    drop(receiver);
 }

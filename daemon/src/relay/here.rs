@@ -1,7 +1,7 @@
 //! A daemon that is a relay: its token, its routes, and its part of the door.
 //!
 //! Invariant: whoever does not show the token hears what any unknown address hears, before a byte of the body is read;
-//! and who is a relay is nothing else: its store says so, and it starts no run.
+//! a token that is replaced counts no more, also for what was asked with it before; and who is a relay is nothing else: its store says so, and it starts no run.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -176,10 +176,14 @@ impl Here {
         self.0.store.put(txn, TENANT, Table::RelayHere, key, row).map_err(|error| unreadable(&error))
     }
 
-    async fn new_routes(&self, catalog: &Catalog, bytes: &[u8]) -> Result<(), WireError> {
+    /// Takes over routes, unless the token that they came with was replaced meanwhile.
+    async fn new_routes(&self, catalog: &Catalog, shown: Shown, bytes: &[u8]) -> Result<bool, WireError> {
         let wrong = |why: &dyn std::fmt::Display| WireError::new(Code::Invalid, format!("the routes are none: {why}"));
         let set: RouteSet = wire::decode(bytes).map_err(|error| wrong(&error))?;
         let _one = self.0.changing.lock().await;
+        if !self.knows(&shown) {
+            return Ok(false);
+        }
         let row = HereRow { routes: Some(digest(bytes)), routes_ms: self.0.clock.now_ms(), ..self.row() };
         let mut txn = Txn::new();
         self.put(&mut txn, &row)?;
@@ -187,7 +191,7 @@ impl Here {
         catalog.mirror(set, txn).await?;
         self.set(row);
         tracing::info!(flows, "home sent its routes");
-        Ok(())
+        Ok(true)
     }
 
     /// As people see it.
@@ -209,17 +213,32 @@ impl Here {
         }
     }
 
-    /// Whether a request shows the token.
-    fn knows(&self, headers: &HeaderMap) -> bool {
+    /// The hash of the token that a request shows, if it is the one of now.
+    fn known(&self, headers: &HeaderMap) -> Option<Shown> {
         let mut given = headers.get_all(AUTHORIZATION).iter();
-        let (Some(one), None) = (given.next(), given.next()) else { return false };
+        let (Some(one), None) = (given.next(), given.next()) else { return None };
         let token = one.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
+        let shown = Shown(digest(token.as_bytes()));
+        self.knows(&shown).then_some(shown)
+    }
+
+    /// Whether a token is the one of now.
+    fn knows(&self, shown: &Shown) -> bool {
         let known = self.0.row.read().unwrap_or_else(PoisonError::into_inner).token;
         // Without a token nobody has one: its hash is compared with what none has.
         let (known, is) = (known.unwrap_or_default(), known.is_some());
-        is & bool::from(digest(token.as_bytes()).ct_eq(&known))
+        is & bool::from(shown.0.ct_eq(&known))
+    }
+
+    /// Whether it still is, behind a wait.
+    fn still(&self, shown: &Shown) -> Result<(), Response> {
+        if self.knows(shown) { Ok(()) } else { Err(Refused::NotFound.into_response()) }
     }
 }
+
+/// The hash of a token that was shown.
+#[derive(Clone, Copy)]
+struct Shown([u8; 32]);
 
 /// SHA-256.
 #[must_use]
@@ -233,13 +252,14 @@ pub fn routes(router: Router<Door>) -> Router<Door> {
 }
 
 /// Lets home in; anybody else is answered like at any unknown address.
-async fn admitted(door: &Door, request: Request, method: &Method) -> Result<(Here, Body), Response> {
-    match &door.relay {
-        Some(here) if request.method() == method && here.knows(request.headers()) => {
+async fn admitted(door: &Door, request: Request, method: &Method) -> Result<(Here, Shown, Body), Response> {
+    let here = door.relay.as_ref().filter(|_| request.method() == method);
+    match here.and_then(|here| Some((here, here.known(request.headers())?))) {
+        Some((here, shown)) => {
             here.0.asked_ms.store(here.0.clock.now_ms(), Relaxed);
-            Ok((here.clone(), request.into_body()))
+            Ok((here.clone(), shown, request.into_body()))
         }
-        _ => Err(intake::nowhere(State(door.clone()), request).await),
+        None => Err(intake::nowhere(State(door.clone()), request).await),
     }
 }
 
@@ -281,13 +301,14 @@ fn unavailable(why: &dyn std::fmt::Display) -> Response {
 /// `POST /relay/v1/take`.
 async fn take(State(door): State<Door>, request: Request) -> Response {
     match admitted(&door, request, &Method::POST).await {
-        Ok((here, body)) => taken(&door, &here, body).await.unwrap_or_else(|response| response),
+        Ok((here, shown, body)) => taken(&door, &here, shown, body).await.unwrap_or_else(|response| response),
         Err(response) => response,
     }
 }
 
-async fn taken(door: &Door, here: &Here, body: Body) -> Result<Response, Response> {
+async fn taken(door: &Door, here: &Here, shown: Shown, body: Body) -> Result<Response, Response> {
     let asked: Take = question(body).await?;
+    here.still(&shown)?;
     if asked.ack.len() > ACK_MAX {
         return Err(said(StatusCode::BAD_REQUEST, "too many deliveries are said to be stored at once"));
     }
@@ -308,6 +329,7 @@ async fn taken(door: &Door, here: &Here, body: Body) -> Result<Response, Respons
             _ = tokio::time::timeout(wait, here.0.queue.wait(asked.after)) => {}
         }
     }
+    here.still(&shown)?;
     let (queue, most) = (here.0.queue.clone(), usize::try_from(asked.max.clamp(1, TAKE_MAX)).unwrap_or(1));
     let read = tokio::task::spawn_blocking(move || queue.read(asked.after, most)).await;
     let deliveries = match read {
@@ -330,13 +352,14 @@ async fn taken(door: &Door, here: &Here, body: Body) -> Result<Response, Respons
 /// `POST /relay/v1/body`.
 async fn piece(State(door): State<Door>, request: Request) -> Response {
     match admitted(&door, request, &Method::POST).await {
-        Ok((here, body)) => piece_of(&here, body).await.unwrap_or_else(|response| response),
+        Ok((here, shown, body)) => piece_of(&here, shown, body).await.unwrap_or_else(|response| response),
         Err(response) => response,
     }
 }
 
-async fn piece_of(here: &Here, body: Body) -> Result<Response, Response> {
+async fn piece_of(here: &Here, shown: Shown, body: Body) -> Result<Response, Response> {
     let asked: BodyPiece = question(body).await?;
+    here.still(&shown)?;
     let queue = here.0.queue.clone();
     match tokio::task::spawn_blocking(move || queue.piece(asked.which, asked.offset)).await {
         Ok(Ok(Some(bytes))) => Ok(answer(bytes)),
@@ -349,17 +372,18 @@ async fn piece_of(here: &Here, body: Body) -> Result<Response, Response> {
 /// `PUT /relay/v1/routes`.
 async fn take_routes(State(door): State<Door>, request: Request) -> Response {
     match admitted(&door, request, &Method::PUT).await {
-        Ok((here, body)) => routed(&door, &here, body).await.unwrap_or_else(|response| response),
+        Ok((here, shown, body)) => routed(&door, &here, shown, body).await.unwrap_or_else(|response| response),
         Err(response) => response,
     }
 }
 
-async fn routed(door: &Door, here: &Here, body: Body) -> Result<Response, Response> {
+async fn routed(door: &Door, here: &Here, shown: Shown, body: Body) -> Result<Response, Response> {
     let bytes = bytes_of(body, ROUTES_MAX).await?;
     let (here, catalog) = (here.clone(), door.catalog.clone());
-    let changed = door.tasks.detached(async move { here.new_routes(&catalog, &bytes).await }).await;
+    let changed = door.tasks.detached(async move { here.new_routes(&catalog, shown, &bytes).await }).await;
     match changed {
-        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Ok(Ok(false)) => Err(Refused::NotFound.into_response()),
+        Ok(Ok(true)) => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(Err(error)) if error.code == Code::Invalid => {
             Err(said(StatusCode::BAD_REQUEST, &display(&error.to_string())))
         }

@@ -2,13 +2,13 @@
 //!
 //! Invariant: a delivery is said to be stored only after its commit here, and the row that remembers it goes only after
 //! the relay answered that; of one relay only one link takes, and what it began it ends, so that nothing is decided twice. A
-//! pass goes from the oldest delivery to the newest; what could not be taken is tried again in
-//! the next pass, after a wait that grows. One answer is in memory at a time.
+//! pass goes from the oldest delivery to the newest; what could not be taken is tried again in the next pass, after a wait
+//! that grows and in which what is new behind it is taken all the same. One answer is in memory at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aura_protocol::relay::{ACK_MAX, Numbered, RelayInfo, Relayed, TAKE_MAX, Take, Taken, check_url};
 use aura_protocol::{RelayId, TenantId, wire};
@@ -225,6 +225,8 @@ struct Work {
     after: u64,
     /// Why something of this pass stays there.
     left: Option<String>,
+    /// When the next pass begins; none before this one was at its end.
+    again: Option<Instant>,
     /// Requests in a row that failed.
     failures: u32,
     /// Passes in a row that took nothing of what was there.
@@ -254,8 +256,9 @@ async fn work((home, record, seen, end): Entry, before: Option<JoinHandle<()>>) 
     };
     let (door, entry) = (home.0.door.clone(), record.id);
     let (peer, acks, after, left, failures, stuck) = (None, BTreeSet::new(), 0, None, 0, 0);
-    let (has, own) = (None, None);
-    let mut work = Work { home, door, record, seen, end, wire, peer, acks, after, left, failures, stuck, has, own };
+    let (again, has, own) = (None, None, None);
+    let mut work =
+        Work { home, door, record, seen, end, wire, peer, acks, after, left, again, failures, stuck, has, own };
     work.go_on().await;
     work.seen.now().connected = false;
     work.home.let_off(entry);
@@ -307,6 +310,7 @@ impl Work {
             wait_ms = match self.took(taken.deliveries).await {
                 Pass::Over => WAIT_MS,
                 Pass::GoesOn => 0,
+                Pass::Rests(wait) => u64::try_from(wait.as_millis()).unwrap_or(WAIT_MS).min(WAIT_MS),
                 Pass::Stuck(why) => {
                     self.stuck = self.stuck.saturating_add(1);
                     self.failed(why, false).await;
@@ -346,7 +350,7 @@ impl Work {
         self.home.claim(peer, self.record.id)?;
         let acks = self.load(peer).map_err(|error| format!("what was taken before cannot be read: {error}"))?;
         // What the one before it did not hear stays remembered, for when it is there again.
-        (self.peer, self.acks, self.after, self.left) = (Some(peer), acks, 0, None);
+        (self.peer, self.acks, self.after, self.left, self.again) = (Some(peer), acks, 0, None, None);
         Ok(false)
     }
 
@@ -454,10 +458,11 @@ impl Work {
             taken += 1;
             self.acks.insert(which);
         }
-        if taken > 0 {
+        // What is new while a pass rests says nothing of what it left.
+        if taken > 0 && self.again.is_none() {
             self.stuck = 0;
         }
-        match (last, self.left.take()) {
+        match (last, self.left.clone()) {
             (None, None) => {
                 (self.after, self.stuck) = (0, 0);
                 if self.acks.is_empty() { Pass::Over } else { Pass::GoesOn }
@@ -467,15 +472,34 @@ impl Work {
                 self.after = 0;
                 Pass::GoesOn
             }
-            // Some of it was: the rest of the pass may be too.
-            (Some(last), Some(why)) if taken > 0 => {
-                (self.after, self.left) = (last, Some(why));
-                Pass::GoesOn
+            (last, Some(why)) => {
+                self.after = last.unwrap_or(self.after);
+                self.left_behind(last.is_none(), &why)
             }
-            (_, Some(why)) => {
-                self.after = 0;
-                Pass::Stuck(why)
+        }
+    }
+
+    /// How a pass goes on that left something: to its end, and from there it waits behind all of it for what is new, until
+    /// the next one begins.
+    fn left_behind(&mut self, at_end: bool, why: &str) -> Pass {
+        let now = Instant::now();
+        let again = match self.again {
+            None if !at_end => return Pass::GoesOn,
+            None => {
+                let again = now + backoff(self.stuck);
+                (self.stuck, self.again) = (self.stuck.saturating_add(1), Some(again));
+                self.wrong(why);
+                again
             }
+            Some(again) => again,
+        };
+        if again <= now {
+            (self.after, self.left, self.again) = (0, None, None);
+            return Pass::GoesOn;
+        }
+        match self.acks.is_empty() {
+            true => Pass::Rests(again - now),
+            false => Pass::GoesOn,
         }
     }
 
@@ -511,6 +535,8 @@ enum Pass {
     Over,
     /// There may be more.
     GoesOn,
-    /// Nothing could be taken: why.
+    /// It left something; so long until the next one.
+    Rests(Duration),
+    /// The answer is none: why.
     Stuck(String),
 }
